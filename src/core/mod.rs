@@ -17,3 +17,5 @@
 //! `log` and `target` do not know each other; `pipeline` is the only room that knows all three.
 
 pub mod position;
+pub mod net;
+pub mod progress;

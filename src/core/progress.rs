@@ -1,0 +1,520 @@
+//! The ladder of positions of one pipeline, and everything that status and metrics show of it.
+//!
+//! ```text
+//! released <= checkpointed <= applied <= appended <= received      (the source's own offset: a gauge beside it)
+//! ```
+//!
+//! Owns the five rungs: each has one setter, which only moves it forward and asserts its neighbours. Nothing else stores a
+//! position for others to read. A new history, or a target whose checkpoint went back, starts a new ladder:
+//! [`Progress::begin_history`] and [`Progress::begin_applying`] hand out a [`Receiving`] and an [`Applying`]; what an older
+//! one still says is ignored. Leaves to others what the positions are used for.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+
+use super::position::Offset;
+
+mod counters;
+mod shown;
+
+pub use counters::Counters;
+pub use shown::{FullSync, Phase, State, Trouble};
+
+/// The rungs. All in bytes of the history being followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ladder {
+    /// Read from the source's socket. In memory only.
+    pub received: Offset,
+    /// Written to the log, not necessarily persisted.
+    pub appended: Offset,
+    /// Confirmed by the target.
+    pub applied: Offset,
+    /// Recorded on the target.
+    pub checkpointed: Offset,
+    /// Not needed in the log any more: the log may drop it when it needs room.
+    pub released: Offset,
+}
+
+/// Everything there is to know of a pipeline at one moment.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// What it is doing.
+    pub phase: Phase,
+    /// What the operator made of it.
+    pub state: State,
+    /// The ladder.
+    pub ladder: Ladder,
+    /// The source's own offset when last asked.
+    pub source_offset: Offset,
+    /// How far the target is behind the source, in bytes of stream.
+    pub lag_bytes: u64,
+    /// How long the oldest command not yet applied has been waiting here; zero when all are applied.
+    pub lag: Duration,
+    /// The full sync, while there is one and until the next.
+    pub full_sync: Option<FullSync>,
+    /// The last trouble.
+    pub last_error: Option<Trouble>,
+    /// Commands in the dead-letter file.
+    pub dead_letters: u64,
+}
+
+/// At most so many receive marks are kept for the lag in time; when full, every other one is dropped.
+const MARKS_MAX: usize = 4096;
+
+/// Two marks are at least this far apart in time.
+const MARK_SPACING: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Default)]
+struct Inner {
+    ladder: Ladder,
+    history: u64,
+    receiving: u64,
+    applying: u64,
+    /// (end of a chunk, when it was received), oldest first: the lag in time without a clock per command.
+    marks: VecDeque<(Offset, Instant)>,
+    source_offset: Offset,
+    phase: Phase,
+    /// The source is not being followed just now.
+    link_down: bool,
+    state: State,
+    full_sync: Option<FullSync>,
+    last_error: Option<Trouble>,
+}
+
+/// The progress of one pipeline; shared by its tasks, the API and the metrics.
+#[derive(Debug)]
+pub struct Progress {
+    inner: Mutex<Inner>,
+    checkpointed: watch::Sender<Offset>,
+    /// Counters since the process started.
+    pub counters: Counters,
+    /// Received to applied, in seconds, one observation a batch.
+    pub apply_latency: prometheus::Histogram,
+}
+
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while the lock was held cannot leave a rung half written: each is one assignment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Progress {
+    /// A pipeline that has not begun.
+    #[must_use]
+    pub fn new() -> Arc<Progress> {
+        let buckets = vec![
+            0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+            30.0,
+        ];
+        let options = prometheus::HistogramOpts::new(
+            "gunyu_apply_latency_seconds",
+            "From a command's arrival at gunyu to its confirmation by the target.",
+        );
+        let apply_latency = prometheus::Histogram::with_opts(options.buckets(buckets))
+            .expect("the name is valid and the buckets ascend");
+        Arc::new(Progress {
+            inner: Mutex::default(),
+            checkpointed: watch::Sender::new(Offset::ZERO),
+            counters: Counters::default(),
+            apply_latency,
+        })
+    }
+
+    /// Starts a new ladder for a history of which we hold everything up to `held` (received and appended), or nothing
+    /// when it is a snapshot's offset. Older handles are deaf from here on.
+    pub fn begin_history(self: &Arc<Self>, held: Offset) -> Receiving {
+        let mut inner = unpoisoned(&self.inner);
+        inner.history += 1;
+        inner.receiving += 1;
+        inner.applying += 1;
+        inner.ladder = Ladder {
+            received: held,
+            appended: held,
+            ..Ladder::default()
+        };
+        inner.marks.clear();
+        self.checkpointed.send_replace(Offset::ZERO);
+        Receiving {
+            progress: Arc::clone(self),
+            generation: inner.receiving,
+        }
+    }
+
+    /// A handle for a task that goes on receiving the current history after `held`, where the log ends.
+    pub fn receiving(self: &Arc<Self>, held: Offset) -> Receiving {
+        let mut inner = unpoisoned(&self.inner);
+        inner.receiving += 1;
+        inner.ladder.received = held;
+        inner.ladder.appended = held;
+        Receiving {
+            progress: Arc::clone(self),
+            generation: inner.receiving,
+        }
+    }
+
+    /// Names the history of the current ladder: it changes with [`Progress::begin_history`].
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        unpoisoned(&self.inner).history
+    }
+
+    /// Starts applying from `checkpoint`, as read from the target (or zero, for a snapshot). It may lie behind what was applied
+    /// before: the target may have lost its tail. Nothing where the history is not that of `generation` any more.
+    ///
+    /// # Panics
+    /// When the checkpoint lies beyond what the log holds: `resume` must have ruled that out.
+    pub fn begin_applying(self: &Arc<Self>, generation: u64, checkpoint: Offset) -> Option<Applying> {
+        let mut inner = unpoisoned(&self.inner);
+        if inner.history != generation {
+            return None;
+        }
+        assert!(
+            checkpoint <= inner.ladder.received,
+            "a checkpoint beyond the log is a case of its own"
+        );
+        inner.know_appended(checkpoint);
+        inner.applying += 1;
+        inner.ladder.applied = checkpoint;
+        inner.ladder.checkpointed = checkpoint;
+        inner.ladder.released = inner.ladder.released.min(checkpoint);
+        self.checkpointed.send_replace(checkpoint);
+        Some(Applying {
+            progress: Arc::clone(self),
+            generation: inner.applying,
+        })
+    }
+
+    /// Wakes whenever the checkpoint moves.
+    #[must_use]
+    pub fn watch_checkpointed(&self) -> watch::Receiver<Offset> {
+        self.checkpointed.subscribe()
+    }
+
+    /// The ladder now.
+    #[must_use]
+    pub fn ladder(&self) -> Ladder {
+        unpoisoned(&self.inner).ladder
+    }
+
+    /// Notes the source's own offset. A gauge: it may go back when the source does.
+    pub fn set_source_offset(&self, offset: Offset) {
+        unpoisoned(&self.inner).source_offset = offset;
+    }
+
+    /// Notes what the pipeline is doing.
+    pub fn set_phase(&self, phase: Phase) {
+        unpoisoned(&self.inner).phase = phase;
+    }
+
+    /// Notes whether the source is being followed.
+    pub fn set_link(&self, up: bool) {
+        unpoisoned(&self.inner).link_down = !up;
+    }
+
+    /// Notes what the operator made of it.
+    pub fn set_state(&self, state: State) {
+        unpoisoned(&self.inner).state = state;
+    }
+
+    /// Notes a trouble for status. Traces are written by whoever handles it.
+    pub fn report(&self, message: String, hint: Option<String>) {
+        unpoisoned(&self.inner).last_error = Some(Trouble {
+            at: SystemTime::now(),
+            message,
+            hint,
+        });
+    }
+
+    /// Begins to show a full sync.
+    pub fn begin_full_sync(&self, reason: &str, total_bytes: Option<u64>) {
+        let mut inner = unpoisoned(&self.inner);
+        inner.full_sync = Some(FullSync {
+            reason: reason.to_owned(),
+            total_bytes,
+            ..FullSync::default()
+        });
+    }
+
+    /// Changes what is shown of the full sync, if there is one.
+    pub fn update_full_sync(&self, change: impl FnOnce(&mut FullSync)) {
+        if let Some(full_sync) = unpoisoned(&self.inner).full_sync.as_mut() {
+            change(full_sync);
+        }
+    }
+
+    /// Everything, at one moment.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let inner = unpoisoned(&self.inner);
+        let ladder = inner.ladder;
+        let newest = inner.source_offset.max(ladder.received);
+        let waiting = inner.marks.front().filter(|(end, _)| *end > ladder.applied);
+        // A stream that is applied to its end and does not go on is not live.
+        let lost = inner.link_down && inner.phase == Phase::Incremental;
+        Status {
+            phase: match (lost, &inner.last_error) {
+                (false, _) => inner.phase,
+                (true, None) => Phase::Connecting,
+                (true, Some(_)) => Phase::Backoff,
+            },
+            state: inner.state,
+            ladder,
+            source_offset: inner.source_offset,
+            lag_bytes: newest.since(ladder.applied),
+            lag: waiting.map_or(Duration::ZERO, |(_, at)| at.elapsed()),
+            full_sync: inner.full_sync.clone(),
+            last_error: inner.last_error.clone(),
+            dead_letters: Counters::read(&self.counters.dead_letters),
+        }
+    }
+}
+
+impl Inner {
+    /// A reader of the log may have read, and the target confirmed, what has just been appended, before the task that appended it
+    /// comes to say so. What was read is in the log.
+    fn know_appended(&mut self, end: Offset) {
+        self.ladder.appended = self.ladder.appended.max(end);
+    }
+
+    fn mark(&mut self, end: Offset) {
+        let now = Instant::now();
+        if let Some((last_end, last)) = self.marks.back_mut()
+            && now.duration_since(*last) < MARK_SPACING
+        {
+            *last_end = end;
+            return;
+        }
+        if self.marks.len() == MARKS_MAX {
+            let mut keep = false;
+            self.marks.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.marks.push_back((end, now));
+    }
+}
+
+/// The right to move `received` and `appended`.
+#[derive(Debug)]
+pub struct Receiving {
+    progress: Arc<Progress>,
+    generation: u64,
+}
+
+impl Receiving {
+    /// Bytes up to `end` have been read from the socket.
+    ///
+    /// # Panics
+    /// When it would move back.
+    pub fn received(&self, end: Offset) {
+        let mut inner = unpoisoned(&self.progress.inner);
+        if inner.receiving == self.generation {
+            assert!(inner.ladder.received <= end, "received moves forward");
+            inner.ladder.received = end;
+            inner.mark(end);
+        }
+    }
+
+    /// Bytes up to `end` are in the log.
+    ///
+    /// # Panics
+    /// When it would move back, or beyond what was received.
+    pub fn appended(&self, end: Offset) {
+        let mut inner = unpoisoned(&self.progress.inner);
+        if inner.receiving == self.generation {
+            assert!(
+                inner.ladder.appended <= end && end <= inner.ladder.received,
+                "appended is at most received"
+            );
+            inner.ladder.appended = end;
+        }
+    }
+}
+
+/// The right to move `applied`, `checkpointed` and `released`.
+#[derive(Debug)]
+pub struct Applying {
+    progress: Arc<Progress>,
+    generation: u64,
+}
+
+impl Applying {
+    /// The target has confirmed everything up to `end`; the checkpoint on it is at `checkpoint`.
+    ///
+    /// # Panics
+    /// When a rung would move back or pass its neighbour.
+    pub fn applied(&self, end: Offset, checkpoint: Offset) {
+        let mut inner = unpoisoned(&self.progress.inner);
+        if inner.applying != self.generation {
+            return;
+        }
+        let ladder = inner.ladder;
+        assert!(
+            ladder.applied <= end && end <= ladder.received,
+            "applied is at most appended"
+        );
+        inner.know_appended(end);
+        assert!(
+            ladder.checkpointed <= checkpoint && checkpoint <= end,
+            "a checkpoint never passes the data"
+        );
+        inner.ladder.applied = end;
+        inner.ladder.checkpointed = checkpoint;
+        while inner.marks.front().is_some_and(|(mark, _)| *mark <= end) {
+            inner.marks.pop_front();
+        }
+        drop(inner);
+        if ladder.checkpointed != checkpoint {
+            self.progress.checkpointed.send_replace(checkpoint);
+        }
+    }
+
+    /// The log may drop everything up to `end`.
+    ///
+    /// # Panics
+    /// When it lies beyond the checkpoint.
+    pub fn released(&self, end: Offset) {
+        let mut inner = unpoisoned(&self.progress.inner);
+        if inner.applying == self.generation {
+            assert!(
+                end <= inner.ladder.checkpointed,
+                "only what is checkpointed is released"
+            );
+            inner.ladder.released = inner.ladder.released.max(end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(n: u64) -> Offset {
+        Offset::new(n)
+    }
+
+    #[test]
+    fn the_rungs_move_forward_in_their_order() {
+        let progress = Progress::new();
+        let receiving = progress.begin_history(at(10));
+        let applying = progress.begin_applying(progress.generation(), at(0)).unwrap();
+        receiving.received(at(30));
+        receiving.appended(at(25));
+        applying.applied(at(20), at(15));
+        applying.released(at(15));
+        let ladder = Ladder {
+            received: at(30),
+            appended: at(25),
+            applied: at(20),
+            checkpointed: at(15),
+            released: at(15),
+        };
+        assert_eq!(progress.ladder(), ladder);
+    }
+
+    #[test]
+    #[should_panic(expected = "a checkpoint never passes the data")]
+    fn a_checkpoint_beyond_the_data_is_a_bug() {
+        let progress = Progress::new();
+        progress.begin_history(at(30));
+        progress
+            .begin_applying(progress.generation(), at(0))
+            .unwrap()
+            .applied(at(10), at(11));
+    }
+
+    #[test]
+    fn what_is_applied_before_its_append_is_told_counts_as_appended() {
+        let progress = Progress::new();
+        let receiving = progress.begin_history(at(10));
+        let applying = progress.begin_applying(progress.generation(), at(10)).unwrap();
+        receiving.received(at(30));
+        applying.applied(at(25), at(25));
+        assert_eq!(progress.ladder().appended, at(25));
+        receiving.appended(at(30));
+        assert_eq!(progress.ladder().appended, at(30));
+    }
+
+    #[test]
+    fn an_older_task_cannot_move_a_newer_ladder() {
+        let progress = Progress::new();
+        let receiving = progress.begin_history(at(500));
+        let applying = progress.begin_applying(progress.generation(), at(100)).unwrap();
+        progress.begin_history(at(7));
+        receiving.received(at(900));
+        applying.applied(at(500), at(500));
+        assert_eq!(
+            progress.ladder(),
+            Ladder {
+                received: at(7),
+                appended: at(7),
+                ..Ladder::default()
+            }
+        );
+    }
+
+    #[test]
+    fn applying_does_not_begin_on_a_history_that_is_gone() {
+        let progress = Progress::new();
+        progress.begin_history(at(1_000));
+        let generation = progress.generation();
+        progress.begin_history(at(5));
+        assert!(progress.begin_applying(generation, at(900)).is_none());
+    }
+
+    #[test]
+    fn a_target_that_lost_its_tail_takes_applied_back() {
+        let progress = Progress::new();
+        progress.begin_history(at(100));
+        progress
+            .begin_applying(progress.generation(), at(50))
+            .unwrap()
+            .applied(at(90), at(90));
+        progress.begin_applying(progress.generation(), at(60)).unwrap();
+        assert_eq!(progress.ladder().applied, at(60));
+        assert_eq!(progress.ladder().checkpointed, at(60));
+    }
+
+    #[test]
+    fn a_stream_whose_source_is_not_followed_is_not_live() {
+        let progress = Progress::new();
+        progress.set_phase(Phase::Incremental);
+        progress.set_link(false);
+        assert_eq!(progress.status().phase, Phase::Connecting);
+        progress.report("the source is gone".into(), None);
+        assert_eq!(progress.status().phase, Phase::Backoff);
+        progress.set_link(true);
+        assert_eq!(progress.status().phase, Phase::Incremental);
+    }
+
+    #[test]
+    fn the_lag_is_that_of_the_oldest_command_waiting() {
+        let progress = Progress::new();
+        let receiving = progress.begin_history(at(0));
+        let applying = progress.begin_applying(progress.generation(), at(0)).unwrap();
+        assert_eq!(progress.status().lag, Duration::ZERO);
+        receiving.received(at(10));
+        receiving.appended(at(10));
+        progress.set_source_offset(at(14));
+        assert!(progress.status().lag > Duration::ZERO);
+        assert_eq!(progress.status().lag_bytes, 14);
+        applying.applied(at(10), at(10));
+        assert_eq!(progress.status().lag, Duration::ZERO);
+        assert_eq!(progress.status().lag_bytes, 4);
+    }
+
+    #[test]
+    fn the_marks_for_the_lag_are_bounded() {
+        let mut inner = Inner::default();
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        for n in 0..MARKS_MAX as u64 {
+            inner.marks.push_back((at(n), long_ago));
+        }
+        inner.mark(at(9_999));
+        assert_eq!(inner.marks.len(), MARKS_MAX / 2 + 1);
+        assert_eq!(inner.marks.front(), Some(&(at(0), long_ago)));
+    }
+}
