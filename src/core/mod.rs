@@ -19,3 +19,4 @@
 pub mod position;
 pub mod net;
 pub mod progress;
+pub mod resp;
