@@ -20,3 +20,4 @@ pub mod position;
 pub mod net;
 pub mod progress;
 pub mod resp;
+pub mod command;

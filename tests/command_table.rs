@@ -1,0 +1,529 @@
+//! The command table against the servers themselves: names, write flags and key positions as `COMMAND` and
+//! `COMMAND GETKEYS` tell them.
+//!
+//! The installed `redis-server` is asked in every run; the other versions too where `GUNYU_TEST_SERVERS` names the
+//! folder that holds them.
+
+// A test's helpers fail by panicking, and say on stdout what they skip.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command as Process, Stdio};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use gunyu::core::command::{self, Kind};
+use gunyu::core::position::Offset;
+use gunyu::core::resp::{Framer, Value, encode_command, parse_value};
+
+/// A server of its own, ended with the test.
+struct Server {
+    process: Child,
+    link: TcpStream,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Server {
+    /// Starts the program; `None` where it cannot be run here.
+    fn start(program: &Path, more: &[&str]) -> Option<Server> {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let port = port.to_string();
+        let mut process = Process::new(program)
+            .args([
+                "--port",
+                &port,
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
+            .args(more)
+            .args(modules_beside(program))
+            .current_dir(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        if !lines.any(|line| line.is_ok_and(|line| line.contains("eady to accept connections"))) {
+            let _ = process.wait();
+            return None;
+        }
+        std::thread::spawn(move || lines.for_each(drop));
+        let link = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        link.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Some(Server {
+            process,
+            link,
+            _folder: folder,
+        })
+    }
+
+    fn ask(&mut self, words: &[&str]) -> Value {
+        let args: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        self.send(&args)
+    }
+
+    fn send(&mut self, args: &[&[u8]]) -> Value {
+        let mut out = BytesMut::new();
+        encode_command(&mut out, args);
+        self.link.write_all(&out).unwrap();
+        let mut reply = Vec::new();
+        let mut chunk = vec![0; 1 << 16];
+        loop {
+            let read = self.link.read(&mut chunk).unwrap();
+            assert!(read > 0, "the server hung up");
+            reply.extend_from_slice(&chunk[..read]);
+            if let Some((value, _)) = parse_value(&reply).unwrap() {
+                return value;
+            }
+        }
+    }
+}
+
+/// The arguments that load the modules which lie beside a server.
+fn modules_beside(program: &Path) -> Vec<String> {
+    let folder = program
+        .parent()
+        .and_then(Path::parent)
+        .unwrap_or(program)
+        .join("real");
+    let files = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|file| file.path());
+    let modules = files.filter(|file| file.extension().is_some_and(|extension| extension == "so"));
+    modules
+        .flat_map(|file| ["--loadmodule".into(), file.display().to_string()])
+        .collect()
+}
+
+/// The servers to ask: the installed one, and those under `GUNYU_TEST_SERVERS`.
+fn servers(more: &[&str]) -> Vec<(String, Server)> {
+    let mut programs = vec![PathBuf::from("redis-server")];
+    match std::env::var_os("GUNYU_TEST_SERVERS") {
+        Some(folder) => programs.extend(found_under(Path::new(&folder))),
+        None => println!("skipped: GUNYU_TEST_SERVERS is not set, only the installed redis-server is asked"),
+    }
+    let mut running = Vec::new();
+    for program in programs {
+        match Server::start(&program, more) {
+            Some(server) => running.push((program.display().to_string(), server)),
+            None => println!("skipped: {} does not run here", program.display()),
+        }
+    }
+    running
+}
+
+fn found_under(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    let programs = entries.flat_map(|entry| {
+        let bin = entry.path().join("bin");
+        ["redis-server", "valkey-server", "redict-server"].map(|name| bin.join(name))
+    });
+    programs.filter(|program| program.is_file()).collect()
+}
+
+/// The indexes of a command's keys according to the table.
+fn keys(args: &[&str]) -> Vec<(usize, String)> {
+    let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
+    let mut bytes = BytesMut::new();
+    encode_command(&mut bytes, &args);
+    let mut framer = Framer::default();
+    framer.push(Offset::ZERO, bytes.freeze()).unwrap();
+    let frame = framer.next().unwrap().unwrap();
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    command::of(&frame)
+        .keys(&frame)
+        .map(|key| (key.index, text(key.bytes)))
+        .collect()
+}
+
+fn text(value: &Value) -> String {
+    String::from_utf8_lossy(value.text().unwrap_or_default()).into_owned()
+}
+
+fn int(value: &Value) -> i64 {
+    match value {
+        Value::Int(n) => *n,
+        other => panic!("{other:?} is no number"),
+    }
+}
+
+/// One entry of `COMMAND`.
+struct Entry {
+    name: String,
+    flags: Vec<String>,
+    first: i64,
+    last: i64,
+    step: i64,
+    has_subcommands: bool,
+}
+
+fn entries(server: &mut Server) -> Vec<Entry> {
+    let reply = server.ask(&["COMMAND"]);
+    let entries = reply.array().unwrap().iter().map(|entry| {
+        let fields = entry.array().unwrap();
+        Entry {
+            name: text(&fields[0]).to_lowercase(),
+            flags: fields[2].array().unwrap().iter().map(text).collect(),
+            first: int(&fields[3]),
+            last: int(&fields[4]),
+            step: int(&fields[5]),
+            has_subcommands: fields
+                .get(9)
+                .and_then(Value::array)
+                .is_some_and(|sub| !sub.is_empty()),
+        }
+    });
+    entries.collect()
+}
+
+/// Channels, which servers route like keys but which are none.
+const CHANNELS: [&str; 3] = ["spublish", "ssubscribe", "sunsubscribe"];
+
+/// What servers before 6.2 tell wrongly of themselves: they take several keys, or keys at all, and do not say so.
+const OLD_ERRORS: [&str; 7] = [
+    "brpop", "exists", "memory", "migrate", "pfcount", "pfdebug", "touch",
+];
+
+/// The argument indexes that first, last and step mean, for a command of `count` arguments.
+fn positions(entry: &Entry, count: i64) -> Vec<usize> {
+    if entry.first == 0 {
+        return Vec::new();
+    }
+    let last = if entry.last < 0 {
+        count + entry.last
+    } else {
+        entry.last
+    };
+    (entry.first..=last)
+        .step_by(entry.step.max(1) as usize)
+        .map(|n| n as usize)
+        .collect()
+}
+
+#[test]
+fn the_table_agrees_with_every_server_on_names_writes_and_key_positions() {
+    let mut differences = Vec::new();
+    for (program, mut server) in servers(&[]) {
+        let entries = entries(&mut server);
+        assert!(entries.len() > 100, "{program} lists {} commands", entries.len());
+        let is_old = !entries.iter().any(|entry| entry.name == "getex");
+        for entry in &entries {
+            if is_old && OLD_ERRORS.contains(&entry.name.as_str()) {
+                continue;
+            }
+            let about = format!("{} of {program}", entry.name);
+            let Some(found) = command::lookup(entry.name.as_bytes()) else {
+                differences.push(format!("{about}: missing"));
+                continue;
+            };
+            let has = |flag: &str| entry.flags.iter().any(|f| f == flag);
+            if !entry.has_subcommands && found.name != "xgroup" && found.writes != has("write") {
+                differences.push(format!("{about}: write"));
+            }
+            // Modules declare their keys loosely: an index as a key, or the first key of several.
+            if entry.name.contains('.') {
+                continue;
+            }
+            if has("movablekeys") || entry.has_subcommands || CHANNELS.contains(&found.name) {
+                continue;
+            }
+            let sample: Vec<&str> = std::iter::once(entry.name.as_str()).chain(["1"; 9]).collect();
+            let indexes: Vec<usize> = keys(&sample).into_iter().map(|(index, _)| index).collect();
+            let theirs = positions(entry, 10);
+            if indexes != theirs {
+                differences.push(format!("{about}: keys {indexes:?}, the server says {theirs:?}"));
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+const SAMPLES: &[&str] = &[
+    "JSON.MSET a $ 1 b $ 2",
+    "TS.MADD a 1 1 b 2 2",
+    "EVAL s 2 a b c",
+    "EVALSHA s 1 a c",
+    "EVAL_RO s 1 a",
+    "EVALSHA_RO s 1 a",
+    "FCALL f 2 a b c",
+    "FCALL_RO f 1 a",
+    "ZUNIONSTORE d 2 a b WEIGHTS 1 2",
+    "ZINTERSTORE d 1 a",
+    "ZDIFFSTORE d 2 a b",
+    "ZUNION 2 a b",
+    "ZINTER 2 a b",
+    "ZDIFF 2 a b",
+    "ZINTERCARD 2 a b LIMIT 1",
+    "SINTERCARD 2 a b",
+    "LMPOP 2 a b LEFT",
+    "ZMPOP 1 a MIN",
+    "BLMPOP 0 2 a b LEFT",
+    "BZMPOP 0 1 a MIN",
+    "XREAD COUNT 2 BLOCK 0 STREAMS a b 0 0",
+    "XREADGROUP GROUP g c NOACK STREAMS a b 0 0",
+    "SORT a",
+    "SORT a BY x* LIMIT 0 1 GET # STORE d",
+    "SORT_RO a BY x*",
+    "GEORADIUS a 1 2 3 m STORE d",
+    "GEORADIUS a 1 2 3 m COUNT 1 STOREDIST d",
+    "GEORADIUSBYMEMBER a m 3 m STORE d",
+    "MIGRATE h 1 a 0 5 COPY",
+    "MIGRATE h 1 '' 0 5 AUTH p KEYS a b",
+    "MIGRATE h 1 '' 0 5 REPLACE AUTH2 u p KEYS a b c",
+    "MSETEX 2 a 1 b 2 NX EX 10",
+    "BITOP AND d a b",
+    "COPY a b DB 1 REPLACE",
+    "PFDEBUG getreg a",
+    "OBJECT ENCODING a",
+    "MEMORY USAGE a",
+    "XGROUP CREATE a g 0",
+    "XINFO STREAM a",
+    "BLPOP a b 0",
+    "LCS a b",
+    "PFMERGE d a b",
+    "SMOVE a b m",
+    "MSET a 1 b 2",
+    "GEOSEARCHSTORE d a FROMMEMBER m BYRADIUS 1 m",
+    "XDELEX a KEEPREF IDS 1 1-1",
+];
+
+#[test]
+fn the_table_finds_the_keys_that_servers_find() {
+    for (program, mut server) in servers(&[]) {
+        if server.ask(&["COMMAND", "GETKEYS", "GET", "k"]).array().is_none() {
+            println!("skipped: {program} has no COMMAND GETKEYS");
+            continue;
+        }
+        let known: Vec<String> = entries(&mut server).into_iter().map(|entry| entry.name).collect();
+        let mut compared = 0;
+        for &sample in SAMPLES {
+            let words: Vec<&str> = sample
+                .split(' ')
+                .map(|word| if word == "''" { "" } else { word })
+                .collect();
+            if !known.contains(&words[0].to_lowercase()) {
+                continue;
+            }
+            let reply = server.ask(&[&["COMMAND", "GETKEYS"], &words[..]].concat());
+            let Some(theirs) = reply.array() else {
+                println!("skipped: {program} answers {reply:?} to COMMAND GETKEYS {sample}");
+                continue;
+            };
+            let theirs: Vec<String> = theirs.iter().map(text).collect();
+            let mut ours: Vec<String> = keys(&words).into_iter().map(|(_, key)| key).collect();
+            // Some versions name the destination last; which argument is a key does not depend on it.
+            let mut sorted = theirs.clone();
+            sorted.sort_unstable();
+            ours.sort_unstable();
+            assert_eq!(ours, sorted, "{sample} on {program}");
+            compared += 1;
+        }
+        assert!(compared > 10, "{program} compared {compared}");
+    }
+}
+
+#[test]
+fn slots_are_those_that_a_server_computes() {
+    for (program, mut server) in servers(&["--cluster-enabled", "yes"]) {
+        for key in [
+            "a",
+            "foo",
+            "{user}.x",
+            "x{}y{z}",
+            "{{a}}",
+            "a{b",
+            "123456789",
+            "a-much-longer-key:{t}:0001",
+        ] {
+            match server.ask(&["CLUSTER", "KEYSLOT", key]) {
+                Value::Int(slot) => assert_eq!(i64::from(command::slot(key.as_bytes())), slot, "{key}"),
+                refused => {
+                    println!("skipped: {program} answers {refused:?} to CLUSTER KEYSLOT");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Blind commands on the key K, which tread on each other's toes as well as they can.
+const BLIND: &[&str] = &[
+    "SET K V",
+    "SET K V PXAT 4000000000000",
+    "SET K V KEEPTTL",
+    "GETSET K V",
+    "MSET a V b V",
+    "SETRANGE K 3 V",
+    "SETBIT K 7 1",
+    "HSET K V 1",
+    "HSET K f V",
+    "SADD K V",
+    "ZADD K 1 V",
+    "ZADD K 2 V",
+    "GEOADD K 1 1 V",
+    "PFADD K V",
+    "PEXPIREAT K 4100000000000",
+    "PEXPIREAT K 4200000000000",
+    "PERSIST K",
+    "DEL K",
+    "UNLINK a b",
+    "LSET K 0 V",
+    "RESTORE K 0 LIST REPLACE",
+    "RESTORE K 4300000000000 HASH REPLACE ABSTTL",
+];
+
+/// What the two keys are: everything that a digest tells, and their times to live.
+fn state(server: &mut Server) -> Vec<Value> {
+    [
+        &["DEBUG", "DIGEST"][..],
+        &["PEXPIRETIME", "a"],
+        &["PEXPIRETIME", "b"],
+    ]
+    .map(|q| server.ask(q))
+    .to_vec()
+}
+
+/// One of the commands, its placeholders filled in.
+fn some_command(random: &mut fastrand::Rng, palette: &[&str], list: &[u8], hash: &[u8]) -> Vec<Vec<u8>> {
+    let value = ["u", "v"][random.usize(..2)];
+    let words = palette[random.usize(..palette.len())].split(' ');
+    let args = words.map(|word| match word {
+        "K" => b"a".to_vec(),
+        "V" => value.as_bytes().to_vec(),
+        "LIST" => list.to_vec(),
+        "HASH" => hash.to_vec(),
+        word => word.as_bytes().to_vec(),
+    });
+    args.collect()
+}
+
+fn apply(server: &mut Server, command: &[Vec<u8>]) -> Value {
+    let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+    server.send(&args)
+}
+
+fn readable(stream: &[Vec<Vec<u8>>]) -> String {
+    let commands = stream
+        .iter()
+        .map(|command| String::from_utf8_lossy(&command.join(&b' ')).into_owned());
+    commands.collect::<Vec<_>>().join("; ")
+}
+
+fn is_blind(command: &[Vec<u8>]) -> bool {
+    let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+    let mut bytes = BytesMut::new();
+    encode_command(&mut bytes, &args);
+    let mut framer = Framer::default();
+    framer.push(Offset::ZERO, bytes.freeze()).unwrap();
+    let frame = framer.next().unwrap().unwrap();
+    command::of(&frame).class(&frame) == command::Class::Blind
+}
+
+/// The definition of a blind command, put to a server: any suffix of a stream of them, replayed onto what the stream left,
+/// leaves the same.
+#[test]
+fn a_suffix_of_blind_commands_leaves_the_same_state_however_often_it_is_replayed() {
+    let program = Path::new("redis-server");
+    let Some(mut server) = Server::start(program, &["--enable-debug-command", "yes"]) else {
+        println!("skipped: redis-server does not run here");
+        return;
+    };
+    server.ask(&["RPUSH", "a", "1", "2"]);
+    server.ask(&["HSET", "b", "h", "1"]);
+    let [list, hash] = ["a", "b"].map(|key| server.ask(&["DUMP", key]).text().unwrap().to_vec());
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..1000 {
+        server.ask(&["FLUSHALL"]);
+        // A few kinds of commands at a time meet each other more often than all of them would.
+        let kinds = random.usize(2..5);
+        let palette = random.choose_multiple(BLIND.iter().copied(), kinds);
+        let mut stream = Vec::new();
+        for _ in 0..random.usize(2..14) {
+            let command = some_command(&mut random, &palette, &list, &hash);
+            assert!(is_blind(&command), "{command:?}");
+            // A source sends on only what had an effect.
+            match apply(&mut server, &command) {
+                Value::Error(_) => {}
+                Value::Int(0) if matches!(&command[0][..], b"PEXPIREAT" | b"PERSIST" | b"DEL") => {}
+                _ => stream.push(command),
+            }
+        }
+        let expected = state(&mut server);
+        let from = random.usize(..=stream.len());
+        for time in 0..2 {
+            for command in &stream[from..] {
+                apply(&mut server, command);
+            }
+            let replayed = state(&mut server);
+            assert_eq!(
+                replayed,
+                expected,
+                "seed {seed}, replay {time} from {from} of {}",
+                readable(&stream)
+            );
+        }
+    }
+}
+
+#[test]
+fn commands_that_take_a_key_away_only_sometimes_are_not_blind_for_a_reason() {
+    let Some(mut server) = Server::start(Path::new("redis-server"), &["--enable-debug-command", "yes"])
+    else {
+        println!("skipped: redis-server does not run here");
+        return;
+    };
+    for stream in [
+        [
+            "HSET a f 1",
+            "PEXPIREAT a 4000000000000",
+            "HDEL a f",
+            "HSET a g 2",
+        ],
+        ["SET a v", "PEXPIREAT a 4000000000000", "GETDEL a", "HSET a g 2"],
+    ] {
+        let commands: Vec<Vec<Vec<u8>>> = stream
+            .iter()
+            .map(|words| words.split(' ').map(|word| word.as_bytes().to_vec()).collect())
+            .collect();
+        assert!(!is_blind(&commands[2]), "{stream:?}");
+        server.ask(&["FLUSHALL"]);
+        commands
+            .iter()
+            .for_each(|command| drop(apply(&mut server, command)));
+        let once = state(&mut server);
+        commands[1..]
+            .iter()
+            .for_each(|command| drop(apply(&mut server, command)));
+        assert_ne!(state(&mut server), once, "{stream:?}");
+    }
+}
+
+#[test]
+fn the_special_commands_are_told_apart() {
+    let kind = |name: &str| command::lookup(name.as_bytes()).unwrap().kind;
+    assert_eq!(kind("SELECT"), Kind::Select);
+    assert_eq!(kind("restore-asking"), Kind::RestoreAsking);
+    assert_eq!(kind("fcall"), Kind::Eval);
+    assert_eq!(kind("get"), Kind::Other);
+}
