@@ -21,3 +21,4 @@ pub mod net;
 pub mod progress;
 pub mod resp;
 pub mod command;
+pub mod filter;
