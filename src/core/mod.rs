@@ -22,3 +22,4 @@ pub mod progress;
 pub mod resp;
 pub mod command;
 pub mod filter;
+pub mod rdb;
