@@ -23,3 +23,4 @@ pub mod resp;
 pub mod command;
 pub mod filter;
 pub mod rdb;
+pub mod source;
