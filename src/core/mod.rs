@@ -24,3 +24,4 @@ pub mod command;
 pub mod filter;
 pub mod rdb;
 pub mod source;
+pub mod catalog;

@@ -1,0 +1,526 @@
+//! What gunyu knows beside the logs' own bytes, in one fjall database for all pipelines: histories, snapshots, cursors,
+//! pauses, epochs, and two sets of keys.
+//!
+//! Promises that a record is read back as it was written or is an error naming it; that [`Durability::Durable`] writes
+//! survive a power cut and all others the death of the process; that memory stays small (one worker thread, small
+//! buffers). Leaves to others what the records mean: the log owns [`LogRecord`], the pipeline the rest.
+//!
+//! Everything here is synchronous. A put or a look-up is a few microseconds and may be made inline; a durable put
+//! costs one fdatasync, and big batches may be held up by the database's own flushing, so both belong on a thread
+//! that may block.
+//!
+//! # Format, version 1
+//!
+//! The database is `{dirPath}/catalog/`. Values are JSON unless said otherwise; numbers in keys are big endian, so
+//! that they sort.
+//!
+//! | keyspace | key | value |
+//! | --- | --- | --- |
+//! | `meta` | `format` | the version: `1` |
+//! | `pipelines` | `{name}` 0x00 `log` | [`LogRecord`] |
+//! | `pipelines` | `{name}` 0x00 `cursor` | [`Cursor`] |
+//! | `pipelines` | `{name}` 0x00 `paused` | `true`; no row where it is not |
+//! | `pipelines` | `{name}` 0x00 `epoch` | the lease's epoch, a number |
+//! | `seen:{name}` | a key as below | nothing, or the key (long keys) |
+//! | `parked:{name}` | a key as below | expiry in Unix ms, i64 little endian; then the key (long keys) |
+//!
+//! Keys of the source in the two sets: database u32, then byte 0 and the key itself; or, for keys over 1 KiB,
+//! byte 1, the key's length u64, its CRC-64/NVME and its CRC-64/Redis (the key then stands in the value).
+
+mod keys;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub use keys::{KeySet, ParkedKey, ParkedKeys, SourceKey};
+
+use crate::core::position::{History, Offset, Position, ReplId};
+
+/// The newest format that this code reads, and the one it writes.
+const FORMAT: u32 = 1;
+/// The longest pipeline name: it becomes part of a keyspace's name.
+pub const NAME_BYTES_MAX: usize = 200;
+
+const CACHE_BYTES: u64 = 8 << 20;
+const JOURNAL_BYTES: u64 = 64 << 20;
+const MEMTABLE_BYTES: u64 = 8 << 20;
+
+/// The catalog could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database could not be opened. Nothing can run without it.
+    #[error("cannot open the catalog {}: {source}", path.display())]
+    Open {
+        /// Its folder.
+        path: PathBuf,
+        /// What the database said.
+        source: fjall::Error,
+    },
+    /// It was written by a newer gunyu.
+    #[error("the catalog {} has format {found}, this gunyu reads format {FORMAT} only", path.display())]
+    NewerFormat {
+        /// Its folder.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+    },
+    /// The database refused. After a failed write it takes no more: open it again.
+    #[error("cannot {attempted} {what} in the catalog: {source}")]
+    Database {
+        /// The verb.
+        attempted: &'static str,
+        /// Which record.
+        what: String,
+        /// What the database said.
+        source: fjall::Error,
+    },
+    /// A record is not what was written.
+    #[error("the catalog's record {record} is damaged: {why}")]
+    Damaged {
+        /// Which record.
+        record: String,
+        /// What does not fit.
+        why: String,
+    },
+    /// A pipeline's name cannot be used in the catalog.
+    #[error("{name:?} cannot name a pipeline: it is empty, longer than 200 bytes, or has a zero byte")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Error {
+    /// What a person may do, where a person is needed.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Error::Open {
+                source: fjall::Error::Locked,
+                ..
+            } => Some("another process has it open: stop the other gunyu"),
+            Error::Open { .. } => {
+                Some("make the folder writable, or remove its catalog folder: full syncs follow")
+            }
+            Error::NewerFormat { .. } => {
+                Some("run the newer gunyu, or remove the catalog folder: full syncs follow")
+            }
+            Error::Damaged { .. } => {
+                Some("remove the catalog folder: full syncs follow, pauses and parked keys are forgotten")
+            }
+            Error::Database { .. } | Error::BadName { .. } => None,
+        }
+    }
+}
+
+/// When a put is finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// It survives the death of the process.
+    Process,
+    /// It survives a power cut as well.
+    Durable,
+}
+
+/// What the log of a pipeline holds, beside its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRecord {
+    /// The history that is followed.
+    pub history: History,
+    /// Segments that begin below this offset do not count any more.
+    pub start: Offset,
+    /// The snapshot before the stream.
+    pub snapshot: Option<SnapshotRecord>,
+}
+
+/// One snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRecord {
+    /// The position it brings an empty target to.
+    pub position: Position,
+    /// Its length in bytes; `None` until it is whole.
+    pub len: Option<u64>,
+    /// When receiving began, Unix ms.
+    pub begun_ms: u64,
+    /// When it was whole, Unix ms.
+    pub whole_ms: Option<u64>,
+}
+
+/// How far the replay of a snapshot has come: everything before it is confirmed by the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The byte of the RDB at which to go on.
+    pub rdb_byte: u64,
+    /// The database selected there.
+    pub db: u32,
+    /// The RDB's version.
+    pub rdb_version: u32,
+    /// Which fork wrote it, as the rdb room numbers them.
+    pub flavor: u8,
+    /// Keys before it.
+    pub keys_done: u64,
+}
+
+/// The catalog. Clones share it.
+#[derive(Clone)]
+pub struct Catalog {
+    db: Database,
+    pipelines: Keyspace,
+    path: Arc<Path>,
+}
+
+impl std::fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Catalog")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+fn small_keyspace() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+}
+
+fn failed(attempted: &'static str, what: impl Into<String>) -> impl FnOnce(fjall::Error) -> Error {
+    let what = what.into();
+    move |source| Error::Database {
+        attempted,
+        what,
+        source,
+    }
+}
+
+impl Catalog {
+    /// Opens `{root}/catalog`, creating it where it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Open`], [`Error::NewerFormat`], [`Error::Damaged`].
+    pub fn open(root: &Path) -> Result<Catalog, Error> {
+        let path: Arc<Path> = root.join("catalog").into();
+        let opened = |source| Error::Open {
+            path: path.to_path_buf(),
+            source,
+        };
+        let db = Database::builder(&path)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES)
+            .worker_threads(1)
+            .max_cached_files(Some(64))
+            .open()
+            .map_err(opened)?;
+        let meta = db.keyspace("meta", small_keyspace).map_err(opened)?;
+        check_format(&db, &meta, &path)?;
+        let pipelines = db.keyspace("pipelines", small_keyspace).map_err(opened)?;
+        Ok(Catalog { db, pipelines, path })
+    }
+
+    /// What the log of `name` holds; `None` where it follows no history.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub fn log(&self, name: &str) -> Result<Option<LogRecord>, Error> {
+        let written: Option<WrittenLog> = self.read(name, "log")?;
+        written
+            .map(|log| {
+                LogRecord::try_from(log).map_err(|why| Error::Damaged {
+                    record: format!("{name}/log"),
+                    why,
+                })
+            })
+            .transpose()
+    }
+
+    /// Notes what the log of `name` holds.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn put_log(&self, name: &str, log: &LogRecord, durability: Durability) -> Result<(), Error> {
+        self.write(name, "log", &WrittenLog::from(log), durability)
+    }
+
+    /// Forgets, durably, what the log of `name` holds, and with it the cursor into its snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn forget_log(&self, name: &str) -> Result<(), Error> {
+        self.remove(name, &["log", "cursor"])
+    }
+
+    /// How far the replay of the snapshot has come.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub fn cursor(&self, name: &str) -> Result<Option<Cursor>, Error> {
+        self.read(name, "cursor")
+    }
+
+    /// Notes how far the replay of the snapshot has come; `None` when it is done with. Survives the process; after a
+    /// power cut an older cursor may stand, from which replaying only repeats what is confirmed.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn set_cursor(&self, name: &str, cursor: Option<&Cursor>) -> Result<(), Error> {
+        match cursor {
+            Some(cursor) => self.write(name, "cursor", cursor, Durability::Process),
+            None => self.remove(name, &["cursor"]),
+        }
+    }
+
+    /// Whether an operator has paused `name`.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub fn paused(&self, name: &str) -> Result<bool, Error> {
+        Ok(self.read(name, "paused")?.unwrap_or(false))
+    }
+
+    /// Notes, durably, whether an operator has paused `name`.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn set_paused(&self, name: &str, paused: bool) -> Result<(), Error> {
+        match paused {
+            true => self.write(name, "paused", &true, Durability::Durable),
+            false => self.remove(name, &["paused"]),
+        }
+    }
+
+    /// The newest epoch of the lease on `name` that was held here.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub fn epoch(&self, name: &str) -> Result<Option<u64>, Error> {
+        self.read(name, "epoch")
+    }
+
+    /// Notes, durably, the epoch of the lease on `name`.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn set_epoch(&self, name: &str, epoch: u64) -> Result<(), Error> {
+        self.write(name, "epoch", &epoch, Durability::Durable)
+    }
+
+    /// The keys seen by the running re-sync of `name`.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn seen(&self, name: &str) -> Result<KeySet, Error> {
+        Ok(KeySet::new(self.db.clone(), self.keys("seen", name)?))
+    }
+
+    /// The keys of `name` that are parked until their expiry is set.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn parked(&self, name: &str) -> Result<ParkedKeys, Error> {
+        Ok(ParkedKeys::new(self.db.clone(), self.keys("parked", name)?))
+    }
+
+    /// The pipelines of which anything is known, in order.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn pipelines(&self) -> Result<Vec<String>, Error> {
+        let mut names = Vec::new();
+        for row in self.pipelines.iter() {
+            let key = row.key().map_err(failed("list", "pipelines"))?;
+            let name = key.split(|byte| *byte == 0).next().unwrap_or_default();
+            names.push(String::from_utf8_lossy(name).into_owned());
+        }
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Forgets everything about `name`, durably.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn remove_pipeline(&self, name: &str) -> Result<(), Error> {
+        for set in ["seen", "parked"] {
+            if self.db.keyspace_exists(&set_name(set, name)) {
+                let keys = self.keys(set, name)?;
+                self.db
+                    .delete_keyspace(keys)
+                    .map_err(failed("remove", set_name(set, name)))?;
+            }
+        }
+        self.remove(name, &["log", "cursor", "paused", "epoch"])
+    }
+
+    fn keys(&self, set: &str, name: &str) -> Result<Keyspace, Error> {
+        check_name(name)?;
+        let full = set_name(set, name);
+        self.db
+            .keyspace(&full, small_keyspace)
+            .map_err(failed("open", full))
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str, field: &str) -> Result<Option<T>, Error> {
+        let found = self
+            .pipelines
+            .get(row(name, field))
+            .map_err(failed("read", format!("{name}/{field}")))?;
+        found
+            .map(|bytes| {
+                serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
+                    record: format!("{name}/{field}"),
+                    why: error.to_string(),
+                })
+            })
+            .transpose()
+    }
+
+    fn write<T: Serialize>(
+        &self,
+        name: &str,
+        field: &str,
+        value: &T,
+        durability: Durability,
+    ) -> Result<(), Error> {
+        check_name(name)?;
+        let bytes = serde_json::to_vec(value).map_err(|error| Error::Damaged {
+            record: format!("{name}/{field}"),
+            why: error.to_string(),
+        })?;
+        let mut batch = self.db.batch();
+        batch.insert(&self.pipelines, row(name, field), bytes);
+        let mode = match durability {
+            Durability::Process => PersistMode::Buffer,
+            Durability::Durable => PersistMode::SyncData,
+        };
+        batch
+            .durability(Some(mode))
+            .commit()
+            .map_err(failed("write", format!("{name}/{field}")))
+    }
+
+    fn remove(&self, name: &str, fields: &[&str]) -> Result<(), Error> {
+        check_name(name)?;
+        let mut batch = self.db.batch();
+        for field in fields {
+            batch.remove(&self.pipelines, row(name, field));
+        }
+        batch
+            .durability(Some(PersistMode::SyncData))
+            .commit()
+            .map_err(failed("forget", format!("{name}/{}", fields.join("+"))))
+    }
+}
+
+fn check_format(db: &Database, meta: &Keyspace, path: &Path) -> Result<(), Error> {
+    let stored = meta.get("format").map_err(failed("read", "format"))?;
+    let Some(stored) = stored else {
+        let mut batch = db.batch();
+        batch.insert(meta, "format", FORMAT.to_string());
+        return batch
+            .durability(Some(PersistMode::SyncData))
+            .commit()
+            .map_err(failed("write", "format"));
+    };
+    match serde_json::from_slice(&stored) {
+        Ok(FORMAT) => Ok(()),
+        Ok(found) => Err(Error::NewerFormat {
+            path: path.to_path_buf(),
+            found,
+        }),
+        Err(error) => Err(Error::Damaged {
+            record: "format".to_string(),
+            why: error.to_string(),
+        }),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.as_bytes().contains(&0) {
+        return Err(Error::BadName {
+            name: name.to_string(),
+        });
+    }
+    Ok(())
+}
+
+fn set_name(set: &str, name: &str) -> String {
+    format!("{set}:{name}")
+}
+
+fn row(name: &str, field: &str) -> Vec<u8> {
+    [name.as_bytes(), b"\0", field.as_bytes()].concat()
+}
+
+/// [`LogRecord`] as it is written.
+#[derive(Serialize, Deserialize)]
+struct WrittenLog {
+    id: String,
+    previous_id: Option<String>,
+    previous_shared: Option<u64>,
+    start: u64,
+    snapshot: Option<WrittenSnapshot>,
+}
+
+/// [`SnapshotRecord`] as it is written.
+#[derive(Serialize, Deserialize)]
+struct WrittenSnapshot {
+    id: String,
+    offset: u64,
+    len: Option<u64>,
+    begun_ms: u64,
+    whole_ms: Option<u64>,
+}
+
+impl From<&LogRecord> for WrittenLog {
+    fn from(log: &LogRecord) -> WrittenLog {
+        WrittenLog {
+            id: log.history.id.to_string(),
+            previous_id: log.history.previous.map(|(id, _)| id.to_string()),
+            previous_shared: log.history.previous.map(|(_, shared)| shared.get()),
+            start: log.start.get(),
+            snapshot: log.snapshot.as_ref().map(|snapshot| WrittenSnapshot {
+                id: snapshot.position.id.to_string(),
+                offset: snapshot.position.offset.get(),
+                len: snapshot.len,
+                begun_ms: snapshot.begun_ms,
+                whole_ms: snapshot.whole_ms,
+            }),
+        }
+    }
+}
+
+impl TryFrom<WrittenLog> for LogRecord {
+    type Error = String;
+
+    fn try_from(log: WrittenLog) -> Result<LogRecord, String> {
+        let id = |text: &str| ReplId::parse(text.as_bytes()).map_err(|error| error.to_string());
+        let previous = match (log.previous_id, log.previous_shared) {
+            (Some(previous), Some(shared)) => Some((id(&previous)?, Offset::new(shared))),
+            _ => None,
+        };
+        let snapshot = match log.snapshot {
+            None => None,
+            Some(snapshot) => Some(SnapshotRecord {
+                position: Position {
+                    id: id(&snapshot.id)?,
+                    offset: Offset::new(snapshot.offset),
+                },
+                len: snapshot.len,
+                begun_ms: snapshot.begun_ms,
+                whole_ms: snapshot.whole_ms,
+            }),
+        };
+        Ok(LogRecord {
+            history: History {
+                id: id(&log.id)?,
+                previous,
+            },
+            start: Offset::new(log.start),
+            snapshot,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! What the catalog promises, on a real database in a folder of its own.
+
+use super::*;
+use bytes::Bytes;
+
+fn id(c: u8) -> ReplId {
+    ReplId::parse(&[c; 40]).unwrap()
+}
+
+fn record() -> LogRecord {
+    LogRecord {
+        history: History {
+            id: id(b'a'),
+            previous: Some((id(b'b'), Offset::new(70))),
+        },
+        start: Offset::new(u64::MAX - 1),
+        snapshot: Some(SnapshotRecord {
+            position: Position {
+                id: id(b'b'),
+                offset: Offset::new(60),
+            },
+            len: Some(1 << 40),
+            begun_ms: 1_700_000_000_000,
+            whole_ms: None,
+        }),
+    }
+}
+
+#[test]
+fn what_is_put_is_there_after_reopening() {
+    let root = tempfile::tempdir().unwrap();
+    let cursor = Cursor {
+        rdb_byte: 9,
+        db: 3,
+        rdb_version: 12,
+        flavor: 1,
+        keys_done: u64::MAX,
+    };
+    {
+        let catalog = Catalog::open(root.path()).unwrap();
+        catalog.put_log("a:1", &record(), Durability::Process).unwrap();
+        catalog.set_cursor("a:1", Some(&cursor)).unwrap();
+        catalog.set_paused("a:1", true).unwrap();
+        catalog.set_epoch("a:1", 7).unwrap();
+        catalog.set_epoch("a:10", 8).unwrap();
+    }
+    let catalog = Catalog::open(root.path()).unwrap();
+    assert_eq!(catalog.log("a:1").unwrap(), Some(record()));
+    assert_eq!(catalog.cursor("a:1").unwrap(), Some(cursor));
+    assert!(catalog.paused("a:1").unwrap());
+    assert_eq!(catalog.epoch("a:1").unwrap(), Some(7));
+    assert_eq!(catalog.pipelines().unwrap(), ["a:1", "a:10"]);
+}
+
+#[test]
+fn forgetting_a_log_forgets_the_cursor_and_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(root.path()).unwrap();
+    catalog.put_log("a", &record(), Durability::Durable).unwrap();
+    catalog.set_epoch("a", 7).unwrap();
+    catalog.forget_log("a").unwrap();
+    assert_eq!(catalog.log("a").unwrap(), None);
+    assert_eq!(catalog.cursor("a").unwrap(), None);
+    assert_eq!(catalog.epoch("a").unwrap(), Some(7));
+    assert!(!catalog.paused("a").unwrap());
+}
+
+#[test]
+fn a_newer_format_is_refused_with_a_hint() {
+    let root = tempfile::tempdir().unwrap();
+    {
+        let catalog = Catalog::open(root.path()).unwrap();
+        let meta = catalog.db.keyspace("meta", small_keyspace).unwrap();
+        meta.insert("format", "2").unwrap();
+    }
+    let error = Catalog::open(root.path()).unwrap_err();
+    assert!(matches!(error, Error::NewerFormat { found: 2, .. }), "{error}");
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn a_second_opener_is_told_that_it_is_locked() {
+    let root = tempfile::tempdir().unwrap();
+    let _first = Catalog::open(root.path()).unwrap();
+    let error = Catalog::open(root.path()).unwrap_err();
+    assert!(error.hint().unwrap().contains("another process"), "{error}");
+}
+
+#[test]
+fn a_damaged_record_is_an_error_naming_it() {
+    let root = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(root.path()).unwrap();
+    for bad in ["{", r#"{"id":"short","start":1}"#] {
+        catalog.pipelines.insert(row("a", "log"), bad).unwrap();
+        let error = catalog.log("a").unwrap_err();
+        assert!(error.to_string().contains("a/log"), "{error}");
+    }
+}
+
+#[test]
+fn a_name_that_no_row_could_carry_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(root.path()).unwrap();
+    for bad in ["", "a\0b", &"x".repeat(NAME_BYTES_MAX + 1)] {
+        assert!(matches!(catalog.set_epoch(bad, 1), Err(Error::BadName { .. })));
+        assert!(matches!(catalog.seen(bad), Err(Error::BadName { .. })));
+    }
+    catalog.seen(&"x".repeat(NAME_BYTES_MAX)).unwrap();
+}
+
+#[test]
+fn seen_keys_are_told_apart_by_database_and_by_every_byte() {
+    let root = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(root.path()).unwrap();
+    let long = vec![b'k'; 200_000];
+    let mut other = long.clone();
+    other[100_000] = b'j';
+    let seen = catalog.seen("a").unwrap();
+    seen.insert([(0, &b"k"[..]), (1, &long[..]), (2, &b""[..])])
+        .unwrap();
+    assert!(seen.contains(0, b"k").unwrap());
+    assert!(!seen.contains(1, b"k").unwrap());
+    assert!(seen.contains(1, &long).unwrap());
+    assert!(!seen.contains(1, &other).unwrap());
+    assert!(seen.contains(2, b"").unwrap());
+    assert!(
+        !catalog.seen("b").unwrap().contains(0, b"k").unwrap(),
+        "of another pipeline"
+    );
+}
+
+#[test]
+fn cleared_keys_stay_away_after_reopening() {
+    let root = tempfile::tempdir().unwrap();
+    {
+        let seen = Catalog::open(root.path()).unwrap().seen("a").unwrap();
+        seen.insert([(0, &b"k"[..])]).unwrap();
+        seen.clear().unwrap();
+        seen.insert([(0, &b"new"[..])]).unwrap();
+    }
+    let seen = Catalog::open(root.path()).unwrap().seen("a").unwrap();
+    assert!(!seen.contains(0, b"k").unwrap());
+    assert!(seen.contains(0, b"new").unwrap());
+}
+
+#[test]
+fn parked_keys_come_back_in_chunks_each_once() {
+    let root = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(root.path()).unwrap();
+    let parked = catalog.parked("a").unwrap();
+    let keys: Vec<(u32, Vec<u8>, i64)> = (0..50u32)
+        .map(|n| (n % 3, vec![b'k'; 40 * n as usize], i64::from(n) - 5))
+        .collect();
+    parked
+        .insert(keys.iter().map(|(db, key, at)| (*db, &key[..], *at)))
+        .unwrap();
+    parked.persist().unwrap();
+    let mut found: Vec<ParkedKey> = Vec::new();
+    loop {
+        let chunk = parked.chunk(found.last().map(|last| &last.key), 7).unwrap();
+        if chunk.is_empty() {
+            break;
+        }
+        found.extend(chunk);
+    }
+    assert_eq!(found.len(), 50);
+    for (db, key, at) in &keys {
+        let expected = ParkedKey {
+            key: SourceKey {
+                db: *db,
+                key: Bytes::copy_from_slice(key),
+            },
+            expires_ms: *at,
+        };
+        assert!(found.contains(&expected), "{expected:?}");
+    }
+    parked
+        .remove(keys.iter().skip(1).map(|(db, key, _)| (*db, &key[..])))
+        .unwrap();
+    assert_eq!(parked.chunk(None, 100).unwrap().len(), 1);
+    parked.clear().unwrap();
+    assert!(parked.chunk(None, 100).unwrap().is_empty());
+}
+
+#[test]
+fn a_removed_pipeline_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(root.path()).unwrap();
+    catalog.set_epoch("a", 7).unwrap();
+    catalog.seen("a").unwrap().insert([(0, &b"k"[..])]).unwrap();
+    catalog.set_epoch("b", 8).unwrap();
+    catalog.remove_pipeline("a").unwrap();
+    assert_eq!(catalog.pipelines().unwrap(), ["b"]);
+    assert!(!catalog.seen("a").unwrap().contains(0, b"k").unwrap());
+}
