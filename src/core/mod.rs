@@ -25,3 +25,4 @@ pub mod filter;
 pub mod rdb;
 pub mod source;
 pub mod catalog;
+pub mod log;

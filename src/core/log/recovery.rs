@@ -1,0 +1,412 @@
+//! Opening a log that is on disk already: what can be trusted, what is cut, what is refused.
+//!
+//! The catalog says which history the files belong to; without it they are nobody's and go. Segments must follow each
+//! other to the byte. A sealed one is taken at its word (its blocks are checked when they are read); one without a seal
+//! is walked, block by block.
+//!
+//! | a segment without a seal ends in | followed by | verdict |
+//! | --- | --- | --- |
+//! | a whole block | nothing, or a segment that begins right there | good |
+//! | something that is no whole block | a valid block somewhere later in the file | rot: refused |
+//! | the same | nothing | torn tail: cut and reported |
+//! | the same, all blocks before it whole | a segment that begins at the end of the last whole block | a torn seal: cut |
+//! | either | segments without a seal that begin later | torn tail: cut, these removed, reported: none of it had been persisted |
+//! | either | a sealed segment that begins elsewhere | a gap: refused, since everything before a seal had been persisted |
+//! | any | a segment that begins earlier | an overlap: refused |
+//!
+//! A file whose header is cut short or no header, and that holds no valid block, counts as torn from its first byte.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::disk::{Entry, File};
+use super::inner::{Store, is_ours, sweep_folder};
+use super::segment::{self, BLOCK_HEADER_LEN, BLOCK_MAX, HEADER_LEN, HeaderFault, Parsed, Segment};
+use super::snapshot::{self, Snapshot};
+use super::state::State;
+use super::{Error, disk::Disk};
+use crate::core::catalog::{Durability, LogRecord};
+use crate::core::position::Offset;
+
+/// What opening found that whoever runs gunyu may want to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The end of the log that a crash had torn, and that was cut.
+    pub torn: Option<Torn>,
+    /// Files of a log that were removed, and why.
+    pub removed: Vec<(PathBuf, &'static str)>,
+    /// Files that no log has written; they are left alone.
+    pub unknown: Vec<PathBuf>,
+}
+
+/// A torn tail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Torn {
+    /// The segment.
+    pub file: PathBuf,
+    /// The byte from which on it was cut.
+    pub at: u64,
+    /// Bytes that went, those of later segments included.
+    pub bytes_cut: u64,
+}
+
+/// Reads back what the folder and the catalog hold about one pipeline.
+pub(super) fn recover(name: &str, store: &Store, tail_bytes: u64) -> Result<(State, Recovery), Error> {
+    store.disk.create_folder(&store.dir)?;
+    if let Some(root) = store.dir.parent() {
+        store.disk.persist_folder(root)?;
+    }
+    let entries = store.disk.list(&store.dir)?;
+    let mut recovery = Recovery {
+        unknown: entries
+            .iter()
+            .filter(|entry| !is_ours(&entry.name))
+            .map(|entry| entry.path.clone())
+            .collect(),
+        ..Recovery::default()
+    };
+    let mut state = State::empty(tail_bytes);
+    let Some(record) = usable_record(name, store, &entries)? else {
+        forget(name, store, &entries, &mut recovery)?;
+        return Ok((state, recovery));
+    };
+    let kept = remove_stale(store, &record, entries, &mut recovery)?;
+    let chain = Chain::walk(store, &record, &kept, &mut recovery)?;
+    state.begin(record.history, chain.start);
+    state.end = chain.end;
+    state.persisted = chain.end;
+    state.snapshot = whole_snapshot(store, &record, chain.start, &kept, &mut recovery)?;
+    state.bytes = chain.segments.iter().map(Segment::bytes).sum::<u64>()
+        + state.snapshot.as_ref().map_or(0, Snapshot::bytes_on_disk);
+    state.segments = chain.segments;
+    store.disk.persist_folder(&store.dir)?;
+    if let Some(found) = state.record().filter(|found| *found != record) {
+        store.catalog.put_log(name, &found, Durability::Durable)?;
+    }
+    Ok((state, recovery))
+}
+
+/// The catalog's record, unless the snapshot that it begins with was never whole.
+fn usable_record(name: &str, store: &Store, entries: &[Entry]) -> Result<Option<LogRecord>, Error> {
+    let Some(record) = store.catalog.log(name)? else {
+        return Ok(None);
+    };
+    let unfinished = record.snapshot.as_ref().is_some_and(|snapshot| {
+        let [_, whole] = snapshot::paths(&store.dir, snapshot.position.offset);
+        snapshot.len.is_none() && entries.iter().all(|entry| entry.path != whole)
+    });
+    Ok((!unfinished).then_some(record))
+}
+
+/// Nobody knows what these files are the history of.
+fn forget(name: &str, store: &Store, entries: &[Entry], recovery: &mut Recovery) -> Result<(), Error> {
+    store.catalog.forget_log(name)?;
+    sweep_folder(&store.disk, &store.dir)?;
+    let files = entries.iter().filter(|entry| is_ours(&entry.name));
+    recovery
+        .removed
+        .extend(files.map(|entry| (entry.path.clone(), "what it belongs to was never finished")));
+    Ok(())
+}
+
+/// Removes what a crash left behind; returns the rest.
+fn remove_stale(
+    store: &Store,
+    record: &LogRecord,
+    entries: Vec<Entry>,
+    recovery: &mut Recovery,
+) -> Result<Vec<Entry>, Error> {
+    let snapshot = record.snapshot.as_ref().map(|one| one.position.offset);
+    let mut kept = Vec::new();
+    for entry in entries {
+        let stale = if segment::offset_in_name(&entry.name, ".rdb.part").is_some() {
+            Some("the snapshot was never whole")
+        } else if let Some(offset) = segment::offset_in_name(&entry.name, ".rdb") {
+            (Some(offset) != snapshot).then_some("the snapshot had been released")
+        } else {
+            segment::offset_in_name(&entry.name, ".seg")
+                .filter(|start| *start < record.start)
+                .map(|_| "the segment had been released")
+        };
+        match stale {
+            None => kept.push(entry),
+            Some(why) => {
+                store.disk.remove(&entry.path)?;
+                recovery.removed.push((entry.path, why));
+            }
+        }
+    }
+    Ok(kept)
+}
+
+/// The snapshot, if it is there, has the length it had, and the stream follows it.
+fn whole_snapshot(
+    store: &Store,
+    record: &LogRecord,
+    start: Offset,
+    entries: &[Entry],
+    recovery: &mut Recovery,
+) -> Result<Option<Snapshot>, Error> {
+    let Some(snapshot) = &record.snapshot else {
+        return Ok(None);
+    };
+    let [_, path] = snapshot::paths(&store.dir, snapshot.position.offset);
+    let Some(entry) = entries.iter().find(|entry| entry.path == path) else {
+        recovery.removed.push((path, "the snapshot has vanished"));
+        return Ok(None);
+    };
+    let why = if snapshot.position.offset != start {
+        "the stream after the snapshot had been released"
+    } else if snapshot.len.is_some_and(|len| len != entry.len) {
+        "the snapshot's length is not the one in the catalog"
+    } else {
+        let file = Arc::new(store.disk.open(&path)?);
+        return Ok(Some(Snapshot::found(snapshot, file, entry.written)));
+    };
+    store.disk.remove(&path)?;
+    recovery.removed.push((path, why));
+    Ok(None)
+}
+
+/// The segments, contiguous.
+struct Chain {
+    start: Offset,
+    end: Offset,
+    segments: VecDeque<Segment>,
+}
+
+/// What one file turned out to be.
+enum Examined {
+    /// Whole by its seal.
+    Sealed(Segment),
+    /// Its whole blocks; and the byte from which on there is something else.
+    Unsealed(Segment, Option<u64>),
+    /// Not even its header is there.
+    Nothing,
+}
+
+impl Chain {
+    fn walk(
+        store: &Store,
+        record: &LogRecord,
+        entries: &[Entry],
+        recovery: &mut Recovery,
+    ) -> Result<Chain, Error> {
+        let files: Vec<(Offset, &Entry)> = entries
+            .iter()
+            .filter_map(|entry| Some((segment::offset_in_name(&entry.name, ".seg")?, entry)))
+            .collect();
+        let start = files.first().map_or(record.start, |(start, _)| *start);
+        let mut chain = Chain {
+            start,
+            end: start,
+            segments: VecDeque::new(),
+        };
+        for (n, (start, entry)) in files.iter().enumerate() {
+            if *start != chain.end {
+                return Err(gap(entry, chain.end, *start));
+            }
+            let later = &files[n + 1..];
+            if !chain.take(store, *start, entry, later, recovery)? {
+                break;
+            }
+        }
+        chain.open_last(store)?;
+        Ok(chain)
+    }
+
+    /// Takes one segment in; `false` where it is the last because the log is torn there.
+    fn take(
+        &mut self,
+        store: &Store,
+        start: Offset,
+        entry: &Entry,
+        later: &[(Offset, &Entry)],
+        recovery: &mut Recovery,
+    ) -> Result<bool, Error> {
+        let (mut segment, torn_at) = match examine(&store.disk, entry, start)? {
+            Examined::Sealed(segment) => {
+                self.end = segment.end;
+                self.segments.push_back(segment);
+                return Ok(true);
+            }
+            Examined::Nothing => {
+                let cut = drop_files(store, start, later)? + entry.len;
+                store.disk.remove(&entry.path)?;
+                recovery.torn = Some(torn(entry, 0, cut));
+                return Ok(false);
+            }
+            Examined::Unsealed(segment, torn_at) => (segment, torn_at),
+        };
+        let file = Arc::new(store.disk.open_append(&entry.path)?);
+        let at = torn_at.unwrap_or(entry.len);
+        let joined = later.first().is_none_or(|(next, _)| *next == segment.end);
+        let dropped = if joined {
+            0
+        } else {
+            drop_files(store, segment.end, later)?
+        };
+        if torn_at.is_some() {
+            file.cut(at)?;
+        }
+        file.persist()?;
+        let followed = joined && !later.is_empty();
+        if !followed && (torn_at.is_some() || dropped > 0) {
+            recovery.torn = Some(torn(entry, at, entry.len - at + dropped));
+        }
+        segment.file = Some(file.clone());
+        if followed {
+            match seal(&file, segment.end) {
+                Ok(()) => segment.file = None,
+                // The next persist tries again.
+                Err(Error::NoSpace { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.end = segment.end;
+        self.segments.push_back(segment);
+        Ok(joined)
+    }
+
+    /// The last segment goes on being appended to, unless it is sealed.
+    fn open_last(&mut self, store: &Store) -> Result<(), Error> {
+        store.disk.persist_folder(&store.dir)?;
+        if let Some(last) = self.segments.back_mut() {
+            last.open = last.file.is_some();
+        }
+        Ok(())
+    }
+}
+
+fn seal(file: &File, end: Offset) -> Result<(), Error> {
+    file.append(&mut [IoSlice::new(&segment::block_header(end, &[]))])
+}
+
+fn gap(entry: &Entry, expected: Offset, found: Offset) -> Error {
+    Error::Gap {
+        file: entry.path.clone(),
+        expected,
+        found: format!("offset {found}"),
+    }
+}
+
+fn torn(entry: &Entry, at: u64, bytes_cut: u64) -> Torn {
+    Torn {
+        file: entry.path.clone(),
+        at,
+        bytes_cut,
+    }
+}
+
+/// Removes the segments after a torn one. Persists go oldest first, so a seal among them means that this is not what
+/// a crash leaves.
+fn drop_files(store: &Store, end: Offset, later: &[(Offset, &Entry)]) -> Result<u64, Error> {
+    for (start, entry) in later {
+        let file = store.disk.open(&entry.path)?;
+        if *start < end || sealed_end(&file, *start)?.is_some() {
+            return Err(gap(entry, end, *start));
+        }
+    }
+    let mut dropped = 0;
+    for (_, entry) in later.iter().rev() {
+        store.disk.remove(&entry.path)?;
+        dropped += entry.len;
+    }
+    Ok(dropped)
+}
+
+/// The offset in the seal at the file's end, if there is one.
+fn sealed_end(file: &File, start: Offset) -> Result<Option<Offset>, Error> {
+    let Some(at) = file.len().checked_sub(BLOCK_HEADER_LEN as u64) else {
+        return Ok(None);
+    };
+    let mut bytes = [0; BLOCK_HEADER_LEN];
+    file.read(&mut bytes, at)?;
+    let most = at.saturating_sub(HEADER_LEN as u64);
+    Ok(segment::parse_seal(&bytes).filter(|end| *end >= start && end.since(start) <= most))
+}
+
+fn examine(disk: &Disk, entry: &Entry, start: Offset) -> Result<Examined, Error> {
+    let file = disk.open(&entry.path)?;
+    if file.len() < HEADER_LEN as u64 {
+        return Ok(Examined::Nothing);
+    }
+    let mut header = [0; HEADER_LEN];
+    file.read(&mut header, 0)?;
+    match segment::check_header(&header, start) {
+        Ok(()) => {}
+        Err(HeaderFault::Newer(version)) => {
+            return Err(Error::NewerFormat {
+                file: entry.path.clone(),
+                version,
+                known: segment::VERSION,
+            });
+        }
+        Err(HeaderFault::Rot(why)) => {
+            let followed = block_follows(&file, 0, start)?;
+            return if followed {
+                Err(Error::rot(&entry.path, 0, why))
+            } else {
+                Ok(Examined::Nothing)
+            };
+        }
+    }
+    let mut segment = Segment::new(&entry.path, start, entry.written);
+    if let Some(end) = sealed_end(&file, start)? {
+        segment.end = end;
+        segment.len = file.len() - BLOCK_HEADER_LEN as u64;
+        return Ok(Examined::Sealed(segment));
+    }
+    let torn_at = walk_blocks(&file, &mut segment)?;
+    Ok(Examined::Unsealed(segment, torn_at))
+}
+
+/// Notes the file's whole blocks; returns the byte at which something else begins, unless that is the end.
+fn walk_blocks(file: &File, segment: &mut Segment) -> Result<Option<u64>, Error> {
+    loop {
+        let left = file.len() - segment.len;
+        if left == 0 {
+            return Ok(None);
+        }
+        let mut window = vec![0; left.min((BLOCK_MAX + BLOCK_HEADER_LEN) as u64) as usize];
+        file.read(&mut window, segment.len)?;
+        let whole = left == window.len() as u64;
+        let mut read = 0;
+        let why = loop {
+            match segment::parse(&window[read..], segment.end) {
+                Parsed::Block(len) => {
+                    segment.wrote(len);
+                    read += BLOCK_HEADER_LEN + len;
+                }
+                Parsed::Short if read == window.len() || (read > 0 && !whole) => break None,
+                Parsed::Short => break Some("a block does not end within the file"),
+                Parsed::Seal => return Err(rot(file, segment, "there is something after the seal")),
+                Parsed::Bad(why) => break Some(why),
+            }
+        };
+        let Some(why) = why else {
+            continue;
+        };
+        if block_follows(file, segment.len + 1, segment.end)? {
+            return Err(rot(file, segment, why));
+        }
+        return Ok(Some(segment.len));
+    }
+}
+
+fn rot(file: &File, segment: &Segment, why: &'static str) -> Error {
+    Error::rot(file.path(), segment.len, why)
+}
+
+/// Whether a valid block begins anywhere from byte `from` on, at offset `least` or later. Reads the rest of the file
+/// at once: this happens once after a crash, and a file has the size of a segment.
+fn block_follows(file: &File, from: u64, least: Offset) -> Result<bool, Error> {
+    let left = file.len().saturating_sub(from);
+    let mut rest = vec![0; left as usize];
+    file.read(&mut rest, from)?;
+    // The payloads of a file are shorter than the file.
+    let most = Offset::new(least.get().saturating_add(file.len()));
+    Ok(segment::find_block(&rest, &(least..=most)).is_some())
+}

@@ -1,0 +1,245 @@
+//! Receiving a snapshot.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::super::inner::{Inner, blocking, lock};
+use super::super::{Error, segment};
+use super::{Snapshot, Stage, TAIL_BYTES_MAX, now_ms, paths};
+use crate::core::catalog::Durability;
+use crate::core::position::{History, Offset, Position};
+
+/// So many bytes are written before they are pushed to the device, in the background: or else the persist at the end
+/// would hold up the stream for as long as it takes to write out all of the system's dirty pages.
+const PERSIST_EVERY_BYTES: u64 = 64 << 20;
+
+/// Appends to the snapshot. Dropped before [`SnapshotWriter::finish`] it abandons the snapshot, and its readers
+/// learn so.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    log: Arc<Inner>,
+    generation: u64,
+    news: watch::Receiver<u64>,
+    finished: bool,
+    unpersisted: u64,
+    persisting: Option<JoinHandle<Result<(), Error>>>,
+}
+
+impl Inner {
+    /// Drops everything and begins a snapshot. On a blocking thread.
+    pub(in super::super) fn begin_snapshot(
+        self: &Arc<Self>,
+        history: History,
+        offset: Offset,
+        declared: Option<u64>,
+    ) -> Result<SnapshotWriter, Error> {
+        let _pen = lock(&self.pen);
+        self.drop_everything()?;
+        let file = match &self.store {
+            Some(store) => Some(Arc::new(store.disk.create(&paths(&store.dir, offset)[0])?)),
+            None => None,
+        };
+        let id = history.id;
+        let generation = {
+            let mut state = self.state();
+            state.begin(history, offset);
+            state.snapshot = Some(Snapshot::begin(Position { id, offset }, declared, file));
+            state.generation
+        };
+        self.note_beginning()?;
+        Ok(SnapshotWriter {
+            log: self.clone(),
+            generation,
+            news: self.news.subscribe(),
+            finished: false,
+            unpersisted: 0,
+            persisting: None,
+        })
+    }
+
+    fn append_to_snapshot(&self, generation: u64, bytes: &Bytes) -> Result<(), Error> {
+        let _pen = lock(&self.pen);
+        let file = {
+            let state = self.state();
+            state.check_append(generation)?;
+            state.snapshot.as_ref().and_then(|one| one.file.clone())
+        };
+        let file = file.ok_or(Error::Superseded)?;
+        let taken = bytes.len() as u64;
+        self.space.take(taken, Some(self))?;
+        if let Err(error) = file.append(&mut [IoSlice::new(bytes)]) {
+            self.space.give_back(taken);
+            return Err(self.note_write_failure(error));
+        }
+        let mut state = self.state();
+        state.bytes += taken;
+        if let Some(snapshot) = &mut state.snapshot {
+            segment::split(bytes).for_each(|piece| snapshot.push(piece));
+            snapshot.trim(TAIL_BYTES_MAX.min(self.tail_bytes));
+        }
+        Ok(())
+    }
+
+    /// Puts a piece into the queue of a snapshot in memory; `false` where there is no room for it.
+    fn queue_piece(&self, generation: u64, piece: &Bytes) -> Result<bool, Error> {
+        let mut state = self.state();
+        state.check_append(generation)?;
+        let snapshot = state.snapshot.as_mut().ok_or(Error::Superseded)?;
+        let room = snapshot.has_room(piece.len(), TAIL_BYTES_MAX.min(self.tail_bytes));
+        if room {
+            snapshot.push(piece.clone());
+        }
+        Ok(room)
+    }
+
+    fn finish_snapshot(&self, generation: u64) -> Result<(), Error> {
+        let _pen = lock(&self.pen);
+        let file = {
+            let state = self.state();
+            state.check_append(generation)?;
+            let snapshot = state.snapshot.as_ref().ok_or(Error::Superseded)?;
+            match snapshot.declared {
+                Some(declared) if declared != snapshot.received => {
+                    return Err(Error::SnapshotLength {
+                        declared,
+                        received: snapshot.received,
+                    });
+                }
+                _ => snapshot.file.clone().map(|file| (file, snapshot.position.offset)),
+            }
+        };
+        if let (Some(store), Some((file, offset))) = (&self.store, file) {
+            file.persist()?;
+            let [part, whole] = paths(&store.dir, offset);
+            store.disk.rename(&part, &whole)?;
+            store.disk.persist_folder(&store.dir)?;
+        }
+        self.note_whole()
+    }
+
+    fn note_whole(&self) -> Result<(), Error> {
+        if let Some(snapshot) = &mut self.state().snapshot {
+            snapshot.stage = Stage::Whole;
+            snapshot.whole_ms = Some(now_ms());
+            if snapshot.file.is_some() {
+                snapshot.trim(0);
+            }
+        }
+        self.tell();
+        self.note(Durability::Durable)
+    }
+}
+
+impl SnapshotWriter {
+    /// Appends received bytes. On disk all or nothing, in one write to the page cache. In memory it waits until the
+    /// reader has made room, for as long as that takes; a wait that is cancelled leaves the snapshot torn, so drop the
+    /// writer then.
+    ///
+    /// # Errors
+    /// [`Error::Full`] and [`Error::NoSpace`] with nothing appended, [`Error::Superseded`], [`Error::Broken`],
+    /// [`Error::Io`].
+    pub async fn append(&mut self, bytes: Bytes) -> Result<(), Error> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if self.log.store.is_none() {
+            return self.queue(&bytes).await;
+        }
+        self.log.append_to_snapshot(self.generation, &bytes)?;
+        self.log.tell();
+        self.unpersisted += bytes.len() as u64;
+        self.persist_in_background().await
+    }
+
+    async fn queue(&mut self, bytes: &Bytes) -> Result<(), Error> {
+        for piece in segment::split(bytes) {
+            loop {
+                self.news.borrow_and_update();
+                if self.log.queue_piece(self.generation, &piece)? {
+                    break;
+                }
+                if self.news.changed().await.is_err() {
+                    return Err(Error::ShutDown);
+                }
+            }
+            self.log.tell();
+        }
+        Ok(())
+    }
+
+    /// One at a time; does not wait for one that is still under way.
+    async fn persist_in_background(&mut self) -> Result<(), Error> {
+        if self.unpersisted < PERSIST_EVERY_BYTES {
+            return Ok(());
+        }
+        if self.persisting.as_ref().is_some_and(|task| !task.is_finished()) {
+            return Ok(());
+        }
+        self.persist_ended().await?;
+        let file = {
+            let state = self.log.state();
+            state.snapshot.as_ref().and_then(|one| one.file.clone())
+        };
+        if let Some(file) = file {
+            self.unpersisted = 0;
+            self.persisting = Some(tokio::task::spawn_blocking(move || file.persist()));
+        }
+        Ok(())
+    }
+
+    /// Waits for the persist in the background and passes its failure on: the kernel reports it only once.
+    async fn persist_ended(&mut self) -> Result<(), Error> {
+        let Some(task) = &mut self.persisting else {
+            return Ok(());
+        };
+        let outcome = task.await.unwrap_or(Err(Error::ShutDown));
+        self.persisting = None;
+        outcome
+    }
+
+    /// Bytes appended so far.
+    #[must_use]
+    pub fn received_bytes(&self) -> u64 {
+        let state = self.log.state();
+        state.snapshot.as_ref().map_or(0, |one| one.received)
+    }
+
+    /// Declares the snapshot whole. On disk it is durable when this returns, under its final name.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotLength`], [`Error::Superseded`], [`Error::Io`]; the snapshot is then abandoned.
+    pub async fn finish(mut self) -> Result<(), Error> {
+        self.persist_ended().await?;
+        let log = self.log.clone();
+        let generation = self.generation;
+        blocking(move || log.finish_snapshot(generation)).await?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        {
+            let mut state = self.log.state();
+            if state.generation != self.generation {
+                return;
+            }
+            match &mut state.snapshot {
+                // Finished by a call whose caller did not wait for it: whole is whole.
+                Some(snapshot) if snapshot.is_whole() => return,
+                Some(snapshot) => snapshot.stage = Stage::Abandoned,
+                None => return,
+            }
+        }
+        self.log.tell();
+        self.log.space.tell();
+    }
+}
