@@ -26,3 +26,4 @@ pub mod rdb;
 pub mod source;
 pub mod catalog;
 pub mod log;
+pub mod target;

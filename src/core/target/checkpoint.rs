@@ -1,0 +1,233 @@
+//! The checkpoint: which position of the source the target has, recorded on the target itself.
+//!
+//! A hash in database 0 under `redis-gunyu-checkpoint:{name}`, with human-readable fields:
+//!
+//! | field | example | meaning |
+//! | --- | --- | --- |
+//! | `version` | `1` | of this table |
+//! | `replid`, `offset` | `5ab3…`, `10482` | everything up to here is applied |
+//! | `db` | `0` | the database selected in the source's stream at that position |
+//! | `time_ms` | `1760000000000` | when it was written, Unix time |
+//! | `epoch` | `0` | of the lease under which it was written |
+//! | `full_sync` | `5ab3…:9000` | a snapshot for this position is being replayed; `replid` and `offset` are absent then |
+//! | `snapshot_ms` | `1760000000000` | when receiving that snapshot began, Unix time: two snapshots may have one position |
+//! | `cursor` | `81920:0:1042` | of that snapshot: everything before this byte is restored, the database selected there, keys so far |
+//! | `resync` | `1` | that snapshot is not the first: what an earlier sync wrote may be on the target |
+//! | `seen` | `0,1,7` | the source's databases that have been replicated so far |
+//! | `owned` | `0,3` | databases that were empty when this deployment first synced: their keys are ours alone |
+//!
+//! Beside it `redis-gunyu-checkpoint:{name}:session`, a hash with one field: the session that may write. A session watches
+//! that key; whoever replaces it makes every transaction of the others fail, even one that was sent before.
+//!
+//! The braces make all keys of a deployment hash to one slot. Owns the format; leaves to [`super::exact`] when it is written.
+
+use bytes::Bytes;
+
+use crate::core::position::{Offset, Position, ReplId};
+
+/// All checkpoint keys begin so; keys that do are never replicated from a source.
+pub const KEY_PREFIX: &str = "redis-gunyu-checkpoint";
+
+/// The format's version.
+const VERSION: &str = "1";
+
+/// The key of a deployment's checkpoint.
+#[must_use]
+pub fn key(name: &str) -> Bytes {
+    Bytes::from(format!("{KEY_PREFIX}:{{{name}}}"))
+}
+
+/// The key of a deployment's session.
+#[must_use]
+pub fn session_key(name: &str) -> Bytes {
+    Bytes::from(format!("{KEY_PREFIX}:{{{name}}}:session"))
+}
+
+/// A position and what is needed to go on from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Everything up to here is applied.
+    pub position: Position,
+    /// The source's selected database there.
+    pub db: u32,
+}
+
+/// What stands on the target.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// The checkpoint, if one is recorded.
+    pub checkpoint: Option<Checkpoint>,
+    /// The position of a snapshot whose replay has begun and not ended.
+    pub full_sync: Option<Position>,
+    /// The lease epoch under which it was written.
+    pub epoch: u64,
+    /// The source's databases that have been replicated so far, ascending; empty where that is not known.
+    pub seen: Vec<u32>,
+    /// Target databases whose keys are this deployment's alone.
+    pub owned: Vec<u32>,
+    /// When receiving that snapshot began, Unix time: two snapshots may have one position.
+    pub snapshot_ms: u64,
+    /// How far the replay of that snapshot is.
+    pub cursor: Option<Cursor>,
+    /// That snapshot is not the first: what an earlier sync wrote may be on the target.
+    pub resync: bool,
+}
+
+/// How far the replay of a snapshot has certainly come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Byte of the snapshot at which to go on.
+    pub at: u64,
+    /// The snapshot's selected database there.
+    pub db: u32,
+    /// Keys before it.
+    pub keys: u64,
+}
+
+/// The hash on the target is not one of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("checkpoint field {field} holds {value:?}")]
+pub struct Malformed {
+    /// The field.
+    pub field: String,
+    /// What it holds.
+    pub value: String,
+}
+
+impl Record {
+    /// Reads the fields and values of the hash, in any order.
+    ///
+    /// # Errors
+    /// A field does not hold what the table says, or a newer gunyu wrote it.
+    pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<Record, Malformed> {
+        let mut record = Record::default();
+        let (mut id, mut offset, mut db) = (None, None, 0);
+        for (field, value) in pairs {
+            let malformed = || Malformed {
+                field: String::from_utf8_lossy(field).into_owned(),
+                value: String::from_utf8_lossy(value).into_owned(),
+            };
+            let text = std::str::from_utf8(value).map_err(|_| malformed())?;
+            match field {
+                b"version" if text != VERSION => return Err(malformed()),
+                b"replid" => id = Some(ReplId::parse(value).map_err(|_| malformed())?),
+                b"offset" => offset = Some(text.parse().map(Offset::new).map_err(|_| malformed())?),
+                b"db" => db = text.parse().map_err(|_| malformed())?,
+                b"epoch" => record.epoch = text.parse().map_err(|_| malformed())?,
+                b"snapshot_ms" => record.snapshot_ms = text.parse().map_err(|_| malformed())?,
+                b"cursor" => record.cursor = Some(Cursor::parse(text).ok_or_else(malformed)?),
+                b"full_sync" => record.full_sync = Some(parse_position(text).ok_or_else(malformed)?),
+                b"resync" => record.resync = text == "1",
+                b"seen" => record.seen = parse_databases(text).ok_or_else(malformed)?,
+                b"owned" => record.owned = parse_databases(text).ok_or_else(malformed)?,
+                _ => {}
+            }
+        }
+        let position = id.zip(offset).map(|(id, offset)| Position { id, offset });
+        record.checkpoint = position.map(|position| Checkpoint { position, db });
+        Ok(record)
+    }
+
+    /// `HSET` with every field that this record holds. `time_ms` is Unix time.
+    #[must_use]
+    pub fn hset(&self, key: &[u8], time_ms: u64) -> Vec<Vec<u8>> {
+        let mut args: Vec<Vec<u8>> = vec![b"HSET".to_vec(), key.to_vec()];
+        let mut field =
+            |name: &str, value: String| args.extend([name.as_bytes().to_vec(), value.into_bytes()]);
+        field("version", VERSION.to_owned());
+        if let Some(at) = self.checkpoint {
+            field("replid", at.position.id.to_string());
+            field("offset", at.position.offset.to_string());
+            field("db", at.db.to_string());
+        }
+        field("time_ms", time_ms.to_string());
+        field("epoch", self.epoch.to_string());
+        if let Some(position) = self.full_sync {
+            field("full_sync", position.to_string());
+            field("snapshot_ms", self.snapshot_ms.to_string());
+        }
+        if let Some(cursor) = self.cursor {
+            field("cursor", format!("{}:{}:{}", cursor.at, cursor.db, cursor.keys));
+        }
+        if self.resync {
+            field("resync", "1".to_owned());
+        }
+        for (name, databases) in [("seen", &self.seen), ("owned", &self.owned)] {
+            let numbers: Vec<String> = databases.iter().map(u32::to_string).collect();
+            field(name, numbers.join(","));
+        }
+        args
+    }
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Option<Cursor> {
+        let mut numbers = text.split(':');
+        let at = numbers.next()?.parse().ok()?;
+        let db = numbers.next()?.parse().ok()?;
+        let keys = numbers.next()?.parse().ok()?;
+        Some(Cursor { at, db, keys })
+    }
+}
+
+fn parse_position(text: &str) -> Option<Position> {
+    let (id, offset) = text.split_once(':')?;
+    Some(Position {
+        id: ReplId::parse(id.as_bytes()).ok()?,
+        offset: Offset::new(offset.parse().ok()?),
+    })
+}
+
+fn parse_databases(text: &str) -> Option<Vec<u32>> {
+    text.split(',')
+        .filter(|n| !n.is_empty())
+        .map(|n| n.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[Vec<u8>]) -> Result<Record, Malformed> {
+        Record::parse(args[2..].chunks(2).map(|pair| (&pair[0][..], &pair[1][..])))
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let id = ReplId::parse(&[b'a'; 40]).unwrap();
+        let position = Position {
+            id,
+            offset: Offset::new(42),
+        };
+        let record = Record {
+            checkpoint: Some(Checkpoint { position, db: 3 }),
+            full_sync: Some(position),
+            epoch: 7,
+            snapshot_ms: 1_760_000_000_000,
+            seen: vec![0, 1, 7],
+            owned: vec![0, 3],
+            cursor: Some(Cursor {
+                at: 5,
+                db: 1,
+                keys: 9,
+            }),
+            resync: true,
+        };
+        assert_eq!(parsed(&record.hset(b"k", 1)), Ok(record));
+        assert_eq!(parsed(&Record::default().hset(b"k", 1)), Ok(Record::default()));
+    }
+
+    #[test]
+    fn a_newer_format_and_rubbish_are_refused_by_name() {
+        let newer = Record::parse([(&b"version"[..], &b"2"[..])]).unwrap_err();
+        assert_eq!(newer.field, "version");
+        let rubbish = Record::parse([(&b"offset"[..], &b"-1"[..])]).unwrap_err();
+        assert_eq!((rubbish.field.as_str(), rubbish.value.as_str()), ("offset", "-1"));
+    }
+
+    #[test]
+    fn the_key_of_a_deployment_hashes_by_its_name() {
+        assert_eq!(&key("n")[..], b"redis-gunyu-checkpoint:{n}");
+    }
+}

@@ -1,0 +1,237 @@
+//! One ordered connection to a target node.
+//!
+//! Owns logging in, sending without copying what is large, and scanning replies. Leaves to others what is sent and what the replies
+//! mean.
+
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::{Error, Settings};
+use crate::core::net::{Address, Connection, ReadHalf, WriteHalf};
+use crate::core::resp::{self, Event, ReplyScanner, Value};
+
+/// Slices shorter than this are copied together: a system call takes at most [`SLICES_MAX`], and each costs more than the copy.
+const COPY_BELOW: usize = 8 << 10;
+
+/// So many slices go into one system call.
+const SLICES_MAX: usize = 64;
+
+/// Room for one read of replies.
+const READ_BUFFER: usize = 64 << 10;
+
+/// A connection. What is sent is answered in the same order.
+#[derive(Debug)]
+pub struct Lane {
+    read: ReadHalf,
+    write: WriteHalf,
+    input: BytesMut,
+    scanner: ReplyScanner,
+    address: Address,
+    reply_limit: Duration,
+    /// When the peer last said something, or we last sent something to it.
+    last_moved: Instant,
+}
+
+impl Lane {
+    /// Connects, logs in and names the connection `client_name`.
+    ///
+    /// # Errors
+    /// The target cannot be reached, or refuses us.
+    pub async fn open(settings: &Settings, client_name: &str) -> Result<Lane, Error> {
+        let connection = Connection::open(&settings.endpoint.address).await?;
+        let (read, write) = connection.split();
+        let mut lane = Lane {
+            read,
+            write,
+            input: BytesMut::with_capacity(READ_BUFFER),
+            scanner: ReplyScanner::new(),
+            address: settings.endpoint.address.clone(),
+            reply_limit: settings.reply_limit,
+            last_moved: Instant::now(),
+        };
+        if let Some(auth) = settings.endpoint.credentials.auth_command() {
+            lane.call(&auth).await?;
+        }
+        // The name is for people and for ending older sessions; where it is not permitted, transactions are still fenced.
+        match lane.call(&[b"CLIENT", b"SETNAME", client_name.as_bytes()]).await {
+            Ok(_) => {}
+            Err(error) if error.is_denied() && !is_permission(&error) => return Err(error),
+            Err(Error::Refused { reply, .. }) => {
+                tracing::debug!(reply, "the target does not let us name connections");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(lane)
+    }
+
+    /// The target.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Sends one command and waits for its reply. Nothing else may be under way.
+    ///
+    /// # Errors
+    /// The connection fails, or the reply is an error.
+    pub async fn call(&mut self, args: &[&[u8]]) -> Result<Value, Error> {
+        let mut request = BytesMut::new();
+        resp::encode_command(&mut request, args);
+        self.last_moved = Instant::now();
+        self.write.write_all(&request, "sending a command").await?;
+        loop {
+            let parsed = resp::parse_value(&self.input).map_err(|cause| self.protocol(cause))?;
+            let Some((value, used)) = parsed else {
+                self.fill(Some(self.reply_limit)).await?;
+                continue;
+            };
+            self.input.advance(used);
+            return match value.error() {
+                Some(text) => Err(Error::Refused {
+                    address: self.address.clone(),
+                    command: String::from_utf8_lossy(args.first().copied().unwrap_or_default()).into_owned(),
+                    reply: String::from_utf8_lossy(text).into_owned(),
+                }),
+                None => Ok(value),
+            };
+        }
+    }
+
+    /// Sends commands together and waits for all their replies; an error reply is a value among them. Nothing else may be under way.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub async fn call_many(
+        &mut self,
+        commands: impl IntoIterator<Item = Vec<Vec<u8>>>,
+    ) -> Result<Vec<Value>, Error> {
+        let mut request = BytesMut::new();
+        let mut expected = 0;
+        for args in commands {
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            resp::encode_command(&mut request, &args);
+            expected += 1;
+        }
+        self.last_moved = Instant::now();
+        self.write.write_all(&request, "sending commands").await?;
+        let mut values = Vec::with_capacity(expected);
+        while values.len() < expected {
+            match resp::parse_value(&self.input).map_err(|cause| self.protocol(cause))? {
+                Some((value, used)) => {
+                    self.input.advance(used);
+                    values.push(value);
+                }
+                None => self.fill(Some(self.reply_limit)).await?,
+            }
+        }
+        Ok(values)
+    }
+
+    /// Sends `pieces` one after the other. Not cancel safe: a lane whose send was dropped must be dropped too.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub async fn send(&mut self, pieces: impl IntoIterator<Item = Bytes>) -> Result<(), Error> {
+        self.last_moved = Instant::now();
+        let mut slices = coalesce(pieces);
+        let mut first = 0;
+        while first < slices.len() {
+            let window: Vec<IoSlice<'_>> = slices[first..]
+                .iter()
+                .take(SLICES_MAX)
+                .map(|bytes| IoSlice::new(bytes))
+                .collect();
+            let mut written = self.write.write_some(&window, "sending a batch").await?;
+            while first < slices.len() && written >= slices[first].len() {
+                written -= slices[first].len();
+                slices[first].clear();
+                first += 1;
+            }
+            if first < slices.len() {
+                slices[first].advance(written);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for bytes and tells `on` what replies they hold. Cancel safe. `waiting` says that replies are owed, so
+    /// that their absence is a failure; otherwise it waits until the peer speaks or closes (TCP keepalive sees to a peer that is gone).
+    ///
+    /// # Errors
+    /// The connection fails, closes, or makes no sense.
+    pub async fn replies(&mut self, waiting: bool, on: impl FnMut(Event<'_>)) -> Result<(), Error> {
+        if self.input.is_empty() {
+            self.fill(waiting.then_some(self.reply_limit)).await?;
+        }
+        let scanned = self.scanner.scan(&self.input, on).map(|_| ());
+        self.input.clear();
+        scanned.map_err(|cause| self.protocol(cause))
+    }
+
+    async fn fill(&mut self, limit: Option<Duration>) -> Result<(), Error> {
+        /// Longer than any idle time: a wait without a limit of its own.
+        const NO_LIMIT: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+        self.input.reserve(READ_BUFFER);
+        // Since the peer last moved, not since this call: callers drop it now and then to do something else.
+        let left = limit.map_or(NO_LIMIT, |limit| limit.saturating_sub(self.last_moved.elapsed()));
+        let read = self.read.read(&mut self.input, left, "waiting for replies").await;
+        read.map_err(|error| error.with_limit(limit.unwrap_or(NO_LIMIT)))?;
+        self.last_moved = Instant::now();
+        Ok(())
+    }
+
+    fn protocol(&self, cause: resp::Error) -> Error {
+        Error::Protocol {
+            address: self.address.clone(),
+            cause,
+        }
+    }
+}
+
+fn is_permission(error: &Error) -> bool {
+    matches!(error, Error::Refused { reply, .. } if reply.starts_with("NOPERM"))
+}
+
+/// Copies small neighbours together and leaves large ones as they are.
+fn coalesce(pieces: impl IntoIterator<Item = Bytes>) -> Vec<Bytes> {
+    let mut slices = Vec::new();
+    let mut small = BytesMut::new();
+    for piece in pieces {
+        if piece.len() < COPY_BELOW {
+            small.extend_from_slice(&piece);
+            continue;
+        }
+        if !small.is_empty() {
+            slices.push(small.split().freeze());
+        }
+        slices.push(piece);
+    }
+    if !small.is_empty() {
+        slices.push(small.freeze());
+    }
+    slices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_neighbours_are_copied_together_and_large_ones_are_not() {
+        let large = Bytes::from(vec![b'x'; COPY_BELOW]);
+        let pieces = [
+            Bytes::from_static(b"a"),
+            Bytes::from_static(b"b"),
+            large.clone(),
+            Bytes::from_static(b"c"),
+        ];
+        let slices = coalesce(pieces);
+        assert_eq!(
+            slices.iter().map(Bytes::len).collect::<Vec<_>>(),
+            [2, COPY_BELOW, 1]
+        );
+        assert_eq!(slices[1].as_ptr(), large.as_ptr());
+    }
+}

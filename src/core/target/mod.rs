@@ -1,0 +1,166 @@
+//! The target: how commands get there, and how it is known what arrived.
+//!
+//! Owns batches ([`batch`]), the ordered connection ([`lane`]), the two deliveries of the live stream ([`exact`]: every batch a transaction with its
+//! checkpoint; [`loose`]: pipelined, the checkpoint after the replies), the restoring of snapshots ([`restore`]), the checkpoint's format
+//! ([`checkpoint`]), what error replies mean ([`refusal`]) and the rate limit ([`pace`]). Promises that a checkpoint never passes data that is not
+//! applied, and that no connection but that of the newest session can apply anything. Leaves to the pipeline what is sent, and what to do
+//! about a refusal.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod exact;
+pub mod lane;
+pub mod loose;
+pub mod pace;
+pub mod refusal;
+pub mod restore;
+pub mod session;
+
+use std::time::Duration;
+
+use super::{net, resp};
+use crate::core::position::Offset;
+
+/// Whom to write to, and as whom.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The target node.
+    pub endpoint: net::Endpoint,
+    /// The deployment's name: part of the checkpoint's key and of our connections' names.
+    pub name: String,
+    /// How long the target may take to answer before the connection is given up.
+    pub reply_limit: Duration,
+}
+
+/// What went wrong. The caller opens a new session and reads the checkpoint again, whatever it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection failed.
+    #[error("target: {0}")]
+    Net(#[from] net::Error),
+    /// The target refused a command of ours.
+    #[error("target {address} refused {command}: {reply}")]
+    Refused {
+        /// The target.
+        address: net::Address,
+        /// The command's name.
+        command: String,
+        /// Its words.
+        reply: String,
+    },
+    /// The target said what no server says.
+    #[error("target {address} does not speak the protocol: {cause}")]
+    Protocol {
+        /// The target.
+        address: net::Address,
+        /// What was wrong.
+        cause: resp::Error,
+    },
+    /// A reply was not of the kind that the command has.
+    #[error("target {address} answered {command} with something unexpected")]
+    Unexpected {
+        /// The target.
+        address: net::Address,
+        /// The command's name.
+        command: String,
+    },
+    /// The checkpoint on the target is not one of ours.
+    #[error("target {address}: {cause}")]
+    Checkpoint {
+        /// The target.
+        address: net::Address,
+        /// What is wrong with it.
+        cause: checkpoint::Malformed,
+    },
+    /// The target is the very server that is the source.
+    #[error("source and target are the same server ({address})")]
+    SameServer {
+        /// The server.
+        address: net::Address,
+    },
+    /// Another session has taken over, or somebody removed the session's key (`FLUSHALL` on the target does).
+    #[error("target {address}: another session has taken over, or its key was removed")]
+    Superseded {
+        /// The target.
+        address: net::Address,
+    },
+}
+
+impl Error {
+    /// What to do about it, where a person is needed.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Refused { reply, .. } => refusal::Kind::of(reply).hint(reply),
+            Error::Net(net::Error::Connect { address, .. }) => Some(format!(
+                "check that a server listens on {address} and that no firewall is between"
+            )),
+            Error::Protocol { address, .. } => {
+                Some(format!("check that {address} is a Redis or Valkey server"))
+            }
+            Error::Checkpoint { address, .. } => Some(format!(
+                "a newer gunyu wrote it, or somebody changed it: use that version, or DEL {}:… on {address} to begin anew with a full sync",
+                checkpoint::KEY_PREFIX
+            )),
+            Error::SameServer { .. } => Some("give --source and --target two different servers".to_owned()),
+            Error::Superseded { .. } => {
+                Some("make sure that only one gunyu runs for this source and target".to_owned())
+            }
+            Error::Net(_) | Error::Unexpected { .. } => None,
+        }
+    }
+
+    /// Whether source and target are one server: nothing but another configuration helps.
+    #[must_use]
+    pub fn is_same_server(&self) -> bool {
+        matches!(self, Error::SameServer { .. })
+    }
+
+    /// Whether credentials or permissions are missing, so that a first start had better stop than try again.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        let denied = [
+            refusal::Kind::Credentials,
+            refusal::Kind::Permission,
+            refusal::Kind::Cluster,
+        ];
+        matches!(self, Error::Refused { reply, .. } if denied.contains(&refusal::Kind::of(reply)))
+    }
+}
+
+/// A command of a batch that the target refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Which command of the batch, from 0; `None` for one of ours around it.
+    pub index: Option<usize>,
+    /// The target's words.
+    pub reply: String,
+}
+
+/// What became of what was submitted.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The batch is applied, but for the commands that failed in it.
+    Applied {
+        /// The batch.
+        batch: batch::Batch,
+        /// Commands that failed while the rest was applied.
+        failed: Vec<Failed>,
+        /// The checkpoint on the target, where it moved.
+        checkpointed: Option<Offset>,
+    },
+    /// A checkpoint alone was written.
+    Checkpointed(Offset),
+    /// Nothing of the batch is applied, because of these commands.
+    Rejected {
+        /// The batch.
+        batch: batch::Batch,
+        /// The commands that the target does not take.
+        failed: Vec<Failed>,
+    },
+    /// Nothing is wrong with the batch; the target cannot take it now. Send it again after a while, in a new session.
+    Unavailable {
+        /// The target's words.
+        reply: String,
+    },
+}

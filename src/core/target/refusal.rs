@@ -1,0 +1,170 @@
+//! What a target's error reply means for what was sent: one table, used everywhere.
+//!
+//! | first words of the reply | kind | what becomes of the command |
+//! | --- | --- | --- |
+//! | `OOM`, `READONLY`, `LOADING`, `MISCONF`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, `MASTERDOWN`, `NOREPLICAS`, `UNKILLABLE`, `ERR max number of clients` | Transient | nothing of it counted: back off and send it again |
+//! | `NOAUTH`, `WRONGPASS`, `ERR invalid password`, `ERR AUTH …`, `ERR operation not permitted` | Credentials | as Transient, and a person must help |
+//! | `MOVED`, `ASK`, `CROSSSLOT` | Cluster | the target is a cluster and was configured as none |
+//! | `BUSYKEY` | KeyExists | by `keyExists` |
+//! | `ERR DUMP payload version …`, `ERR Bad data format` | Payload | the target cannot load the value |
+//! | `NOPERM` | Permission | dead letter |
+//! | anything else (`ERR unknown command`, `ERR wrong number of arguments`, `WRONGTYPE`, …) | Command | dead letter |
+//!
+//! `EXECABORT Transaction discarded because of: <reply>` is classed by the reply inside.
+
+/// The kind of an error reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Passes by itself, or when a person changes the target's state. Nothing was applied.
+    Transient,
+    /// Wrong user or password.
+    Credentials,
+    /// The target is a cluster node.
+    Cluster,
+    /// `RESTORE` without `REPLACE` met a key.
+    KeyExists,
+    /// `RESTORE` could not load the value.
+    Payload,
+    /// The user may not run the command.
+    Permission,
+    /// This command, and only it, cannot be applied.
+    Command,
+}
+
+impl Kind {
+    /// Classes an error reply, given without its leading `-`.
+    #[must_use]
+    pub fn of(reply: &str) -> Kind {
+        let reply = reply
+            .strip_prefix("EXECABORT Transaction discarded because of: ")
+            .unwrap_or(reply);
+        let (word, rest) = reply.split_once(' ').unwrap_or((reply, ""));
+        match word {
+            "OOM" | "READONLY" | "LOADING" | "MISCONF" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN"
+            | "MASTERDOWN" | "NOREPLICAS" | "UNKILLABLE" => Kind::Transient,
+            "NOAUTH" | "WRONGPASS" => Kind::Credentials,
+            "MOVED" | "ASK" | "CROSSSLOT" => Kind::Cluster,
+            "BUSYKEY" => Kind::KeyExists,
+            "NOPERM" => Kind::Permission,
+            "ERR" => Kind::of_generic(rest),
+            _ => Kind::Command,
+        }
+    }
+
+    fn of_generic(text: &str) -> Kind {
+        const TABLE: &[(&str, Kind)] = &[
+            ("max number of clients", Kind::Transient),
+            ("invalid password", Kind::Credentials),
+            ("AUTH", Kind::Credentials),
+            ("Client sent AUTH", Kind::Credentials),
+            ("operation not permitted", Kind::Credentials),
+            ("DUMP payload", Kind::Payload),
+            ("Bad data format", Kind::Payload),
+        ];
+        TABLE
+            .iter()
+            .find(|(start, _)| text.starts_with(start))
+            .map_or(Kind::Command, |(_, kind)| *kind)
+    }
+
+    /// Whether what was sent may be sent again, unchanged, after a while.
+    #[must_use]
+    pub const fn may_be_repeated(self) -> bool {
+        matches!(self, Kind::Transient | Kind::Credentials | Kind::Cluster)
+    }
+
+    /// The sentence that tells a person what to do about `reply`, where there is one.
+    #[must_use]
+    pub fn hint(self, reply: &str) -> Option<String> {
+        let word = reply.split(' ').next().unwrap_or_default();
+        let text = match (self, word) {
+            (Kind::Transient, "OOM") => {
+                "the target is at its maxmemory and evicts nothing: CONFIG SET maxmemory <more> on the target, or free memory there"
+            }
+            (Kind::Transient, "READONLY") => {
+                "the target is a read-only replica: point --target at its master, or REPLICAOF NO ONE on the target if it should be one"
+            }
+            (Kind::Transient, "MISCONF") => {
+                "the target cannot save to disk and therefore refuses writes: free its disk, or CONFIG SET stop-writes-on-bgsave-error no there"
+            }
+            (Kind::Transient, "LOADING") => "wait: the target is loading its dataset",
+            (Kind::Transient, "BUSY") => {
+                "a script blocks the target: SCRIPT KILL there, or wait until it has ended"
+            }
+            (Kind::Transient, "NOREPLICAS") => {
+                "the target wants more replicas before it takes writes: see its min-replicas-to-write"
+            }
+            (Kind::Transient, "ERR") => "the target has no connection left: raise its maxclients",
+            (Kind::Transient, _) => return None,
+            (Kind::Credentials, _) => {
+                "set output.redis.password (and output.redis.userName for an ACL user), or GUNYU_TARGET_PASSWORD"
+            }
+            (Kind::Cluster, _) => {
+                "the target is a cluster: set output.redis.type: cluster, or --target redis+cluster://…"
+            }
+            (Kind::KeyExists, _) => {
+                "the target holds keys of its own: empty it, or set output.replay.keyExists: replace or ignore"
+            }
+            (Kind::Payload, _) => {
+                "the target is too old for values in the source's format: use a target of at least the source's version"
+            }
+            (Kind::Permission, _) => {
+                "on the target: ACL SETUSER <user> +@all ~* allows everything; the reply names the command or key that is missing"
+            }
+            (Kind::Command, _) => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_replies_are_classed_by_their_first_words() {
+        let table = [
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                Kind::Transient,
+            ),
+            (
+                "READONLY You can't write against a read only replica.",
+                Kind::Transient,
+            ),
+            ("BUSY Redis is busy running a script.", Kind::Transient),
+            ("BUSYKEY Target key name already exists.", Kind::KeyExists),
+            ("ERR max number of clients reached", Kind::Transient),
+            (
+                "EXECABORT Transaction discarded because of: READONLY You can't write",
+                Kind::Transient,
+            ),
+            (
+                "EXECABORT Transaction discarded because of previous errors.",
+                Kind::Command,
+            ),
+            ("ERR DUMP payload version or checksum are wrong", Kind::Payload),
+            ("ERR Bad data format", Kind::Payload),
+            ("WRONGPASS invalid username-password pair", Kind::Credentials),
+            ("MOVED 1 127.0.0.1:7000", Kind::Cluster),
+            ("NOPERM no", Kind::Permission),
+            ("WRONGTYPE Operation against a key", Kind::Command),
+            ("ERR unknown command 'X'", Kind::Command),
+        ];
+        for (reply, kind) in table {
+            assert_eq!(Kind::of(reply), kind, "{reply}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_must_mend_comes_with_a_hint() {
+        assert!(
+            Kind::of("READONLY x")
+                .hint("READONLY x")
+                .unwrap()
+                .contains("master")
+        );
+        assert!(Kind::of("OOM x").hint("OOM x").unwrap().contains("maxmemory"));
+        assert_eq!(Kind::of("WRONGTYPE x").hint("WRONGTYPE x"), None);
+    }
+}

@@ -1,0 +1,351 @@
+//! A session: the right to write to a target for one deployment, taken from whoever had it before.
+//!
+//! ```text
+//! connect -> end older sessions' connections -> replace the session key -> WATCH it -> read the checkpoint
+//! ```
+//!
+//! A connection that was given up may still have a transaction in the server's socket buffer, and a process that was stopped may wake up. Both
+//! belong to an older session. Its connections are killed where that is permitted; and every transaction of a session runs
+//! under `WATCH` of the session key, read back *after* it was watched, so that a transaction of an older session fails whether
+//! it was sent before or after. Only then is the checkpoint read: nothing can change it behind our back any more.
+//!
+//! Owns the taking over. Leaves to [`super::exact`] and [`super::loose`] what is written.
+
+use bytes::{Bytes, BytesMut};
+
+use super::checkpoint::{self, Record};
+use super::lane::Lane;
+use super::refusal::Kind;
+use super::{Error, Settings};
+use crate::core::rdb;
+use crate::core::resp::{self, Value};
+
+/// The right to write, and its main connection. At rest database 0 is selected and the session key is watched.
+#[derive(Debug)]
+pub struct Session {
+    /// The connection.
+    pub lane: Lane,
+    /// Names this session among others.
+    pub token: String,
+    /// The session that had the right before.
+    pub previous: Option<String>,
+    key: Bytes,
+    session_key: Bytes,
+    /// How many databases the target has.
+    pub databases: u32,
+    /// The id of the server's process, where `INFO` is permitted.
+    pub run_id: Option<String>,
+    /// The server's version, 7.0.0 being assumed where `INFO` is not permitted.
+    pub version: (u32, u32, u32),
+    /// The RDB version that its `RESTORE` takes, where `DUMP` is permitted.
+    pub rdb_version: Option<rdb::Version>,
+    /// The longest argument that it takes (`proto-max-bulk-len`): it closes the connection on a longer one.
+    pub bulk_bytes_max: usize,
+    /// What stood on the target when the session began, kept up to date by whoever writes it.
+    pub record: Record,
+}
+
+impl Session {
+    /// Connects and takes over.
+    ///
+    /// # Errors
+    /// The target cannot be reached, refuses us or writes, or holds a checkpoint that is none of ours.
+    pub async fn take(settings: &Settings, source_run_id: Option<&str>) -> Result<Session, Error> {
+        let token = format!("{:016x}", fastrand::u64(..));
+        let prefix = format!("gunyu:{}:", settings.name);
+        let mut lane = Lane::open(settings, &format!("{prefix}{token}")).await?;
+        // Before anything is written: the source itself must not become its own target.
+        let (run_id, version) = server_info(&mut lane).await?;
+        if run_id.is_some() && run_id.as_deref() == source_run_id {
+            return Err(Error::SameServer {
+                address: settings.endpoint.address.clone(),
+            });
+        }
+        end_older(&mut lane, &prefix, &token).await?;
+        let key = checkpoint::key(&settings.name);
+        let session_key = checkpoint::session_key(&settings.name);
+        let previous = holder(&lane.call(&[b"HKEYS", &session_key]).await?);
+        lane.call(&[b"MULTI"]).await?;
+        lane.call(&[b"DEL", &session_key]).await?;
+        lane.call(&[b"HSET", &session_key, token.as_bytes(), b"1"])
+            .await?;
+        lane.call(&[b"EXEC"]).await?;
+        let databases = count_databases(&mut lane).await?;
+        let rdb_version = rdb_version(&mut lane, &session_key).await?;
+        let bulk_bytes_max = bulk_bytes_max(&mut lane).await?;
+        let record = Record::default();
+        let mut session = Session {
+            lane,
+            token,
+            previous,
+            key,
+            session_key,
+            databases,
+            run_id,
+            version,
+            rdb_version,
+            bulk_bytes_max,
+            record,
+        };
+        session.watch().await?;
+        session.record = session.read_record().await?;
+        Ok(session)
+    }
+
+    /// The name under which further connections of this session log in.
+    #[must_use]
+    pub fn client_name(&self, settings: &Settings) -> String {
+        format!("gunyu:{}:{}", settings.name, self.token)
+    }
+
+    /// Writes `record` in a transaction of its own, in place of what stood there. For the steps of a full sync; the stream's checkpoints go with
+    /// its batches.
+    ///
+    /// # Errors
+    /// The connection fails, the target refuses, or another session has taken over.
+    pub async fn write_record(&mut self, record: Record) -> Result<(), Error> {
+        let args = record.hset(&self.key, now_ms());
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        self.lane.call(&[b"MULTI"]).await?;
+        let queued = self.queue_record(&args).await;
+        // A queued command that was refused makes EXEC fail with EXECABORT, and nothing is applied.
+        let executed = self.lane.call(&[b"EXEC"]).await;
+        queued?;
+        if executed? == Value::Nil {
+            return Err(self.superseded());
+        }
+        self.record = record;
+        self.watch().await
+    }
+
+    async fn queue_record(&mut self, args: &[&[u8]]) -> Result<(), Error> {
+        self.lane.call(&[b"DEL", &self.key]).await?;
+        self.lane.call(args).await?;
+        Ok(())
+    }
+
+    /// Watches the session key and makes sure that it is still ours.
+    async fn watch(&mut self) -> Result<(), Error> {
+        self.lane.call(&[b"WATCH", &self.session_key]).await?;
+        match self
+            .lane
+            .call(&[b"HGET", &self.session_key, self.token.as_bytes()])
+            .await?
+        {
+            Value::Nil => Err(self.superseded()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn read_record(&mut self) -> Result<Record, Error> {
+        let reply = self.lane.call(&[b"HGETALL", &self.key]).await?;
+        let fields: Vec<&[u8]> = match &reply {
+            Value::Array(items) => items.iter().filter_map(Value::text).collect(),
+            Value::Map(pairs) => pairs
+                .iter()
+                .flat_map(|(k, v)| [k.text(), v.text()])
+                .flatten()
+                .collect(),
+            _ => {
+                return Err(Error::Unexpected {
+                    address: self.lane.address().clone(),
+                    command: "HGETALL".into(),
+                });
+            }
+        };
+        Record::parse(fields.chunks_exact(2).map(|pair| (pair[0], pair[1]))).map_err(|cause| {
+            Error::Checkpoint {
+                address: self.lane.address().clone(),
+                cause,
+            }
+        })
+    }
+
+    /// The error of a session that is none any more.
+    #[must_use]
+    pub fn superseded(&self) -> Error {
+        Error::Superseded {
+            address: self.lane.address().clone(),
+        }
+    }
+
+    /// Writes the command that records `record` as it is now.
+    pub fn encode_checkpoint(&self, out: &mut BytesMut, record: &Record) {
+        let args = record.hset(&self.key, now_ms());
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        resp::encode_command(out, &args);
+    }
+
+    /// Writes the command that puts the session's key back after a flush.
+    pub fn encode_session(&self, out: &mut BytesMut) {
+        resp::encode_command(out, &[b"HSET", &self.session_key, self.token.as_bytes(), b"1"]);
+    }
+
+    /// Writes the command that removes both keys.
+    pub fn encode_removal(&self, out: &mut BytesMut) {
+        resp::encode_command(out, &[b"DEL", &self.key, &self.session_key]);
+    }
+
+    /// Writes the two commands with which a batch makes ready for the next: watch the session's key, then read it.
+    /// The second answers nil where the session is not ours any more.
+    pub fn encode_watch(&self, out: &mut BytesMut) {
+        resp::encode_command(out, &[b"WATCH", &self.session_key]);
+        self.encode_question(out);
+    }
+
+    /// Writes the command that answers nil where the session is not ours any more.
+    pub fn encode_question(&self, out: &mut BytesMut) {
+        resp::encode_command(out, &[b"HGET", &self.session_key, self.token.as_bytes()]);
+    }
+}
+
+/// The one field of the session's key.
+fn holder(keys: &Value) -> Option<String> {
+    let Value::Array(fields) = keys else { return None };
+    let token = fields.first()?.text()?;
+    Some(String::from_utf8_lossy(token).into_owned())
+}
+
+/// `run_id` and version from `INFO server`.
+async fn server_info(lane: &mut Lane) -> Result<(Option<String>, (u32, u32, u32)), Error> {
+    const ASSUMED: (u32, u32, u32) = (7, 0, 0);
+    let Some(reply) = permitted(lane.call(&[b"INFO", b"server"]).await)? else {
+        return Ok((None, ASSUMED));
+    };
+    let text = String::from_utf8_lossy(reply.text().unwrap_or_default()).into_owned();
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(|value| value.trim().to_owned())
+    };
+    let version = field("redis_version:").map_or(ASSUMED, |text| {
+        let mut numbers = text.split('.').map(|n| n.parse().unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        (next(), next(), next())
+    });
+    Ok((field("run_id:"), version))
+}
+
+/// The RDB version in the footer of a `DUMP`.
+async fn rdb_version(lane: &mut Lane, key: &[u8]) -> Result<Option<rdb::Version>, Error> {
+    let reply = permitted(lane.call(&[b"DUMP", key]).await)?;
+    Ok(reply.and_then(|reply| rdb::payload::version_of(reply.text()?)))
+}
+
+/// `proto-max-bulk-len`; what every server has unless configured otherwise, where we may not ask.
+async fn bulk_bytes_max(lane: &mut Lane) -> Result<usize, Error> {
+    const USUAL: usize = 512 << 20;
+    let reply = permitted(lane.call(&[b"CONFIG", b"GET", b"proto-max-bulk-len"]).await)?;
+    let value = reply.as_ref().and_then(Value::array).and_then(|pair| pair.get(1));
+    let number = value.and_then(Value::text).map(String::from_utf8_lossy);
+    Ok(number.and_then(|text| text.parse().ok()).unwrap_or(USUAL))
+}
+
+/// A reply, or nothing where we may not ask.
+fn permitted(reply: Result<Value, Error>) -> Result<Option<Value>, Error> {
+    match reply {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Refused { reply, .. }) if !Kind::of(&reply).may_be_repeated() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How many databases the target has, found by selecting: `CONFIG GET` is often not permitted. Ends with database 0 selected.
+///
+/// It must be known beforehand: a `SELECT` that fails inside a transaction lets the commands after it run in the wrong database.
+async fn count_databases(lane: &mut Lane) -> Result<u32, Error> {
+    let mut exists = async |db: u32| match lane.call(&[b"SELECT", db.to_string().as_bytes()]).await {
+        Ok(_) => Ok(true),
+        Err(Error::Refused { reply, .. }) if Kind::of(&reply) == Kind::Command => Ok(false),
+        Err(error) => Err(error),
+    };
+    // Databases 0 to `known - 1` exist, `absent` does not.
+    let (mut known, mut absent) = (1, 16);
+    while exists(absent).await? {
+        known = absent + 1;
+        absent = absent.saturating_mul(2).min(i32::MAX.unsigned_abs());
+        if known >= 1 << 24 {
+            break;
+        }
+    }
+    while known < absent {
+        let middle = known + (absent - known) / 2;
+        if exists(middle).await? {
+            known = middle + 1;
+        } else {
+            absent = middle;
+        }
+    }
+    exists(0).await?;
+    Ok(known)
+}
+
+/// Writes `SELECT db`.
+pub fn encode_select(out: &mut BytesMut, db: u32) {
+    let mut digits = itoa::Buffer::new();
+    resp::encode_command(out, &[b"SELECT", digits.format(db).as_bytes()]);
+}
+
+/// Unix time in milliseconds.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Ends the connections of older sessions. Where that is not permitted, `WATCH` still keeps their transactions out.
+async fn end_older(lane: &mut Lane, prefix: &str, token: &str) -> Result<(), Error> {
+    let list = match lane.call(&[b"CLIENT", b"LIST"]).await {
+        Ok(list) => list,
+        Err(Error::Refused { reply, .. }) => {
+            tracing::debug!(reply, "the target does not let us list connections");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    for id in older_ids(
+        &String::from_utf8_lossy(list.text().unwrap_or_default()),
+        prefix,
+        token,
+    ) {
+        match lane.call(&[b"CLIENT", b"KILL", b"ID", id.as_bytes()]).await {
+            Ok(_) => tracing::debug!(id, "ended a connection of an older session on the target"),
+            Err(Error::Refused { reply, .. }) => {
+                tracing::debug!(reply, "could not end an older session's connection");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The ids of connections named `{prefix}…` but not `{prefix}{token}`, from the text of `CLIENT LIST`.
+fn older_ids(list: &str, prefix: &str, token: &str) -> Vec<String> {
+    let field = |line: &str, name: &str| {
+        line.split(' ')
+            .find_map(|word| word.strip_prefix(name).map(str::to_owned))
+    };
+    list.lines()
+        .filter(|line| {
+            let name = field(line, "name=").unwrap_or_default();
+            name.strip_prefix(prefix).is_some_and(|rest| rest != token)
+        })
+        .filter_map(|line| field(line, "id="))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_connections_of_older_sessions_of_this_deployment_are_ended() {
+        let list = "id=3 addr=127.0.0.1:1 name=gunyu:a:old age=5\n\
+                    id=4 addr=127.0.0.1:2 name=gunyu:a:mine age=5\n\
+                    id=5 addr=127.0.0.1:3 name=gunyu:ab:old age=5\n\
+                    id=6 addr=127.0.0.1:4 name= age=5\n";
+        assert_eq!(older_ids(list, "gunyu:a:", "mine"), ["3"]);
+    }
+}
