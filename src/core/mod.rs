@@ -27,3 +27,4 @@ pub mod source;
 pub mod catalog;
 pub mod log;
 pub mod target;
+pub mod resume;

@@ -1,0 +1,316 @@
+//! Where a pipeline goes on: a pure function of what the source, the log and the target say.
+//!
+//! | case | checkpoint is in the source's history | the log continues it | checkpoint within the log | the log holds a snapshot | plan |
+//! | --- | --- | --- | --- | --- | --- |
+//! | A | yes | yes | yes | – | ask from the log's end; read the log from the checkpoint |
+//! | B | yes | yes | no | no newer one | drop the log; ask from the checkpoint |
+//! | C | yes | no | – | – | as B |
+//! | D | none, of another history, or before the snapshot | yes | no | yes | ask from the log's end; restore the snapshot, then the log |
+//! | E | none yet | – | – | no, or the log does not continue | full sync, `first sync` |
+//! | F | of another history | – | – | no, or the log does not continue | full sync, `history diverged` |
+//! | G | any, and the source answers `FULLRESYNC` | | | | full sync, `source refused`, and from then on D |
+//!
+//! "The log continues it" means that there is a log and that its end lies in the source's history, so that the source can be asked from there. A
+//! source that does not tell its history (no permission for `INFO`) is taken at our word: it will refuse where we are wrong, which is
+//! case G.
+//!
+//! Owns the decision. Leaves to the pipeline to carry it out.
+
+use super::position::{Extent, History, Offset, Position};
+
+/// What the log holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// The history of its bytes.
+    pub history: History,
+    /// Its segments.
+    pub extent: Extent,
+    /// The offset of its snapshot, if it holds one from which its segments go on: whole, or being received just now.
+    pub snapshot: Option<Offset>,
+}
+
+impl Log {
+    fn end(&self) -> Position {
+        Position {
+            id: self.history.id,
+            offset: self.extent.end,
+        }
+    }
+
+    fn holds(&self, checkpoint: &Position) -> bool {
+        self.history.contains(checkpoint) && self.extent.can_read_from(checkpoint.offset)
+    }
+}
+
+/// Why a full sync is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The target has no checkpoint of this deployment.
+    FirstSync,
+    /// The checkpoint is not in the source's history.
+    HistoryDiverged,
+    /// The source does not have the bytes after our position any more.
+    SourceRefused,
+    /// Somebody asked for it.
+    Requested,
+    /// One was interrupted; it goes on where it was.
+    Resumed,
+    /// The snapshot or the log was damaged, on disk or on its way.
+    Damaged,
+}
+
+impl Reason {
+    /// The name in status, traces and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::FirstSync => "first sync",
+            Reason::HistoryDiverged => "history diverged",
+            Reason::SourceRefused => "source refused",
+            Reason::Requested => "requested",
+            Reason::Resumed => "resumed",
+            Reason::Damaged => "damaged",
+        }
+    }
+}
+
+/// What to ask of the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// To continue after this position.
+    Continue(Position),
+    /// For a snapshot.
+    FullSync(Reason),
+}
+
+/// What to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// The log, from this offset.
+    Log(Offset),
+    /// The log's snapshot, which stands for this offset, then the log.
+    Snapshot(Offset),
+    /// The snapshot that the source is going to send.
+    Coming,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// The row of the table.
+    pub case: char,
+    /// Whether what the log holds is kept.
+    pub keep_log: bool,
+    /// What to ask of the source.
+    pub ask: Ask,
+    /// What to read.
+    pub read: Read,
+}
+
+/// Looks up the table.
+#[must_use]
+pub fn plan(source: Option<&History>, log: Option<&Log>, checkpoint: Option<Position>) -> Plan {
+    let in_history = |position: &Position| source.is_none_or(|history| history.contains(position));
+    let log = log.filter(|log| in_history(&log.end()));
+    let full_sync = |case, reason| Plan {
+        case,
+        keep_log: false,
+        ask: Ask::FullSync(reason),
+        read: Read::Coming,
+    };
+    let from_log = |case, log: &Log, read| Plan {
+        case,
+        keep_log: true,
+        ask: Ask::Continue(log.end()),
+        read,
+    };
+    let known = checkpoint.filter(in_history);
+    if let (Some(at), Some(log)) = (known, log)
+        && log.holds(&at)
+    {
+        return from_log('A', log, Read::Log(at.offset));
+    }
+    if let Some(
+        log @ Log {
+            snapshot: Some(snapshot),
+            ..
+        },
+    ) = log
+        && known.is_none_or(|at| at.offset < *snapshot)
+    {
+        return from_log('D', log, Read::Snapshot(*snapshot));
+    }
+    match (known, checkpoint) {
+        (Some(at), _) => {
+            let case = if log.is_some() { 'B' } else { 'C' };
+            Plan {
+                case,
+                keep_log: false,
+                ask: Ask::Continue(at),
+                read: Read::Log(at.offset),
+            }
+        }
+        (None, Some(_)) => full_sync('F', Reason::HistoryDiverged),
+        (None, None) => full_sync('E', Reason::FirstSync),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::position::ReplId;
+
+    fn at(id: u8, offset: u64) -> Position {
+        Position {
+            id: ReplId::parse(&[id; 40]).unwrap(),
+            offset: Offset::new(offset),
+        }
+    }
+
+    fn log(id: u8, start: u64, end: u64, snapshot: Option<u64>) -> Log {
+        Log {
+            history: History::new(at(id, 0).id),
+            extent: Extent {
+                start: Offset::new(start),
+                end: Offset::new(end),
+            },
+            snapshot: snapshot.map(Offset::new),
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_table() {
+        let source = History {
+            id: at(b'a', 0).id,
+            previous: Some((at(b'b', 0).id, Offset::new(500))),
+        };
+        let rows = [
+            // (log, checkpoint, case, keeps the log, ask, read)
+            (
+                Some(log(b'a', 100, 900, None)),
+                Some(at(b'a', 300)),
+                'A',
+                true,
+                Ask::Continue(at(b'a', 900)),
+                Read::Log(Offset::new(300)),
+            ),
+            (
+                Some(log(b'b', 100, 450, None)),
+                Some(at(b'b', 300)),
+                'A',
+                true,
+                Ask::Continue(at(b'b', 450)),
+                Read::Log(Offset::new(300)),
+            ),
+            (
+                Some(log(b'a', 400, 900, None)),
+                Some(at(b'a', 300)),
+                'B',
+                false,
+                Ask::Continue(at(b'a', 300)),
+                Read::Log(Offset::new(300)),
+            ),
+            (
+                Some(log(b'a', 100, 900, None)),
+                Some(at(b'a', 901)),
+                'B',
+                false,
+                Ask::Continue(at(b'a', 901)),
+                Read::Log(Offset::new(901)),
+            ),
+            (
+                None,
+                Some(at(b'b', 500)),
+                'C',
+                false,
+                Ask::Continue(at(b'b', 500)),
+                Read::Log(Offset::new(500)),
+            ),
+            (
+                Some(log(b'b', 100, 600, None)),
+                Some(at(b'b', 300)),
+                'C',
+                false,
+                Ask::Continue(at(b'b', 300)),
+                Read::Log(Offset::new(300)),
+            ),
+            (
+                Some(log(b'a', 100, 900, Some(100))),
+                None,
+                'D',
+                true,
+                Ask::Continue(at(b'a', 900)),
+                Read::Snapshot(Offset::new(100)),
+            ),
+            (
+                Some(log(b'a', 100, 900, None)),
+                None,
+                'E',
+                false,
+                Ask::FullSync(Reason::FirstSync),
+                Read::Coming,
+            ),
+            (
+                Some(log(b'c', 100, 900, Some(100))),
+                None,
+                'E',
+                false,
+                Ask::FullSync(Reason::FirstSync),
+                Read::Coming,
+            ),
+            (
+                None,
+                None,
+                'E',
+                false,
+                Ask::FullSync(Reason::FirstSync),
+                Read::Coming,
+            ),
+            (
+                None,
+                Some(at(b'b', 501)),
+                'F',
+                false,
+                Ask::FullSync(Reason::HistoryDiverged),
+                Read::Coming,
+            ),
+            (
+                Some(log(b'c', 100, 900, Some(100))),
+                Some(at(b'c', 300)),
+                'F',
+                false,
+                Ask::FullSync(Reason::HistoryDiverged),
+                Read::Coming,
+            ),
+        ];
+        for (log, checkpoint, case, keep_log, ask, read) in rows {
+            let expected = Plan {
+                case,
+                keep_log,
+                ask,
+                read,
+            };
+            assert_eq!(
+                plan(Some(&source), log.as_ref(), checkpoint),
+                expected,
+                "{log:?} {checkpoint:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_under_the_old_id_is_within_a_log_that_was_renamed() {
+        let mut renamed = log(b'a', 100, 900, None);
+        renamed.history = History::new(at(b'b', 0).id).renamed(at(b'a', 0).id, Offset::new(600));
+        let source = renamed.history;
+        assert_eq!(plan(Some(&source), Some(&renamed), Some(at(b'b', 600))).case, 'A');
+        assert_eq!(plan(Some(&source), Some(&renamed), Some(at(b'b', 601))).case, 'F');
+    }
+
+    #[test]
+    fn a_source_that_does_not_tell_its_history_decides_itself() {
+        let log = log(b'c', 100, 900, None);
+        assert_eq!(plan(None, Some(&log), Some(at(b'c', 300))).case, 'A');
+        assert_eq!(plan(None, None, Some(at(b'd', 300))).case, 'C');
+    }
+}
