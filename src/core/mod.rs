@@ -28,3 +28,4 @@ pub mod catalog;
 pub mod log;
 pub mod target;
 pub mod resume;
+pub mod pipeline;

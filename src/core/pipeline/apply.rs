@@ -1,0 +1,435 @@
+//! The task that applies: reads the log onto the target.
+//!
+//! Owns the loop from chunk to confirmed batch. Waits for an event (a reply, a chunk, a moment), then applies it without waiting. While a batch is under
+//! way the next one fills; what is full is not filled further, and then the log simply is not read: the source's link does not notice.
+//! Leaves decisions about troubles to [`super::Pipeline`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::dead_letter::{DeadLetters, Letter};
+use super::full_sync::FullSync;
+use super::judge::{Judged, Keeping};
+use super::live_lane::LiveLane;
+use super::parked::Parked;
+use super::refused::{letter, no_database, refuse, too_long};
+use super::{End, Settings, Wish};
+use crate::core::catalog::Catalog;
+use crate::core::log::{Chunk, Log, Reader};
+use crate::core::position::Offset;
+use crate::core::progress::{Applying, Counters, Phase, Progress};
+use crate::core::resp::{Framer, Limits};
+use crate::core::resume::Reason;
+use crate::core::target::batch::Batch;
+use crate::core::target::pace::Pace;
+use crate::core::target::session::Session;
+use crate::core::target::{self, Failed, Outcome};
+use crate::core::{command, filter};
+
+/// What applying works with.
+#[derive(Debug)]
+pub struct Context {
+    /// How.
+    pub settings: Arc<Settings>,
+    /// From where.
+    pub log: Log,
+    /// Where cursors and key sets are.
+    pub catalog: Catalog,
+    /// Where positions go.
+    pub progress: Arc<Progress>,
+    /// What the operator wants.
+    pub wish: watch::Receiver<Wish>,
+}
+
+impl Context {
+    /// Restores the log's snapshot, then applies the stream after it.
+    pub async fn snapshot_then_stream(
+        self,
+        mut session: Session,
+        generation: u64,
+        reason: Reason,
+        letters: &mut DeadLetters,
+    ) -> End {
+        let Some(snapshot) = self.log.snapshot() else {
+            return End::LogChanged;
+        };
+        if self.progress.begin_applying(generation, Offset::ZERO).is_none() {
+            return End::LogChanged;
+        }
+        self.progress.set_phase(Phase::FullSync);
+        let full_sync = FullSync::new(&self, snapshot, reason, letters);
+        let db = match full_sync.run(&mut session).await {
+            Ok(db) => db,
+            Err(end) => return end,
+        };
+        self.stream(session, generation, snapshot.position.offset, db, letters)
+            .await
+    }
+
+    /// Applies the stream from `from` on, where `db` is selected at the source.
+    pub async fn stream(
+        self,
+        session: Session,
+        generation: u64,
+        from: Offset,
+        db: u32,
+        letters: &mut DeadLetters,
+    ) -> End {
+        let reader = match self.log.reader(from) {
+            Ok(reader) => reader,
+            Err(error) => return End::Log(error),
+        };
+        let Some(applying) = self.progress.begin_applying(generation, from) else {
+            return End::LogChanged;
+        };
+        let parked = match Parked::open(
+            &self.catalog,
+            &self.settings.name,
+            self.progress.ladder().received,
+        ) {
+            Ok(parked) => parked,
+            Err(error) => return End::Catalog(error),
+        };
+        let seen = &session.record.seen;
+        let state = self.settings.filter.state(db, (!seen.is_empty()).then_some(seen));
+        let target_db = state.selected().unwrap_or(0);
+        self.progress.set_phase(Phase::Incremental);
+        let (databases, bulk_bytes_max) = (session.databases, session.bulk_bytes_max);
+        let history = match reader.history() {
+            Ok(history) => history,
+            Err(error) => return End::Log(error),
+        };
+        // After a failover of the target the mark goes back with the checkpoint.
+        self.log.set_releasable(from);
+        let lane = LiveLane::new(session, history.id, self.settings.delivery);
+        let stream = Stream {
+            state,
+            batch: Batch::new(from, db, target_db),
+            pace: Pace::new(self.settings.rate_limit, std::time::Instant::now()),
+            framer: Framer::new(Limits::default()),
+            chunk_received: None,
+            databases,
+            bulk_bytes_max,
+            parked,
+            reader,
+            applying,
+            lane,
+            letters,
+            checkpointed: from,
+            checkpoint_due: Instant::now() + self.settings.idle_checkpoint_every,
+            framed_out: true,
+            context: self,
+        };
+        stream.run().await
+    }
+}
+
+/// The loop's state.
+struct Stream<'a> {
+    context: Context,
+    reader: Reader,
+    framer: Framer,
+    /// When the chunk being framed was received.
+    chunk_received: Option<std::time::Instant>,
+    /// All frames of the chunk have been taken.
+    framed_out: bool,
+    state: filter::State,
+    batch: Batch,
+    lane: LiveLane,
+    pace: Pace,
+    applying: Applying,
+    parked: Parked,
+    letters: &'a mut DeadLetters,
+    databases: u32,
+    bulk_bytes_max: usize,
+    checkpointed: Offset,
+    checkpoint_due: Instant,
+}
+
+/// What the loop waited for.
+enum Event {
+    Wish,
+    Outcome(Result<Outcome, target::Error>),
+    Chunk(Result<Chunk, crate::core::log::Error>),
+    Moment,
+}
+
+impl Stream<'_> {
+    async fn run(mut self) -> End {
+        loop {
+            if let Err(end) = self.turn().await {
+                return end;
+            }
+        }
+    }
+
+    /// Sends what can be sent, then waits for one event and applies it.
+    async fn turn(&mut self) -> Result<(), End> {
+        self.fill()?;
+        // Before sending: a busy lane is idle only between two batches.
+        self.settle_parked().await?;
+        self.send().await?;
+        match self.wait().await {
+            Event::Wish => self.end_if_wished().await,
+            Event::Outcome(outcome) => {
+                let outcome = outcome.map_err(End::Target)?;
+                self.conclude(outcome).await
+            }
+            Event::Chunk(chunk) => self.take_chunk(chunk.map_err(End::Log)?),
+            Event::Moment => Ok(()),
+        }
+    }
+
+    /// Wishes first, so that a stop is never put off; replies next, because they make room; chunks last.
+    async fn wait(&mut self) -> Event {
+        let moment = self.next_moment();
+        let wants_chunk = self.framed_out && !self.is_full();
+        tokio::select! {
+            biased;
+            _ = self.context.wish.changed() => Event::Wish,
+            outcome = self.lane.outcome() => Event::Outcome(outcome),
+            chunk = self.reader.next(), if wants_chunk => Event::Chunk(chunk),
+            () = sleep_until(moment.unwrap_or_else(Instant::now)), if moment.is_some() => Event::Moment,
+        }
+    }
+
+    /// When to look again although nothing happens: the pace allows the next batch, or a checkpoint is due.
+    fn next_moment(&self) -> Option<Instant> {
+        let pace = self
+            .pace
+            .wait_until(std::time::Instant::now())
+            .map(Instant::from_std);
+        let pace = pace.filter(|_| !self.batch.is_empty() && self.lane.takes_batch());
+        let checkpoint = self.wants_idle_checkpoint().then_some(self.checkpoint_due);
+        let parked = self.lane.is_idle() && self.parked.is_due(self.context.progress.ladder().applied);
+        pace.into_iter()
+            .chain(checkpoint)
+            .chain(parked.then(Instant::now))
+            .min()
+    }
+
+    fn is_full(&self) -> bool {
+        let settings = &self.context.settings;
+        !self.batch.in_transaction()
+            && (self.batch.commands() >= settings.batch_commands_max
+                || self.batch.bytes() >= settings.batch_bytes_max)
+    }
+
+    fn take_chunk(&mut self, chunk: Chunk) -> Result<(), End> {
+        self.chunk_received = chunk.received_at;
+        self.framed_out = false;
+        self.framer.push(chunk.start, chunk.bytes).map_err(End::Stream)
+    }
+
+    /// Moves frames into the batch until it is full, or the chunks at hand are used up.
+    fn fill(&mut self) -> Result<(), End> {
+        loop {
+            self.frame_chunk()?;
+            if self.is_full() || !self.framed_out {
+                return Ok(());
+            }
+            match self.reader.try_next().map_err(End::Log)? {
+                Some(chunk) => self.take_chunk(chunk)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn frame_chunk(&mut self) -> Result<(), End> {
+        let (mut received, mut filtered) = (0, 0);
+        let filter = Arc::clone(&self.context.settings.filter);
+        while !self.framed_out && !self.is_full() {
+            let Some(frame) = self.framer.next().map_err(End::Stream)? else {
+                self.framed_out = true;
+                break;
+            };
+            received += 1;
+            let command = command::of(&frame);
+            let verdict = filter.command(&mut self.state, command, &frame);
+            let kept = Keeping {
+                batch: &mut self.batch,
+                databases: self.databases,
+                bulk_bytes_max: self.bulk_bytes_max,
+                exact: matches!(self.lane, LiveLane::Exact(_)),
+                state: &self.state,
+                received_at: self.chunk_received,
+            };
+            match kept.judge(&frame, command.kind, verdict) {
+                Judged::Kept => {}
+                Judged::Dropped => filtered += 1,
+                Judged::Refused(letter) => self.refuse(&[letter])?,
+                Judged::NoDatabase(db) => return Err(no_database(db, self.databases)),
+                Judged::TooLong(bytes) => {
+                    let key = command.keys(&frame).next().map_or(frame.name(), |key| key.bytes);
+                    return Err(too_long(key, bytes, self.bulk_bytes_max));
+                }
+            }
+        }
+        let counters = &self.context.progress.counters;
+        Counters::add(&counters.commands_received, received);
+        Counters::add(&counters.commands_filtered, filtered);
+        Ok(())
+    }
+
+    async fn send(&mut self) -> Result<(), End> {
+        let now = std::time::Instant::now();
+        if self.batch.in_transaction() || !self.lane.takes_batch() {
+            return Ok(());
+        }
+        if self.batch.is_empty() {
+            return self.idle_checkpoint().await;
+        }
+        if self.pace.wait_until(now).is_some() {
+            return Ok(());
+        }
+        let next = self.batch.successor();
+        let batch = std::mem::replace(&mut self.batch, next);
+        let (commands, bytes) = (batch.commands() as u64, batch.bytes() as u64);
+        self.pace.spend(commands, bytes, now);
+        let counters = &self.context.progress.counters;
+        Counters::add(&counters.commands_sent, commands);
+        Counters::add(&counters.bytes_sent, bytes);
+        self.submit(batch).await
+    }
+
+    async fn submit(&mut self, batch: Batch) -> Result<(), End> {
+        self.checkpoint_due = Instant::now() + self.context.settings.idle_checkpoint_every;
+        self.lane.note_seen(&self.state);
+        // Where the log has begun anew meanwhile, what was read is of another history: it is neither sent nor recorded.
+        let history = self.reader.history().map_err(End::Log)?;
+        self.lane.submit(batch, history.id).await.map_err(End::Target)
+    }
+
+    /// The stream has moved without anything to apply: pings, filtered commands.
+    fn wants_idle_checkpoint(&self) -> bool {
+        self.lane.is_idle()
+            && self.batch.is_empty()
+            && !self.batch.in_transaction()
+            && self.checkpointed < self.batch.end()
+    }
+
+    async fn idle_checkpoint(&mut self) -> Result<(), End> {
+        if !self.wants_idle_checkpoint() {
+            return Ok(());
+        }
+        // Nothing is under way and nothing waits: everything up to here is applied.
+        self.applying.applied(self.batch.end(), self.checkpointed);
+        if Instant::now() < self.checkpoint_due {
+            return Ok(());
+        }
+        let next = self.batch.successor();
+        let batch = std::mem::replace(&mut self.batch, next);
+        self.submit(batch).await
+    }
+
+    async fn conclude(&mut self, outcome: Outcome) -> Result<(), End> {
+        match outcome {
+            Outcome::Applied {
+                mut batch,
+                failed,
+                checkpointed,
+            } => {
+                self.count_applied(&batch, &failed);
+                let letters: Vec<Letter> = failed.iter().map(|one| letter(&mut batch, one)).collect();
+                if !letters.is_empty() {
+                    self.refuse(&letters)?;
+                }
+                self.advance(batch.end(), checkpointed);
+                Ok(())
+            }
+            Outcome::Checkpointed(offset) => {
+                let applied = self.context.progress.ladder().applied.max(offset);
+                self.advance(applied, Some(offset));
+                Ok(())
+            }
+            Outcome::Rejected { batch, failed } => self.without(batch, &failed).await,
+            Outcome::Unavailable { reply } => {
+                Counters::add(&self.context.progress.counters.batches_failed, 1);
+                Err(End::Unavailable(reply))
+            }
+        }
+    }
+
+    /// Nothing of the batch is applied: it goes out again without the commands that the target does not take.
+    async fn without(&mut self, mut batch: Batch, failed: &[Failed]) -> Result<(), End> {
+        Counters::add(&self.context.progress.counters.batches_failed, 1);
+        let letters: Vec<Letter> = failed.iter().map(|one| letter(&mut batch, one)).collect();
+        self.refuse(&letters)?;
+        let mut indexes: Vec<usize> = failed.iter().filter_map(|one| one.index).collect();
+        indexes.sort_unstable();
+        indexes.iter().rev().for_each(|index| batch.remove(*index));
+        self.submit(batch).await
+    }
+
+    fn count_applied(&self, batch: &Batch, failed: &[Failed]) {
+        let progress = &self.context.progress;
+        Counters::add(&progress.counters.batches_applied, 1);
+        Counters::add(
+            &progress.counters.commands_applied,
+            (batch.commands() - failed.len().min(batch.commands())) as u64,
+        );
+        if let Some(at) = batch.oldest() {
+            progress.apply_latency.observe(at.elapsed().as_secs_f64());
+        }
+    }
+
+    fn advance(&mut self, end: Offset, checkpointed: Option<Offset>) {
+        if let Some(offset) = checkpointed {
+            self.checkpointed = self.checkpointed.max(offset);
+        }
+        self.applying.applied(end, self.checkpointed);
+        if checkpointed.is_some() {
+            if self.reader.history().is_ok() {
+                self.context.log.set_releasable(self.checkpointed);
+            }
+            self.applying
+                .released(self.context.log.released().min(self.checkpointed));
+        }
+    }
+
+    /// Writes dead letters, and says whether the pipeline may go on.
+    fn refuse(&mut self, letters: &[Letter]) -> Result<(), End> {
+        refuse(&self.context, self.letters, letters)
+    }
+
+    /// Keys whose expiry was put off during the full sync get it once all is caught up.
+    async fn settle_parked(&mut self) -> Result<(), End> {
+        if !self.parked.is_due(self.context.progress.ladder().applied) {
+            return Ok(());
+        }
+        let Some(session) = self.lane.session() else {
+            return Ok(());
+        };
+        self.parked.settle(&self.context.settings.filter, session).await
+    }
+
+    /// Stops after the batch under way; what is not sent is in the log.
+    async fn end_if_wished(&mut self) -> Result<(), End> {
+        if *self.context.wish.borrow_and_update() == Wish::Run {
+            return Ok(());
+        }
+        while !self.lane.is_idle() {
+            let outcome = self.lane.outcome().await.map_err(End::Target)?;
+            self.conclude(outcome).await?;
+        }
+        if self.lane.record_confirmed().await.map_err(End::Target)? {
+            let outcome = self.lane.outcome().await.map_err(End::Target)?;
+            self.conclude(outcome).await?;
+        }
+        let recorded = self.checkpointed;
+        let applied = self.context.progress.ladder().applied;
+        if recorded < applied && !self.batch.in_transaction() && self.batch.is_empty() {
+            let batch = self.batch.successor();
+            self.submit(batch).await?;
+            let outcome = self.lane.outcome().await.map_err(End::Target)?;
+            self.conclude(outcome).await?;
+        }
+        Err(End::Wished)
+    }
+}
+
+/// Between two looks at what the target has confirmed during a full sync.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -1,0 +1,135 @@
+//! The dead-letter file: every command that could not be applied, with the reason, so that a person can replay it.
+//!
+//! `{dir}/{name}.jsonl`, one JSON object a line:
+//!
+//! | field | meaning |
+//! | --- | --- |
+//! | `at` | Unix time in milliseconds |
+//! | `offset` | of the source's history: the end of the batch it was in; 0 in a full sync |
+//! | `db` | the target's database |
+//! | `reason` | the target's words, or the rule |
+//! | `command` | the arguments; text, or `{"base64": …}` where they are not UTF-8 |
+//!
+//! Owns the file. Promises that a letter is on the disk before the caller goes on. Leaves to the caller whether the pipeline does.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::core::log::{self, Disk};
+use crate::core::position::Offset;
+use crate::core::resp::{Framer, Limits};
+use crate::core::target::session::now_ms;
+
+/// One letter.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// Where the stream stood.
+    pub offset: Offset,
+    /// The target's database.
+    pub db: u32,
+    /// Why.
+    pub reason: String,
+    /// The command.
+    pub command: Bytes,
+}
+
+/// The file of one pipeline.
+#[derive(Debug)]
+pub struct DeadLetters {
+    path: PathBuf,
+    disk: Disk,
+}
+
+impl DeadLetters {
+    /// The file in `dir`, which is made with the first letter.
+    #[must_use]
+    pub fn new(dir: &Path, name: &str) -> DeadLetters {
+        DeadLetters {
+            path: dir.join(format!("{name}.jsonl")),
+            disk: Disk::new(),
+        }
+    }
+
+    /// Where the letters are.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes letters and persists them.
+    ///
+    /// # Errors
+    /// The file cannot be written: the pipeline must not go on, or a command would be lost silently.
+    pub fn write(&mut self, letters: &[Letter]) -> Result<(), log::Error> {
+        let mut lines = String::new();
+        for letter in letters {
+            lines.push_str(&letter.to_json().to_string());
+            lines.push('\n');
+        }
+        self.disk.append_durably(&self.path, lines.as_bytes())
+    }
+}
+
+impl Letter {
+    fn to_json(&self) -> Value {
+        json!({
+            "at": now_ms(),
+            "offset": self.offset.get(),
+            "db": self.db,
+            "reason": self.reason,
+            "command": arguments(&self.command),
+        })
+    }
+}
+
+fn arguments(command: &Bytes) -> Vec<Value> {
+    let mut framer = Framer::new(Limits::default());
+    if framer.push(Offset::ZERO, command.clone()).is_err() {
+        return vec![text(command)];
+    }
+    match framer.next() {
+        Ok(Some(frame)) => frame.args().map(text).collect(),
+        _ => vec![text(command)],
+    }
+}
+
+fn text(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!(text),
+        Err(_) => json!({ "base64": base64::engine::general_purpose::STANDARD.encode(bytes) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_is_a_line_of_json_that_holds_the_whole_command() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut letters = DeadLetters::new(&dir.path().join("dead-letter"), "n");
+        let command = Bytes::from_static(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n\xff\r\n");
+        let letter = Letter {
+            offset: Offset::new(9),
+            db: 2,
+            reason: "WRONGTYPE x".into(),
+            command,
+        };
+        letters.write(std::slice::from_ref(&letter)).unwrap();
+        letters.write(&[letter]).unwrap();
+        let text = std::fs::read_to_string(letters.path()).unwrap();
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[1]["command"], json!(["SET", "k", { "base64": "/w==" }]));
+        assert_eq!(
+            (lines[1]["offset"].as_u64(), lines[1]["db"].as_u64()),
+            (Some(9), Some(2))
+        );
+    }
+}

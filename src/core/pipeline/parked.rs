@@ -1,0 +1,181 @@
+//! Keys whose expiry is put off while a full sync runs.
+//!
+//! A key may be restored with its expiry, expire on the target while the full sync goes on, and have been renewed on the source meanwhile: the
+//! renewal then finds nothing and the key is lost. So a key that would expire before the target has caught up is restored with an
+//! expiry far ahead ([`GUARD_MS`] later than its own) and written down in the catalog. Once the target has applied everything
+//! that the source had sent by the end of the full sync, each gets its true expiry, unless the stream has given it another one since. Until
+//! then it does not matter that the key lives: when it expires on the source, a `DEL` comes.
+//!
+//! Owns which keys are parked and how they are settled.
+
+use super::End;
+use crate::core::catalog::{Catalog, Error, ParkedKeys, SourceKey};
+use crate::core::filter::Filter;
+use crate::core::position::Offset;
+use crate::core::resp::Value;
+use crate::core::target::refusal::Kind;
+use crate::core::target::session::Session;
+
+/// So much later than its own, ten years, is the expiry that a parked key gets.
+pub const GUARD_MS: i64 = 10 * 365 * 24 * 3600 * 1000;
+
+/// A key that expires within this time is parked, at least.
+pub const HORIZON_MS_MIN: i64 = 3600 * 1000;
+
+/// So many keys are settled between two batches.
+const CHUNK: usize = 500;
+
+/// Two clocks and a rounded TTL may differ by so much.
+const TOLERANCE_MS: i64 = 60_000;
+
+/// The parked keys of a pipeline.
+pub struct Parked {
+    keys: ParkedKeys,
+    /// What the source had sent when the full sync ended.
+    due: Offset,
+    /// The last key looked at; nothing before the first.
+    after: Option<SourceKey>,
+    settled: bool,
+}
+
+impl Parked {
+    /// The parked keys that an earlier full sync has left, due when everything up to `due` is applied.
+    ///
+    /// # Errors
+    /// The catalog cannot be read.
+    pub fn open(catalog: &Catalog, name: &str, due: Offset) -> Result<Parked, Error> {
+        let keys = catalog.parked(name)?;
+        let settled = keys.chunk(None, 1)?.is_empty();
+        Ok(Parked {
+            keys,
+            due,
+            after: None,
+            settled,
+        })
+    }
+
+    /// Whether there is something to settle, everything up to `applied` being applied.
+    #[must_use]
+    pub fn is_due(&self, applied: Offset) -> bool {
+        !self.settled && applied >= self.due
+    }
+
+    /// Gives a chunk of keys their true expiry.
+    ///
+    /// # Errors
+    /// The target or the catalog fails.
+    pub async fn settle(&mut self, filter: &Filter, session: &mut Session) -> Result<(), End> {
+        let chunk = self
+            .keys
+            .chunk(self.after.as_ref(), CHUNK)
+            .map_err(End::Catalog)?;
+        if chunk.is_empty() {
+            self.settled = true;
+            self.keys.clear().map_err(End::Catalog)?;
+            tracing::info!("keys whose expiry was put off during the full sync have it now");
+            return Ok(());
+        }
+        let placed: Vec<(u32, &[u8], i64)> = chunk
+            .iter()
+            .filter_map(|one| Some((filter.target_db(one.key.db)?, &one.key.key[..], one.expires_ms)))
+            .collect();
+        let mut asks = vec![vec![b"TIME".to_vec()]];
+        for (db, key, _) in &placed {
+            asks.push(select(*db));
+            asks.push(vec![b"PTTL".to_vec(), key.to_vec()]);
+        }
+        let answers = session.lane.call_many(asks).await.map_err(End::Target)?;
+        must_not_be_refused(&answers)?;
+        let now = server_time_ms(answers.first());
+        let ttls = answers.iter().skip(2).step_by(2);
+        let mut sets = Vec::new();
+        for ((db, key, expire_at_ms), ttl) in placed.iter().zip(ttls) {
+            if is_guarded(now, ttl, *expire_at_ms) {
+                sets.push(select(*db));
+                sets.push(vec![
+                    b"PEXPIREAT".to_vec(),
+                    key.to_vec(),
+                    expire_at_ms.to_string().into_bytes(),
+                ]);
+            }
+        }
+        sets.push(select(0));
+        let answers = session.lane.call_many(sets).await.map_err(End::Target)?;
+        must_not_be_refused(&answers)?;
+        self.after = chunk.into_iter().next_back().map(|one| one.key);
+        Ok(())
+    }
+}
+
+/// Commands of ours that keep the target a copy: where they are refused, it is none, and we must not go on as if it were.
+///
+/// # Errors
+/// One was refused.
+pub(super) fn must_not_be_refused(answers: &[Value]) -> Result<(), End> {
+    let refused = answers.iter().find_map(Value::error);
+    let Some(reply) = refused.map(|text| String::from_utf8_lossy(text).into_owned()) else {
+        return Ok(());
+    };
+    let kind = Kind::of(&reply);
+    if kind.may_be_repeated() {
+        return Err(End::Unavailable(reply));
+    }
+    let hint = kind
+        .hint(&reply)
+        .unwrap_or_else(|| "see README.md for the commands that gunyu needs on the target".to_owned());
+    Err(End::Stuck {
+        message: format!("the target refused a command that gunyu needs: {reply}"),
+        hint,
+    })
+}
+
+fn select(db: u32) -> Vec<Vec<u8>> {
+    vec![b"SELECT".to_vec(), db.to_string().into_bytes()]
+}
+
+/// `TIME` answers seconds and microseconds.
+fn server_time_ms(reply: Option<&Value>) -> i64 {
+    let number = |value: &Value| std::str::from_utf8(value.text()?).ok()?.parse::<i64>().ok();
+    let parts = reply.and_then(Value::array).unwrap_or_default();
+    let seconds = parts.first().and_then(number).unwrap_or(0);
+    let micros = parts.get(1).and_then(number).unwrap_or(0);
+    seconds * 1000 + micros / 1000
+}
+
+/// Whether the key still has the expiry that parking gave it.
+fn is_guarded(now_ms: i64, ttl: &Value, expire_at_ms: i64) -> bool {
+    let Value::Int(ttl) = ttl else { return false };
+    *ttl > 0 && (now_ms + ttl - (expire_at_ms + GUARD_MS)).abs() < TOLERANCE_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_key_that_still_has_the_guard_gets_its_expiry() {
+        let (now, true_expiry) = (1_000_000, 1_005_000);
+        let guarded = true_expiry + GUARD_MS - now;
+        assert!(is_guarded(now, &Value::Int(guarded), true_expiry));
+        assert!(is_guarded(now, &Value::Int(guarded - 3), true_expiry));
+        assert!(
+            !is_guarded(now, &Value::Int(30_000), true_expiry),
+            "renewed by the stream"
+        );
+        assert!(
+            !is_guarded(now, &Value::Int(-1), true_expiry),
+            "persisted by the stream"
+        );
+        assert!(
+            !is_guarded(now, &Value::Int(-2), true_expiry),
+            "deleted by the stream"
+        );
+        assert!(!is_guarded(now, &Value::Error(b"ERR".to_vec()), true_expiry));
+    }
+
+    #[test]
+    fn the_time_of_the_server_is_in_milliseconds() {
+        let time = Value::Array(vec![Value::Bulk(b"12".to_vec()), Value::Bulk(b"345678".to_vec())]);
+        assert_eq!(server_time_ms(Some(&time)), 12_345);
+    }
+}
