@@ -29,3 +29,4 @@ pub mod log;
 pub mod target;
 pub mod resume;
 pub mod pipeline;
+pub mod supervisor;
