@@ -4,3 +4,4 @@
 //! to the target, [`http`] is the daemon's API, [`cmd`] are the subcommands. `core` knows neither of the others.
 
 pub mod core;
+pub mod http;

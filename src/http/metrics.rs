@@ -1,0 +1,379 @@
+//! The metrics, built anew at every scrape from `core::progress`, so that nothing on the way of the data ever looks one up.
+//!
+//! The names beginning with `redisGunYu_` are those of redis-GunYu, so that its dashboards keep working; those beginning
+//! with `gunyu_` are ours.
+
+use prometheus::core::Collector;
+use prometheus::{Encoder, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::core::progress::{Counters, Phase, State};
+use crate::core::supervisor::{Handle, Input};
+
+/// The text of a scrape.
+#[must_use]
+pub fn render(handle: &Handle) -> String {
+    let registry = Registry::new();
+    let page = Page { registry: &registry };
+    let process = prometheus::process_collector::ProcessCollector::for_self();
+    page.register(Box::new(process));
+    page.build_info();
+    page.storage(handle);
+    page.inputs(&handle.inputs());
+    let mut text = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(&registry.gather(), &mut text) {
+        tracing::warn!(%error, "a metric could not be written");
+    }
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// A page being filled. Names are literals and each is registered once, so nothing here can fail at run time.
+struct Page<'a> {
+    registry: &'a Registry,
+}
+
+type Value = fn(&Input) -> u64;
+
+/// Counters: name, help, value.
+const COUNTERS: &[(&str, &str, Value)] = &[
+    (
+        "redisGunYu_output_received_cmd",
+        "Commands read from the stream.",
+        |i| count(i, |c| &c.commands_received),
+    ),
+    (
+        "redisGunYu_output_send_cmd",
+        "Commands sent to the target.",
+        |i| count(i, |c| &c.commands_sent),
+    ),
+    (
+        "redisGunYu_output_filter_cmd",
+        "Commands dropped by a filter.",
+        |i| count(i, |c| &c.commands_filtered),
+    ),
+    (
+        "redisGunYu_output_send_size",
+        "Bytes of commands sent to the target.",
+        |i| count(i, |c| &c.bytes_sent),
+    ),
+    (
+        "redisGunYu_output_fail_cmd",
+        "Commands the target refused.",
+        |i| count(i, |c| &c.commands_refused),
+    ),
+    (
+        "redisGunYu_output_success_cmd",
+        "Commands the target confirmed.",
+        |i| count(i, |c| &c.commands_applied),
+    ),
+    (
+        "redisGunYu_output_rdb_key_send",
+        "Keys sent in full syncs.",
+        |i| count(i, |c| &c.snapshot_keys_sent),
+    ),
+    (
+        "redisGunYu_output_rdb_key_filter",
+        "Keys left out of full syncs by a filter.",
+        |i| count(i, |c| &c.snapshot_keys_filtered),
+    ),
+    (
+        "redisGunYu_aof_write",
+        "Bytes of stream written to the log.",
+        |i| count(i, |c| &c.log_bytes_written),
+    ),
+    (
+        "redisGunYu_rdb_write",
+        "Bytes of snapshot written to the log.",
+        |i| count(i, |c| &c.snapshot_bytes_written),
+    ),
+    (
+        "redisGunYu_syncer_role_change",
+        "How often this process became leader or follower.",
+        |_| 1,
+    ),
+    (
+        "gunyu_dead_letters_total",
+        "Commands written to the dead-letter file.",
+        |i| count(i, |c| &c.dead_letters),
+    ),
+];
+
+/// Gauges: name, help, value.
+const GAUGES: &[(&str, &str, Value)] = &[
+    (
+        "redisGunYu_input_offset",
+        "Offset received from the source, in bytes.",
+        |i| i.progress.ladder().received.get(),
+    ),
+    (
+        "redisGunYu_output_send_offset",
+        "Offset applied on the target, in bytes.",
+        |i| i.progress.ladder().applied.get(),
+    ),
+    (
+        "redisGunYu_output_ack_offset",
+        "Offset recorded on the target, in bytes.",
+        |i| i.progress.ladder().checkpointed.get(),
+    ),
+    (
+        "redisGunYu_output_sync_delay",
+        "How long the oldest command not yet applied has waited, in nanoseconds.",
+        |i| u64::try_from(i.progress.status().lag.as_nanos()).unwrap_or(u64::MAX),
+    ),
+    (
+        "redisGunYu_output_full_sync",
+        "Percent of the current or last full sync.",
+        |i| {
+            i.progress
+                .status()
+                .full_sync
+                .map_or(0, |full_sync| full_sync.percent() as u64)
+        },
+    ),
+    (
+        "gunyu_replication_lag_bytes",
+        "Bytes of stream that the target is behind the source.",
+        |i| i.progress.status().lag_bytes,
+    ),
+    (
+        "gunyu_log_bytes",
+        "Bytes that the input's log takes on disk or in memory.",
+        |i| i.log_bytes(),
+    ),
+];
+
+fn count(input: &Input, counter: impl Fn(&Counters) -> &std::sync::atomic::AtomicU64) -> u64 {
+    Counters::read(counter(&input.progress.counters))
+}
+
+impl Page<'_> {
+    fn register(&self, collector: Box<dyn Collector>) {
+        self.registry
+            .register(collector)
+            .expect("every metric has a name of its own");
+    }
+
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        let metric =
+            IntCounterVec::new(Opts::new(name, help), labels).expect("names and labels are literals");
+        self.register(Box::new(metric.clone()));
+        metric
+    }
+
+    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        let metric = IntGaugeVec::new(Opts::new(name, help), labels).expect("names and labels are literals");
+        self.register(Box::new(metric.clone()));
+        metric
+    }
+
+    fn build_info(&self) {
+        let info = self.gauge(
+            "gunyu_build_info",
+            "Always 1; the version is a label.",
+            &["version"],
+        );
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    }
+
+    fn storage(&self, handle: &Handle) {
+        let (used, max) = handle.storage_bytes();
+        self.gauge("redisGunYu_storage_size", "Bytes that all logs take.", &[])
+            .with_label_values::<&str>(&[])
+            .set(signed(used));
+        let help = "Share of channel.storer.maxSize that all logs take, 0 to 1.";
+        let ratio =
+            GaugeVec::new(Opts::new("redisGunYu_storage_ratio", help), &[]).expect("the name is a literal");
+        ratio
+            .with_label_values::<&str>(&[])
+            .set(used as f64 / max.max(1) as f64);
+        self.register(Box::new(ratio));
+    }
+
+    fn inputs(&self, inputs: &[Input]) {
+        for (name, help, value) in COUNTERS {
+            let metric = self.counter(name, help, &["input"]);
+            inputs
+                .iter()
+                .for_each(|i| metric.with_label_values(&[i.source.to_string()]).inc_by(value(i)));
+        }
+        for (name, help, value) in GAUGES {
+            let metric = self.gauge(name, help, &["input"]);
+            inputs.iter().for_each(|i| {
+                metric
+                    .with_label_values(&[i.source.to_string()])
+                    .set(signed(value(i)));
+            });
+        }
+        self.lag_seconds(inputs);
+        self.positions(inputs);
+        self.states(inputs);
+        self.syncs(inputs);
+        self.senders(inputs);
+        self.latency(inputs);
+    }
+
+    fn lag_seconds(&self, inputs: &[Input]) {
+        let help = "How long the oldest command not yet applied has waited, in seconds.";
+        let metric = GaugeVec::new(Opts::new("gunyu_replication_lag_seconds", help), &["input"])
+            .expect("names and labels are literals");
+        for input in inputs {
+            metric
+                .with_label_values(&[input.source.to_string()])
+                .set(input.progress.status().lag.as_secs_f64());
+        }
+        self.register(Box::new(metric));
+    }
+
+    fn positions(&self, inputs: &[Input]) {
+        let metric = self.gauge(
+            "gunyu_position",
+            "Positions in bytes of the source's history.",
+            &["input", "kind"],
+        );
+        for input in inputs {
+            let status = input.progress.status();
+            let ladder = status.ladder;
+            let rungs = [
+                ("source", status.source_offset.max(ladder.received)),
+                ("received", ladder.received),
+                ("appended", ladder.appended),
+                ("applied", ladder.applied),
+                ("checkpointed", ladder.checkpointed),
+                ("released", ladder.released),
+            ];
+            for (kind, offset) in rungs {
+                metric
+                    .with_label_values(&[input.source.to_string().as_str(), kind])
+                    .set(signed(offset.get()));
+            }
+        }
+    }
+
+    /// State and phase as redis-GunYu's dashboards expect them.
+    fn states(&self, inputs: &[Input]) {
+        let state = self.gauge(
+            "redisGunYu_input_sync_state",
+            "1 for the state the input is in.",
+            &["input", "state"],
+        );
+        let help = "0 neither, 1 full sync, 2 live stream.";
+        let sync = self.gauge("redisGunYu_input_input_sync", help, &["input", "role"]);
+        for input in inputs {
+            let name = input.source.to_string();
+            let status = input.progress.status();
+            for known in [State::ReadyRun, State::Run, State::Pause, State::Stop] {
+                let value = i64::from(known == status.state);
+                state
+                    .with_label_values(&[name.as_str(), known.as_str()])
+                    .set(value);
+            }
+            let value = match status.phase {
+                Phase::Connecting | Phase::Backoff => 0,
+                Phase::FullSync => 1,
+                Phase::Incremental => 2,
+            };
+            sync.with_label_values(&[name.as_str(), "leader"]).set(value);
+        }
+    }
+
+    fn syncs(&self, inputs: &[Input]) {
+        let help = "Synchronisations with the source, full or continued.";
+        let kinds = self.counter("redisGunYu_input_sync_type", help, &["input", "sync_type"]);
+        let full = self.counter(
+            "gunyu_full_sync_total",
+            "Full syncs begun, by reason.",
+            &["input", "reason"],
+        );
+        let reconnects = self.counter(
+            "gunyu_reconnects_total",
+            "Connections opened again.",
+            &["input", "side"],
+        );
+        for input in inputs {
+            let name = input.source.to_string();
+            let counters = &input.progress.counters;
+            let mut fulls = 0;
+            for (reason, n) in counters.full_syncs() {
+                full.with_label_values(&[name.as_str(), reason.as_str()])
+                    .inc_by(n);
+                fulls += n;
+            }
+            kinds.with_label_values(&[name.as_str(), "full"]).inc_by(fulls);
+            kinds
+                .with_label_values(&[name.as_str(), "incr"])
+                .inc_by(Counters::read(&counters.continues));
+            let sides = [
+                ("source", &counters.source_reconnects),
+                ("target", &counters.target_reconnects),
+            ];
+            for (side, counter) in sides {
+                reconnects
+                    .with_label_values(&[name.as_str(), side])
+                    .inc_by(Counters::read(counter));
+            }
+        }
+    }
+
+    fn senders(&self, inputs: &[Input]) {
+        let labels = &["input", "transaction", "result"];
+        let metric = self.counter("redisGunYu_output_sender", "Batches sent, by outcome.", labels);
+        for input in inputs {
+            let name = input.source.to_string();
+            let transaction = if input.transaction { "yes" } else { "no" };
+            let counters = &input.progress.counters;
+            for (result, counter) in [
+                ("ok", &counters.batches_applied),
+                ("error", &counters.batches_failed),
+            ] {
+                let value = Counters::read(counter);
+                metric
+                    .with_label_values(&[name.as_str(), transaction, result])
+                    .inc_by(value);
+            }
+        }
+    }
+
+    /// Each input keeps a histogram of its own without labels; here they become one family.
+    fn latency(&self, inputs: &[Input]) {
+        if !inputs.is_empty() {
+            self.register(Box::new(Latencies(inputs.to_vec())));
+        }
+    }
+}
+
+struct Latencies(Vec<Input>);
+
+impl Collector for Latencies {
+    fn desc(&self) -> Vec<&prometheus::core::Desc> {
+        self.0
+            .first()
+            .map(|input| input.progress.apply_latency.desc())
+            .unwrap_or_default()
+    }
+
+    fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
+        let mut family: Option<prometheus::proto::MetricFamily> = None;
+        for input in &self.0 {
+            for mut one in input.progress.apply_latency.collect() {
+                let mut metrics = one.take_metric();
+                for metric in &mut metrics {
+                    let mut label = prometheus::proto::LabelPair::default();
+                    label.set_name("input".to_owned());
+                    label.set_value(input.source.to_string());
+                    metric.set_label(vec![label]);
+                }
+                match &mut family {
+                    Some(family) => family.mut_metric().extend(metrics),
+                    None => {
+                        one.set_metric(metrics);
+                        family = Some(one);
+                    }
+                }
+            }
+        }
+        family.into_iter().collect()
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

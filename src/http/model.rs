@@ -1,0 +1,143 @@
+//! What `GET /syncer/status` prints: the names that users of redis-GunYu know, and ours beside them.
+
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::progress::{self, Status};
+use crate::core::supervisor::Input;
+
+/// One input. Fields are only ever added.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+pub struct InputStatus {
+    /// The source node, `host:port`.
+    pub input: String,
+    /// `leader` or `follower`.
+    pub role: String,
+    /// Whether batches are transactions (exactly once).
+    pub transaction: bool,
+    /// `ready_run`, `run`, `pause` or `stop`.
+    pub state: String,
+    /// `connecting`, `full_sync`, `incremental`, `following` or `backoff`.
+    pub phase: String,
+    /// The target, `host:port`.
+    pub target: String,
+    /// The positions.
+    pub offset: Offsets,
+    /// Bytes of stream that the target is behind.
+    pub lag_bytes: u64,
+    /// How long the oldest command not yet applied has been waiting, in milliseconds.
+    pub lag_ms: u64,
+    /// The last full sync, or none since the process started.
+    pub full_sync: Option<FullSync>,
+    /// The last trouble, or none since the process started.
+    pub last_error: Option<LastError>,
+    /// Commands written to the dead-letter file since the process started.
+    pub dead_letters: u64,
+    /// Who leads this input.
+    pub leader: String,
+}
+
+/// Positions in bytes of the source's history.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase")]
+pub struct Offsets {
+    /// The source's own.
+    pub source: u64,
+    /// Received from its socket.
+    pub received: u64,
+    /// Confirmed by the target.
+    pub applied: u64,
+    /// Recorded on the target.
+    pub checkpoint: u64,
+}
+
+/// A full sync.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+pub struct FullSync {
+    /// 0 to 100.
+    pub percent: f64,
+    /// Keys replayed.
+    pub keys: u64,
+    /// Bytes of the snapshot replayed.
+    pub bytes: u64,
+    /// Length of the snapshot; 0 while unknown.
+    pub total_bytes: u64,
+    /// Why it was needed.
+    pub reason: String,
+}
+
+/// A trouble.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase")]
+pub struct LastError {
+    /// Unix time in milliseconds.
+    pub at: u64,
+    /// What went wrong.
+    pub message: String,
+    /// What to do; empty where nothing needs to be done.
+    pub hint: String,
+}
+
+impl InputStatus {
+    /// Shows an input as it is now.
+    #[must_use]
+    pub fn of(input: &Input) -> InputStatus {
+        let Status {
+            phase,
+            state,
+            ladder,
+            source_offset,
+            lag_bytes,
+            lag,
+            full_sync,
+            last_error,
+            dead_letters,
+        } = input.progress.status();
+        InputStatus {
+            input: input.source.to_string(),
+            role: "leader".to_owned(),
+            transaction: input.transaction,
+            state: state.as_str().to_owned(),
+            phase: phase.as_str().to_owned(),
+            target: input.target.to_string(),
+            offset: Offsets {
+                source: source_offset.max(ladder.received).get(),
+                received: ladder.received.get(),
+                applied: ladder.applied.get(),
+                checkpoint: ladder.checkpointed.get(),
+            },
+            lag_bytes,
+            lag_ms: u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
+            full_sync: full_sync.map(FullSync::of),
+            last_error: last_error.map(LastError::of),
+            dead_letters,
+            leader: input.leader.clone(),
+        }
+    }
+}
+
+impl FullSync {
+    fn of(full_sync: progress::FullSync) -> FullSync {
+        FullSync {
+            percent: (full_sync.percent() * 10.0).round() / 10.0,
+            keys: full_sync.keys,
+            bytes: full_sync.replayed_bytes,
+            total_bytes: full_sync.total_bytes.unwrap_or(0),
+            reason: full_sync.reason,
+        }
+    }
+}
+
+impl LastError {
+    fn of(trouble: progress::Trouble) -> LastError {
+        let since = trouble.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        LastError {
+            at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            message: trouble.message,
+            hint: trouble.hint.unwrap_or_default(),
+        }
+    }
+}
