@@ -1,0 +1,72 @@
+//! What the file format has and this release does not.
+//!
+//! Such keys are read and checked like all others, so that building one of them is to take its line out here.
+
+use super::error::{Error, Origin, Problem};
+use super::sections::{Auth, Redis, RedisKind};
+use super::{Config, schema};
+
+impl Config {
+    /// Refuses what is not built yet. A caller that is about to run the daemon asks this after the check, and ends
+    /// with exit code 2.
+    ///
+    /// # Errors
+    /// One [`Problem`] for each, saying what to do instead.
+    pub fn refuse_unbuilt(&self) -> Result<(), Error> {
+        let mut unbuilt = Vec::new();
+        refuse_redis(&self.input.redis, "input.redis", &mut unbuilt);
+        refuse_redis(&self.output.redis, "output.redis", &mut unbuilt);
+        let mut refuse = |wanted: bool, key: &str, what: &str, hint: &str| {
+            if wanted {
+                unbuilt.push(problem(key, what, hint));
+            }
+        };
+        refuse(
+            self.cluster.is_some(),
+            "cluster.groupName",
+            "several gunyu that stand in for each other",
+            "take the section out and run one gunyu; after a crash it goes on from its checkpoint",
+        );
+        refuse(
+            self.server.tls.is_some(),
+            "server.tls",
+            "an API over HTTPS",
+            "take server.tls out, and let a reverse proxy speak TLS",
+        );
+        refuse(
+            self.server.auth != Auth::None,
+            "server.auth",
+            "an API that asks for a token",
+            "take server.auth out and listen on loopback",
+        );
+        match unbuilt.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Problems(unbuilt)),
+        }
+    }
+}
+
+fn refuse_redis(redis: &Redis, side: &str, unbuilt: &mut Vec<Problem>) {
+    let (what, hint) = match redis.kind {
+        RedisKind::Standalone => ("", ""),
+        RedisKind::Cluster => (
+            "a Redis cluster",
+            "use type: standalone, with a server that is not part of a cluster",
+        ),
+        RedisKind::Sentinel { .. } => (
+            "finding the master by sentinels",
+            "use type: standalone, with the master's address",
+        ),
+    };
+    if !what.is_empty() {
+        unbuilt.push(problem(&schema::join(side, "type"), what, hint));
+    }
+    if redis.tls.is_some() {
+        let hint = "take TLS out and reach the server through a tunnel (stunnel, ssh -L)";
+        unbuilt.push(problem(&schema::join(side, "tls"), "TLS to Redis", hint));
+    }
+}
+
+fn problem(key: &str, what: &str, hint: &str) -> Problem {
+    Problem::new(Origin::Default, key, format!("{what} is not in this release yet")).hint(hint)
+}

@@ -1,0 +1,201 @@
+//! From the checked configuration to what the rooms of `core` take.
+//!
+//! Owns the translation, and the deployment's name: what makes a checkpoint and a log folder those of this source, this selection and this
+//! target.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{self, Config, Databases};
+use crate::core::filter::{DbMap, Filter, Rules};
+use crate::core::log::FlushPolicy;
+use crate::core::net::{Address, Credentials, Endpoint};
+use crate::core::pipeline::{
+    self, Delivery, FunctionExists, KeyExists, ModuleAux, OnError, OnFull, StaleKeys,
+};
+use crate::core::supervisor::Shared;
+use crate::core::target::pace::RateLimit;
+use crate::core::{filter, source, target};
+
+/// A source that is silent for so long is taken for dead: six of its pings.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+
+/// A Valkey source writes its snapshot for a replica of this version; for one that names none it writes RDB 11, and fails where a hash field has a
+/// time of expiry. The newest whose format we read (`VALKEY080`). Redis refuses the announcement, and goes on.
+const ANNOUNCED_VERSION: &str = "9.0.0";
+
+/// A target that owes a reply for so long is taken for dead. Long: a `FLUSHALL` of a large database may take its time.
+const REPLY_LIMIT: Duration = Duration::from_secs(60);
+
+/// What all pipelines share.
+#[must_use]
+pub fn shared(config: &Config) -> Shared {
+    let channel = &config.channel;
+    let on_disk = channel.kind == config::Storage::Storer;
+    Shared {
+        root: channel.dir.clone(),
+        holder: format!("gunyu, API on {}", config.server.listen),
+        on_disk,
+        max_bytes: if on_disk {
+            channel.max_bytes.unwrap_or(u64::MAX)
+        } else {
+            channel.memory_max_bytes
+        },
+        segment_bytes: channel.segment_bytes,
+        flush: match channel.flush {
+            config::Flush::EveryWrite => FlushPolicy::EveryWrite,
+            config::Flush::Duration(every) => FlushPolicy::Every(every),
+            config::Flush::DirtyBytes(bytes) => FlushPolicy::DirtyBytes(bytes),
+            config::Flush::Auto => FlushPolicy::Os,
+        },
+    }
+}
+
+/// The pipelines: each source address with the target address of the same place.
+///
+/// # Errors
+/// The filter's rules contradict themselves.
+pub fn pipelines(config: &Config) -> Result<Vec<pipeline::Settings>, filter::Error> {
+    let filter = Arc::new(Filter::compile(&rules(config))?);
+    let pairs = config
+        .input
+        .redis
+        .addresses
+        .iter()
+        .zip(&config.output.redis.addresses);
+    Ok(pairs
+        .map(|(source, target)| pipeline(config, &filter, source, target))
+        .collect())
+}
+
+fn pipeline(
+    config: &Config,
+    filter: &Arc<Filter>,
+    source: &config::Address,
+    target: &config::Address,
+) -> pipeline::Settings {
+    let replay = &config.output.replay;
+    let name = deployment(config, filter, source);
+    pipeline::Settings {
+        source: source::Settings {
+            endpoint: endpoint(&config.input.redis, source),
+            psync_command: config.input.psync_command.clone(),
+            announce_port: config.server.listen.port,
+            announce_version: Some(ANNOUNCED_VERSION.to_owned()),
+            silence_limit: SILENCE_LIMIT,
+        },
+        target: target::Settings {
+            endpoint: endpoint(&config.output.redis, target),
+            name: name.clone(),
+            reply_limit: REPLY_LIMIT,
+        },
+        name,
+        filter: Arc::clone(filter),
+        delivery: match replay.delivery {
+            config::Delivery::ExactlyOnce => Delivery::ExactlyOnce,
+            config::Delivery::AtLeastOnce => Delivery::AtLeastOnce {
+                checkpoint_every: replay.checkpoint_interval,
+            },
+        },
+        on_error: match replay.on_error {
+            config::OnError::Stop => OnError::Stop,
+            config::OnError::DeadLetter => OnError::DeadLetter {
+                budget: replay.error_budget,
+            },
+        },
+        on_full: match config.channel.on_full {
+            config::OnFull::Disconnect => OnFull::Disconnect,
+            config::OnFull::Block => OnFull::Block,
+        },
+        key_exists: match replay.key_exists {
+            config::KeyExists::Replace => KeyExists::Replace,
+            config::KeyExists::Ignore => KeyExists::Ignore,
+            config::KeyExists::Error => KeyExists::Error,
+        },
+        function_exists: match replay.function_exists {
+            config::FunctionExists::Replace => FunctionExists::Replace,
+            config::FunctionExists::Flush => FunctionExists::Flush,
+            config::FunctionExists::Append => FunctionExists::Append,
+        },
+        module_aux: match replay.module_aux {
+            config::ModuleAux::Fail => ModuleAux::Fail,
+            config::ModuleAux::Skip => ModuleAux::Skip,
+        },
+        stale_keys: match replay.stale_keys {
+            config::StaleKeys::Auto => StaleKeys::Auto,
+            config::StaleKeys::Delete => StaleKeys::Delete,
+            config::StaleKeys::Keep => StaleKeys::Keep,
+        },
+        connections: replay.connections as usize,
+        batch_commands_max: replay.batch_commands_max as usize,
+        batch_bytes_max: usize::try_from(replay.batch_bytes_max).unwrap_or(usize::MAX),
+        rate_limit: RateLimit {
+            commands_per_sec: replay.rate_limit.ops_per_sec,
+            bytes_per_sec: replay.rate_limit.bytes_per_sec,
+        },
+        idle_checkpoint_every: replay.checkpoint_interval,
+        resume: replay.resume,
+        dead_letter_dir: config.channel.dir.join("dead-letter"),
+    }
+}
+
+fn endpoint(redis: &config::Redis, address: &config::Address) -> Endpoint {
+    Endpoint {
+        address: Address {
+            host: address.host.clone(),
+            port: address.port,
+        },
+        credentials: Credentials {
+            user: redis.user.clone().unwrap_or_default(),
+            password: redis
+                .password
+                .as_ref()
+                .map(|secret| secret.expose().to_owned())
+                .unwrap_or_default(),
+        },
+    }
+}
+
+/// `{input.name, or the source's address}-{what is selected and where it goes}`, as a name that can be a folder, a key and a connection's name.
+fn deployment(config: &Config, filter: &Filter, source: &config::Address) -> String {
+    let several = config.input.redis.addresses.len() > 1;
+    let base = match &config.input.name {
+        Some(name) if several => format!("{name}-{source}"),
+        Some(name) => name.clone(),
+        None => source.to_string(),
+    };
+    let base: String = base
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "._-".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .take(100)
+        .collect();
+    format!("{base}-{:016x}", filter.fingerprint())
+}
+
+fn rules(config: &Config) -> Rules {
+    let given = &config.output.filter;
+    Rules {
+        db_deny: given.db_blacklist.clone(),
+        db_allow: (!given.db_whitelist.is_empty()).then(|| given.db_whitelist.clone()),
+        command_deny: given.command_blacklist.clone(),
+        key_prefix_allow: given.prefix.whitelist.clone(),
+        key_prefix_deny: given.prefix.blacklist.clone(),
+        key_suffix_allow: given.suffix.whitelist.clone(),
+        key_suffix_deny: given.suffix.blacklist.clone(),
+        key_regex_allow: given.regex.whitelist.clone(),
+        key_regex_deny: given.regex.blacklist.clone(),
+        slot_allow: given.slots.whitelist.clone(),
+        slot_deny: given.slots.blacklist.clone(),
+        db_map: match &config.output.replay.databases {
+            Databases::Same => DbMap::Same,
+            Databases::All(db) => DbMap::All(*db),
+            Databases::Mapped(map) => DbMap::Each(map.clone()),
+        },
+    }
+}

@@ -1,0 +1,144 @@
+//! `gunyu sync`: the daemon.
+//!
+//! ```text
+//! check the configuration -> listen -> lock, open, start -> serve until asked to stop -> drain -> exit 0
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::config::Config;
+use super::{ConfigArgs, Exit, Failure, progress, settings, traces};
+use crate::core::supervisor::{self, Handle, Supervisor};
+use crate::http::{Api, ConfigText, routes};
+
+/// Run the daemon: follow the source, and keep the target its copy
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  gunyu sync --source redis://127.0.0.1:6379 --target redis://127.0.0.1:6380
+  gunyu sync --config /etc/gunyu/gunyu.yaml --set output.replay.batchCmdCount=500
+
+Passwords are best given by GUNYU_SOURCE_PASSWORD and GUNYU_TARGET_PASSWORD.
+SIGTERM or Ctrl-C drains, records the checkpoint and ends with 0; a second one ends at once.")]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Draw no progress on the terminal
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Runs the daemon until it is asked to stop.
+///
+/// # Errors
+/// The configuration is wrong (2), the first contact needs a person (2), or the daemon cannot start (1).
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let config = args.config.check()?;
+    config.refuse_unbuilt()?;
+    traces::init(&config.log)?;
+    for note in &config.notes {
+        tracing::warn!("{note}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("gunyu")
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start the runtime: {error}")))?;
+    let result = runtime.block_on(serve(&config, args.quiet));
+    // Whatever still blocks (a disk, a name server) must not keep a process alive that has said goodbye.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    result
+}
+
+async fn serve(config: &Config, quiet: bool) -> Result<(), Failure> {
+    let listener = listen(config).await?;
+    let pipelines = settings::pipelines(config)
+        .map_err(|error| Failure::new(Exit::Usage, format!("output.filter: {error}")))?;
+    let mut supervisor = Supervisor::start(&settings::shared(config), pipelines)
+        .await
+        .map_err(|error| failed(&error))?;
+    let handle = supervisor.handle();
+    let api = Api {
+        handle: handle.clone(),
+        config: Arc::new(ConfigText {
+            yaml: config.to_yaml(),
+            json: config.to_json().to_string(),
+        }),
+        metrics_path: config.server.metric_route_path.clone(),
+    };
+    tracing::info!(listen = %config.server.listen, version = env!("CARGO_PKG_VERSION"), "gunyu is up");
+    let stopping = handle.clone();
+    let server = tokio::spawn(routes::serve(
+        api,
+        listener,
+        async move { stopping.stopping().await },
+    ));
+    tokio::spawn(progress::draw(handle.clone(), quiet));
+    tokio::spawn(stop_at_signals(handle.clone()));
+    let ended = drain(&mut supervisor, &handle, config.server.graceful_stop_timeout).await;
+    handle.stop();
+    // The answer to DELETE / may still be on its way.
+    let _ = tokio::time::timeout(Duration::from_secs(1), server).await;
+    ended
+}
+
+/// Waits for the pipelines: without limit while they run, up to `limit` once they are asked to stop.
+async fn drain(supervisor: &mut Supervisor, handle: &Handle, limit: Duration) -> Result<(), Failure> {
+    let too_late = async {
+        handle.stopping().await;
+        tracing::info!(limit_ms = limit.as_millis(), "draining");
+        tokio::time::sleep(limit).await;
+    };
+    tokio::select! {
+        biased;
+        result = supervisor.run() => {
+            result.map_err(|error| failed(&error))?;
+            tracing::info!("stopped");
+        }
+        () = too_late => {
+            tracing::warn!("not drained in time; what is not applied is in the log, and the checkpoint says where to go on");
+        }
+    }
+    Ok(())
+}
+
+async fn listen(config: &Config) -> Result<TcpListener, Failure> {
+    let address = &config.server.listen;
+    TcpListener::bind((address.host.as_str(), address.port)).await.map_err(|error| {
+        Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}"))
+            .with_hint(Some("another gunyu may be running: gunyu status, or choose another port with --set server.listen=127.0.0.1:PORT".to_owned()))
+    })
+}
+
+fn failed(error: &supervisor::Error) -> Failure {
+    let exit = match error {
+        supervisor::Error::Fatal(_) | supervisor::Error::SameName(_) => Exit::Usage,
+        supervisor::Error::Log(_) | supervisor::Error::Catalog(_) | supervisor::Error::Bug(_) => Exit::Failed,
+    };
+    Failure::new(exit, error.to_string()).with_hint(error.hint())
+}
+
+/// The first signal drains; the second ends the process where it is.
+async fn stop_at_signals(handle: Handle) {
+    let streams = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = streams else {
+        tracing::error!("signals cannot be handled; use DELETE / to stop");
+        return;
+    };
+    for nth in 1.. {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if nth == 2 {
+            tracing::warn!("second signal: ending at once");
+            std::process::exit(i32::from(Exit::Interrupted as u8));
+        }
+        tracing::info!("stopping at a signal; another one ends at once");
+        handle.stop();
+    }
+}

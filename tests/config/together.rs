@@ -1,0 +1,142 @@
+//! Keys that only make sense, or none, together.
+
+use super::*;
+
+#[test]
+fn sources_and_targets_are_paired_one_to_one() {
+    let sides = |source: &str, target: &str| {
+        Written::file(&format!(
+            "input: {{redis: {source}}}\noutput: {{redis: {target}}}\n"
+        ))
+    };
+    let standalone = |addresses: &str| format!("{{addresses: [{addresses}]}}");
+    let cluster = |addresses: &str| format!("{{type: cluster, addresses: [{addresses}]}}");
+    let possible = [
+        (standalone("a:1, b:1"), standalone("c:1, d:1")),
+        (standalone("a:1, b:1"), cluster("c:1")),
+        (cluster("a:1, b:1"), standalone("c:1")),
+        (cluster("a:1, b:1"), cluster("c:1")),
+        (standalone("a:1, b:1"), standalone("b:1, c:1")),
+    ];
+    for (source, target) in possible {
+        sides(&source, &target).config();
+    }
+    let impossible = [
+        (standalone("a:1, b:1"), standalone("c:1")),
+        (standalone("a:1"), standalone("b:1, c:1")),
+        (cluster("a:1, b:1"), standalone("c:1, d:1")),
+        (standalone("a:1, b:1"), standalone("c:1, b:1")),
+        (cluster("a:1, b:1"), cluster("b:1")),
+    ];
+    for (source, target) in impossible {
+        let problem = sides(&source, &target).problem();
+        assert_eq!(
+            (problem.key.as_str(), problem.line()),
+            ("output.redis.addresses", Some(2)),
+            "{source} {target}"
+        );
+    }
+}
+
+#[test]
+fn an_address_without_a_port_has_that_of_what_answers_there() {
+    let port = |file: &str| {
+        Written::file(file)
+            .set("output.redis.addresses=b:2")
+            .config()
+            .input
+            .redis
+            .addresses[0]
+            .port
+    };
+    assert_eq!(port("input: {redis: {addresses: [h]}}"), 6379);
+    assert_eq!(
+        port("input: {redis: {addresses: [h], type: sentinel, sentinel: {masterName: m}}}"),
+        26379
+    );
+}
+
+#[test]
+fn listening_beyond_loopback_needs_a_token_or_an_explicit_yes() {
+    for listen in ["0.0.0.0:1", "'[::]:1'", "':1'", "10.0.0.1:1", "host:1"] {
+        let written = Written::with(&format!("server:\n  listen: {listen}\n"));
+        let problem = written.problem();
+        assert_eq!(
+            (problem.key.as_str(), problem.line()),
+            ("server.listen", Some(2)),
+            "{listen}"
+        );
+        let hint = problem.hint.unwrap();
+        assert!(
+            hint.contains("server.auth.token") && hint.contains("server.allowUnauthenticated: true"),
+            "{hint}"
+        );
+        written.clone().set("server.allowUnauthenticated=true").config();
+        written.clone().set("server.auth.tokenFile=/token").config();
+    }
+    for listen in ["127.0.0.1:1", "'[::1]:1'", "localhost:1"] {
+        Written::with(&format!("server: {{listen: {listen}}}")).config();
+    }
+}
+
+#[test]
+fn what_belongs_together_is_asked_for_together() {
+    for (file, key) in [
+        (
+            "input: {redis: {tls: {enable: true, cert: /c}}}",
+            "input.redis.tls.cert",
+        ),
+        (
+            "output: {redis: {tls: {enable: true, key: /k}}}",
+            "output.redis.tls.key",
+        ),
+        ("server: {tls: {cert: /c}}", "server.tls.cert"),
+        (
+            "server: {auth: {token: t, tokenFile: /t}}",
+            "server.auth.tokenFile",
+        ),
+        (
+            "input: {redis: {type: sentinel}}",
+            "input.redis.sentinel.masterName",
+        ),
+        ("channel: {storer: {maxSize: 1MiB}}", "channel.storer.maxSize"),
+        (
+            "output: {redis: {type: cluster}, replay: {targetDb: 1}}",
+            "output.replay.targetDb",
+        ),
+        (
+            "output: {redis: {type: cluster}, replay: {targetDbMap: {0: 1}}}",
+            "output.replay.targetDbMap",
+        ),
+        ("channel: {memory: {maxSize: 0}}", "channel.memory.maxSize"),
+    ] {
+        assert_eq!(Written::with(file).problem().key, key, "{file}");
+    }
+}
+
+#[test]
+fn what_this_release_cannot_do_is_refused_with_what_to_do() {
+    for (file, keys) in [
+        ("input: {redis: {type: cluster}}", &["input.redis.type"][..]),
+        (
+            "output: {redis: {type: sentinel, sentinel: {masterName: m}}}",
+            &["output.redis.type"],
+        ),
+        ("output: {redis: {tlsEnable: true}}", &["output.redis.tls"]),
+        (
+            "cluster: {groupName: g}\nserver: {tls: {cert: /c, key: /k}}",
+            &["cluster.groupName", "server.tls"],
+        ),
+        ("server: {auth: {token: t}}", &["server.auth"]),
+    ] {
+        let error = Written::with(file).config().refuse_unbuilt().unwrap_err();
+        let told: Vec<&str> = error
+            .problems()
+            .iter()
+            .map(|problem| problem.key.as_str())
+            .collect();
+        assert_eq!(told, keys, "{file}");
+        assert!(error.problems().iter().all(|problem| problem.hint.is_some()));
+    }
+    defaults().refuse_unbuilt().unwrap();
+}
