@@ -1,0 +1,234 @@
+//! A full sync onto a target that holds something already: of ours, of others; and the brakes.
+
+use std::time::{Duration, Instant};
+
+use super::support::wire::{Batch, put};
+use super::support::{Gunyu, SOON, Server, wait_for};
+use super::{PATIENCE, end_equal, full_syncs, live, only_input};
+
+fn fill(server: &Server, names: &str, count: usize) {
+    let mut batch = Batch::default();
+    for number in 0..count {
+        put!(batch, "SELECT", number % 2);
+        put!(batch, "SET", format!("{names}:{number}"), number);
+    }
+    batch.must(&mut server.conn());
+}
+
+/// How many keys of that name both databases of the target hold.
+fn count(server: &Server, names: &str) -> usize {
+    let mut conn = server.conn();
+    let mut keys = |db: u32| -> Vec<String> {
+        redis::cmd("SELECT").arg(db).exec(&mut conn).unwrap();
+        redis::cmd("KEYS")
+            .arg(format!("{names}:*"))
+            .query(&mut conn)
+            .unwrap()
+    };
+    keys(0).len() + keys(1).len()
+}
+
+/// The source comes back empty, under a new replication id, and is filled anew.
+fn restart_anew(source: &mut Server, gunyu: &mut Gunyu) {
+    source.restart();
+    fill(source, "new", 40);
+    gunyu.wait_status(PATIENCE, "a second full sync is done", |status| {
+        status[0]["Phase"] == "incremental" && status[0]["FullSync"]["Reason"] != "first sync"
+    });
+    gunyu.wait_applied(source, PATIENCE);
+    assert_eq!(full_syncs(gunyu), 2, "{}", gunyu.traces());
+    assert_eq!(count_of(gunyu, "FullSync", "Percent"), 100.0);
+}
+
+fn count_of(gunyu: &Gunyu, part: &str, field: &str) -> f64 {
+    only_input(gunyu)[part][field].as_f64().unwrap()
+}
+
+#[test]
+fn a_second_full_sync_deletes_what_the_source_has_not_any_more() {
+    let (mut source, target) = (Server::start(), Server::start());
+    fill(&source, "old", 60);
+    let mut gunyu = live(&source, &target, &[]);
+    restart_anew(&mut source, &mut gunyu);
+    assert_eq!((count(&target, "old"), count(&target, "new")), (0, 40));
+    end_equal(gunyu, &source, &target);
+}
+
+#[test]
+fn a_second_full_sync_keeps_what_was_there_before_the_first() {
+    let (mut source, target) = (Server::start(), Server::start());
+    fill(&source, "old", 60);
+    let mut conn = target.conn();
+    let mut batch = Batch::default();
+    put!(batch, "SET", "foreign:1", "x"); // in database 0 only
+    batch.must(&mut conn);
+    let mut gunyu = live(&source, &target, &[]);
+    restart_anew(&mut source, &mut gunyu);
+    // Database 0 was not empty, so nothing there is deleted; database 1 was.
+    assert_eq!(
+        (
+            count(&target, "foreign"),
+            count(&target, "old"),
+            count(&target, "new")
+        ),
+        (1, 30, 40)
+    );
+}
+
+#[test]
+fn a_second_full_sync_keeps_what_may_belong_to_another_deployment() {
+    let (mut source, target) = (Server::start(), Server::start());
+    fill(&source, "old", 60);
+    let mut gunyu = live(&source, &target, &[]);
+    target.run::<u64>(&["HSET", "redis-gunyu-checkpoint:{other}", "version", "1"]);
+    restart_anew(&mut source, &mut gunyu);
+    assert_eq!((count(&target, "old"), count(&target, "new")), (60, 40));
+}
+
+#[test]
+fn stale_keys_are_deleted_or_kept_where_the_operator_says_so() {
+    for (policy, left) in [("delete", (0, 0)), ("keep", (1, 60))] {
+        let (mut source, target) = (Server::start(), Server::start());
+        fill(&source, "old", 60);
+        let () = target.run(&["SET", "foreign:1", "x"]);
+        let set = format!("output.replay.staleKeys={policy}");
+        let mut gunyu = live(&source, &target, &[&set]);
+        restart_anew(&mut source, &mut gunyu);
+        assert_eq!(
+            (count(&target, "foreign"), count(&target, "old")),
+            left,
+            "{policy}"
+        );
+        assert_eq!(count(&target, "new"), 40);
+    }
+}
+
+/// Source and target with keys of the same name and different values.
+fn clash() -> (Server, Server) {
+    let (source, target) = (Server::start(), Server::start());
+    for (server, value) in [(&source, "source"), (&target, "target")] {
+        let mut batch = Batch::default();
+        for number in 0..20 {
+            put!(batch, "SET", format!("clash:{number}"), value);
+        }
+        batch.must(&mut server.conn());
+    }
+    let () = source.run(&["SET", "only:1", "source"]);
+    (source, target)
+}
+
+#[test]
+fn a_key_that_is_there_already_is_replaced() {
+    let (source, target) = clash();
+    let gunyu = live(&source, &target, &["output.replay.keyExists=replace"]);
+    end_equal(gunyu, &source, &target);
+}
+
+#[test]
+fn a_key_that_is_there_already_is_left_alone_with_ignore() {
+    let (source, target) = clash();
+    let mut gunyu = live(&source, &target, &["output.replay.keyExists=ignore"]);
+    let () = source.run(&["SET", "clash:3", "live"]);
+    gunyu.wait_applied(&source, PATIENCE);
+    let values: Vec<String> = target.run(&["MGET", "clash:2", "clash:3", "only:1"]);
+    assert_eq!(values, ["target", "live", "source"]);
+    assert_eq!(only_input(&gunyu)["DeadLetters"], 0);
+}
+
+#[test]
+fn a_key_that_is_there_already_stops_it_with_error() {
+    let (source, target) = clash();
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &["output.replay.keyExists=error"]);
+    let status = gunyu.wait_status(SOON, "it stops", |status| status[0]["State"] == "stop");
+    let told = &status[0]["LastError"];
+    assert!(told["Message"].as_str().unwrap().contains("BUSYKEY"), "{told}");
+    assert!(
+        told["Hint"].as_str().unwrap().contains("keyExists"),
+        "the way out is named: {told}"
+    );
+    assert_eq!(status[0]["DeadLetters"], 20);
+    assert_eq!(target.run::<String>(&["GET", "clash:1"]), "target");
+}
+
+/// The pace at which the target's keys become more, measured between two of their numbers.
+#[track_caller]
+fn assert_pace(target: &Server, from: u64, to: u64, per_second: f64) {
+    let reached = |keys: u64| {
+        let seen = wait_for(PATIENCE, "keys arrive", || match target.keys() {
+            now if now >= keys => Ok(now),
+            now => Err(now.to_string()),
+        });
+        (seen as f64, Instant::now())
+    };
+    let (first, began) = reached(from);
+    let (last, ended) = reached(to);
+    let pace = (last - first) / (ended - began).as_secs_f64();
+    let ratio = pace / per_second;
+    assert!(
+        (0.8..1.2).contains(&ratio),
+        "{pace} keys a second instead of {per_second}"
+    );
+}
+
+/// A few keys in a batch, so that they do not come in large steps.
+const SMALL_BATCHES: &str = "output.replay.batchCmdCount=20";
+
+#[test]
+fn the_rate_of_commands_holds_for_full_sync_and_stream() {
+    let (source, target) = (Server::start(), Server::start());
+    fill(&source, "snapshot", 3_000);
+    let set = [
+        "output.replay.rateLimit.opsPerSec=800",
+        SMALL_BATCHES,
+        "output.replay.connections=1",
+    ];
+    let gunyu = Gunyu::start(&source.url(), &target.url(), &set);
+    assert_pace(&target, 500, 2_800, 800.0);
+    let already = 3_000;
+    fill(&source, "live", 2_000); // with a SELECT before each SET
+    assert_pace(&target, already + 200, already + 1_800, 400.0);
+    end_equal(gunyu, &source, &target);
+}
+
+#[test]
+fn the_rate_of_bytes_holds_for_full_sync_and_stream() {
+    const LEN: usize = 2_500;
+    let (source, target) = (Server::start(), Server::start());
+    let write = |names: &str| {
+        let mut batch = Batch::default();
+        for number in 0..800 {
+            let value: Vec<u8> = (0..LEN).map(|_| fastrand::u8(..)).collect();
+            put!(batch, "SET", format!("{names}:{number}"), value);
+        }
+        batch.must(&mut source.conn());
+    };
+    write("snapshot");
+    let set = [
+        "output.replay.rateLimit.bytesPerSec=500000",
+        SMALL_BATCHES,
+        "output.replay.connections=1",
+    ];
+    let gunyu = Gunyu::start(&source.url(), &target.url(), &set);
+    assert_pace(&target, 100, 750, 200.0);
+    let already = 800;
+    write("live");
+    assert_pace(&target, already + 100, already + 750, 200.0);
+    end_equal(gunyu, &source, &target);
+}
+
+/// A brake must not delay a stop.
+#[test]
+fn a_braked_full_sync_can_be_stopped_and_goes_on() {
+    let (source, target) = (Server::start(), Server::start());
+    fill(&source, "snapshot", 3_000);
+    let set = ["output.replay.rateLimit.opsPerSec=500"];
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &set);
+    gunyu.wait_status(SOON, "keys arrive", |_| target.keys() > 200);
+    let began = Instant::now();
+    let ended = gunyu.term();
+    assert!(ended.success(), "{ended}");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    gunyu.restart();
+    gunyu.wait_ready(PATIENCE);
+    end_equal(gunyu, &source, &target);
+}

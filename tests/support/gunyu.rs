@@ -1,0 +1,261 @@
+//! gunyu itself, as the program that a user runs.
+//!
+//! `gunyu sync` with its own port for the HTTP API and its own folder for the log; the folder stays when gunyu is
+//! killed and started again. Whatever a wait ends in, its failure shows the end of gunyu's traces.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::http::{self, Response};
+use super::port::Port;
+use super::process::{Process, last_lines, text_from};
+use super::server::Server;
+use super::{SOON, wait_for};
+
+/// The program that cargo built for this test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_gunyu");
+
+/// A running `gunyu sync`.
+#[derive(Debug)]
+pub struct Gunyu {
+    /// First, so that it has ended when its port and folder are given up: fields are dropped in order.
+    process: Process,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    port: Port,
+    dir: TempDir,
+}
+
+impl Gunyu {
+    /// `gunyu sync --source … --target …` with further `--set key=value`.
+    pub fn start(source: &str, target: &str, set: &[&str]) -> Gunyu {
+        let mut args = vec![
+            "sync".to_owned(),
+            format!("--source={source}"),
+            format!("--target={target}"),
+        ];
+        args.extend(set.iter().map(|pair| format!("--set={pair}")));
+        Gunyu::with_args(args, &[])
+    }
+
+    /// Any arguments and environment; `server.listen` and `channel.storer.dirPath` are added.
+    pub fn with_args(args: Vec<String>, env: &[(&str, &str)]) -> Gunyu {
+        let (port, dir) = (Port::free(), tempfile::tempdir().unwrap());
+        let env: Vec<_> = env
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        let process = launch(&args, &env, &port, dir.path());
+        Gunyu {
+            args,
+            env,
+            port,
+            dir,
+            process,
+        }
+    }
+
+    /// From one server to another, and waits until it is live.
+    pub fn between(source: &Server, target: &Server) -> Gunyu {
+        let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
+        gunyu.wait_ready(SOON);
+        gunyu
+    }
+
+    /// Where its HTTP API is.
+    pub fn http(&self) -> SocketAddr {
+        self.port.addr()
+    }
+
+    /// Where its log is (`channel.storer.dirPath`).
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// Bytes of all files below [`Gunyu::state_dir`].
+    pub fn disk_bytes(&self) -> u64 {
+        size_of(&self.state_dir())
+    }
+
+    /// Process id, memory and processor time.
+    pub fn stats(&self) -> &Process {
+        &self.process
+    }
+
+    /// What it wrote on stderr, over all its lives.
+    pub fn traces(&self) -> String {
+        text_from(&self.dir.path().join("stderr"), 0)
+    }
+
+    /// What it wrote on stdout, over all its lives.
+    pub fn stdout(&self) -> String {
+        text_from(&self.dir.path().join("stdout"), 0)
+    }
+
+    /// A request to its HTTP API.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn request(&self, method: &str, path: &str) -> std::io::Result<Response> {
+        http::send(self.http(), method, path, &[])
+    }
+
+    /// `GET /syncer/status`: an array, an object for each input.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        match self.request("GET", "/syncer/status") {
+            Ok(response) if response.status == 200 => response.json(),
+            other => panic!("no status: {other:?}\n{}", self.last_words()),
+        }
+    }
+
+    /// The metrics, as text.
+    #[track_caller]
+    pub fn metrics(&self) -> String {
+        match self.request("GET", "/prometheus") {
+            Ok(response) if response.status == 200 => response.text(),
+            other => panic!("no metrics: {other:?}\n{}", self.last_words()),
+        }
+    }
+
+    /// The value of one sample of the metrics, by its name with or without labels: the first line that begins so.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.metrics();
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    /// Waits until every input is in the phase `incremental`.
+    #[track_caller]
+    pub fn wait_ready(&mut self, limit: Duration) {
+        self.wait_status(limit, "every input is live", |status| {
+            let inputs = status.as_array().map_or(&[][..], Vec::as_slice);
+            !inputs.is_empty() && inputs.iter().all(|input| input["Phase"] == "incremental")
+        });
+    }
+
+    /// Waits until everything that `source` has written so far has been applied.
+    ///
+    /// `at` is taken from the source, not from gunyu, which may not have heard of it yet.
+    #[track_caller]
+    pub fn wait_applied(&mut self, source: &Server, limit: Duration) {
+        let at = source.offset();
+        self.wait_status(limit, &format!("offset {at} is applied"), |status| {
+            let inputs = status.as_array().map_or(&[][..], Vec::as_slice);
+            let applied = |input: &Value| {
+                input["Offset"]["Applied"]
+                    .as_u64()
+                    .is_some_and(|offset| offset >= at)
+            };
+            inputs
+                .iter()
+                .any(|input| input["Phase"] == "incremental" && applied(input))
+        });
+    }
+
+    /// Waits until the status is as told; fails at once where gunyu ends instead.
+    #[track_caller]
+    pub fn wait_status(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        mut holds: impl FnMut(&Value) -> bool,
+    ) -> Value {
+        wait_for(limit, what, || {
+            if let Some(how) = self.process.ended() {
+                panic!("gunyu ended ({how}) before {what}\n{}", self.last_words());
+            }
+            let status = self
+                .request("GET", "/syncer/status")
+                .map(|response| response.json());
+            match status {
+                Ok(status) if holds(&status) => Ok(status),
+                other => Err(format!("{other:?}\n{}", self.last_words())),
+            }
+        })
+    }
+
+    fn last_words(&self) -> String {
+        let end = |name: &str| last_lines(&self.dir.path().join(name), 60);
+        format!(
+            "gunyu {}\n  stdout:\n{}  stderr:\n{}",
+            self.args.join(" "),
+            end("stdout"),
+            end("stderr")
+        )
+    }
+
+    /// Kills it as a crash would.
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    /// SIGTERM, and waits: gunyu drains, checkpoints and ends.
+    #[track_caller]
+    pub fn term(&mut self) -> ExitStatus {
+        self.process.signal(libc::SIGTERM);
+        self.wait_end(SOON)
+    }
+
+    /// Any signal.
+    pub fn signal(&mut self, signal: i32) {
+        self.process.signal(signal);
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub fn wait_end(&mut self, limit: Duration) -> ExitStatus {
+        wait_for(limit, "gunyu ends", || {
+            self.process.ended().ok_or_else(|| self.last_words())
+        })
+    }
+
+    /// Starts it again (killing it first where it still runs): same arguments, port and folder.
+    pub fn restart(&mut self) {
+        self.kill9();
+        self.process = launch(&self.args, &self.env, &self.port, self.dir.path());
+    }
+
+    /// Removes its state; for a restart without a log.
+    pub fn forget(&mut self) {
+        self.kill9();
+        std::fs::remove_dir_all(self.state_dir()).unwrap();
+    }
+}
+
+fn launch(args: &[String], env: &[(String, String)], port: &Port, dir: &Path) -> Process {
+    let mut command = Command::new(PROGRAM);
+    command.args(args);
+    command.arg(format!("--set=server.listen={}", port.addr()));
+    command.arg(format!(
+        "--set=channel.storer.dirPath={}",
+        dir.join("state").display()
+    ));
+    command
+        .current_dir(dir)
+        .envs(env.iter().map(|(name, value)| (name, value)));
+    Process::start(command, &dir.join("stdout"), &dir.join("stderr"))
+}
+
+/// Runs a subcommand to its end.
+pub fn run(args: &[&str]) -> Output {
+    Command::new(PROGRAM).args(args).output().unwrap()
+}
+
+fn size_of(path: &Path) -> u64 {
+    // Files come and go while gunyu works.
+    let Ok(meta) = std::fs::symlink_metadata(path) else {
+        return 0;
+    };
+    if !meta.is_dir() {
+        return meta.len();
+    }
+    std::fs::read_dir(path).map_or(0, |entries| {
+        entries.filter_map(Result::ok).map(|e| size_of(&e.path())).sum()
+    })
+}

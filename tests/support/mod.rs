@@ -1,0 +1,100 @@
+//! What the integration tests stand on: real servers, gunyu as a program, writers, and the comparison of two servers.
+//!
+//! A test says `mod support;` and uses what it needs. Everything here talks to real processes on loopback, puts their
+//! files into a temporary folder, and ends them by pid when it is dropped, even where the test panics or is killed.
+//!
+//! - [`server`]: a Redis-compatible server as a child process. [`gunyu`]: the program under test, likewise.
+//! - [`workload`]: data of every type and encoding, writers that go on until told to stop, counters that know what they
+//!   sent. All of it follows from one [`workload::Seed`], which a failing test prints.
+//! - [`compare`]: whether two servers hold the same, and which keys differ.
+//! - [`proxy`]: a connection that can be cut, stalled, or cut after so many bytes.
+//! - [`wait_until`] and [`wait_for`]: wait for a condition of *another process*, with an end and a last word.
+
+// Each test binary compiles this folder and uses only a part of it. A helper that fails must fail the test, there and then.
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout
+)]
+
+pub mod compare;
+pub mod gunyu;
+pub mod http;
+pub mod port;
+pub mod process;
+pub mod proxy;
+pub mod server;
+pub mod wire;
+pub mod workload;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub use compare::{assert_equal, equal};
+pub use gunyu::Gunyu;
+pub use proxy::Proxy;
+pub use server::{Binary, Server};
+
+/// The longest that a test waits for another process to start, to stop or to notice something small.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// Waits until `holds` says true.
+///
+/// Only for conditions of other processes that cannot tell us themselves. Panics after `limit`, naming `what`.
+#[track_caller]
+pub fn wait_until(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    wait_for(limit, what, || holds().then_some(()).ok_or_else(String::new));
+}
+
+/// Waits until `probe` gives a value; its `Err` is the state last seen, which the failure prints.
+#[track_caller]
+pub fn wait_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Result<T, String>) -> T {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(2);
+    loop {
+        match probe() {
+            Ok(value) => return value,
+            Err(state) if start.elapsed() >= limit => {
+                panic!("waited {limit:?} in vain until {what}; last seen: {state}")
+            }
+            Err(_) => std::thread::sleep(pause),
+        }
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// How long a soak may last (`make soak MINUTES=n` sets it); `None` where no soak was asked for.
+#[must_use]
+pub fn soak() -> Option<Duration> {
+    let minutes: f64 = std::env::var("GUNYU_SOAK_MINUTES").ok()?.parse().ok()?;
+    Some(Duration::from_secs_f64(minutes * 60.0))
+}
+
+/// The servers of the version matrix (`make matrix SERVERS=dir` names their folder): a label and a binary each.
+///
+/// A server is `dir/LABEL/bin/*-server`. Empty where no matrix was asked for.
+#[must_use]
+pub fn matrix() -> Vec<(String, Binary)> {
+    let Some(dir) = std::env::var_os("GUNYU_TEST_SERVERS").map(PathBuf::from) else {
+        return Vec::new();
+    };
+    let listing =
+        std::fs::read_dir(&dir).unwrap_or_else(|e| panic!("GUNYU_TEST_SERVERS={}: {e}", dir.display()));
+    let mut found: Vec<_> = listing
+        .filter_map(|entry| server_in(&entry.unwrap().path()))
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+fn server_in(folder: &std::path::Path) -> Option<(String, Binary)> {
+    let binary = std::fs::read_dir(folder.join("bin"))
+        .ok()?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.to_string_lossy().ends_with("-server"))?;
+    let label = folder.file_name()?.to_string_lossy().into_owned();
+    Some((label, Binary::at(&binary)))
+}
