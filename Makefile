@@ -1,0 +1,32 @@
+# What a person types here. `make` alone lists it; each line's work is a script that also runs by itself.
+SHELL := bash
+.DEFAULT_GOAL := help
+ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+
+.PHONY: help demo test bench soak matrix build clean
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' "$(ROOT)Makefile" | expand -t 18
+
+# On a terminal in a process group of its own (-m): Ctrl-C reaches the demo, which then ends in order, and not make.
+demo: ## watch gunyu copy a Redis that is being written to; until Ctrl-C, or DEMO_SECONDS=n
+	@if [ -t 0 ]; then bash -mc '"$(ROOT)scripts/demo.sh"; exit $$?'; else exec "$(ROOT)scripts/demo.sh"; fi
+
+test: ## format, lints, every test; installs what is missing and says so
+	@"$(ROOT)scripts/test.sh"
+
+bench: ## end-to-end benchmark beside native replication, as a table
+	@"$(ROOT)scripts/bench.sh"
+
+soak: ## the soak tests, for MINUTES=n (10)
+	@GUNYU_SOAK_MINUTES="$(or $(MINUTES),10)" "$(ROOT)scripts/test.sh" soak
+
+matrix: ## the version matrix: SERVERS=dir holds LABEL/bin/*-server for each
+	@test -d "$(SERVERS)" || { echo "make matrix: SERVERS=dir must name the folder with the servers" >&2; exit 2; }
+	@GUNYU_TEST_SERVERS="$$(cd "$(SERVERS)" && pwd)" "$(ROOT)scripts/test.sh" matrix
+
+build: ## the optimised program, target/release/gunyu
+	@cd "$(ROOT)" && cargo build --locked --release
+
+clean: ## remove what was built
+	@cd "$(ROOT)" && cargo clean

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# test.sh - everything that must hold: format, lints, and every test. `make test` runs it.
+#
+#   test.sh            all of it
+#   test.sh NAME       only the tests in tests/ whose names contain NAME, built with optimisation, their output shown;
+#                      `make soak` and `make matrix` use this
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/need.sh
+. scripts/need.sh
+
+export RUST_BACKTRACE=${RUST_BACKTRACE:-1}
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+# Tests with real servers: two a core keep it busy while others wait, more only make them late.
+threads=$(($(nproc) * 2))
+((threads > 8)) && threads=8
+
+need_rust
+need_redis
+
+if (($#)); then
+  name=$1
+  say "tests named *$name*"
+  grep -qE "^ *(async )?fn [a-z0-9_]*$name" tests/*.rs || { echo "test.sh: no test is named *$name*" >&2; exit 1; }
+  exec cargo test --locked --release --no-fail-fast --test '*' -- --test-threads 1 --nocapture "$name"
+fi
+
+need_component fmt
+need_component clippy
+
+say "format"
+cargo fmt --check
+say "lints"
+cargo clippy --locked --all-targets -- -D warnings
+
+# Each group runs even if one before it failed: one run should tell everything.
+failed=()
+group() {
+  say "$1"
+  shift
+  "$@" || failed+=("$*")
+}
+group "unit tests" cargo test --locked --no-fail-fast --lib --bins
+group "examples in the documentation" cargo test --locked --doc
+group "tests with real servers, $threads at a time" cargo test --locked --no-fail-fast --test '*' -- --test-threads "$threads"
+
+if ((${#failed[@]})); then
+  say "FAILED"
+  printf '  %s\n' "${failed[@]}"
+  exit 1
+fi
+say "all passed"
