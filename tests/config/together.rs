@@ -128,6 +128,13 @@ fn what_this_release_cannot_do_is_refused_with_what_to_do() {
             &["cluster.groupName", "server.tls"],
         ),
         ("server: {auth: {token: t}}", &["server.auth"]),
+        (
+            "output: {replay: {replaceHashTag: true, replayRdbEnableRestore: false}}",
+            &[
+                "output.replay.replaceHashTag",
+                "output.replay.replayRdbEnableRestore",
+            ],
+        ),
     ] {
         let error = Written::with(file).config().refuse_unbuilt().unwrap_err();
         let told: Vec<&str> = error

@@ -22,6 +22,18 @@ impl Config {
             }
         };
         refuse(
+            self.output.replay.replace_hash_tag,
+            "output.replay.replaceHashTag",
+            "taking braces out of keys",
+            "take the key out: keys keep their braces",
+        );
+        refuse(
+            !self.output.replay.restore,
+            "output.replay.replayRdbEnableRestore",
+            "writing a snapshot's values without RESTORE",
+            "take the key out: values go by RESTORE",
+        );
+        refuse(
             self.cluster.is_some(),
             "cluster.groupName",
             "several gunyu that stand in for each other",
