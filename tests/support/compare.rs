@@ -64,9 +64,10 @@ pub fn assert_equal(source: &Server, target: &Server) {
 pub fn equal(source: &Server, target: &Server) -> Result<(), Differences> {
     delete_own_keys(target);
     await_what_is_due(source);
-    let start = Instant::now();
+    let (start, mut looks) = (Instant::now(), 0);
     loop {
         let (here, there) = at_once(|| source.digest(), || target.digest());
+        looks += 1;
         if here == there {
             return none(beyond_the_digest(source, target));
         }
@@ -76,8 +77,9 @@ pub fn equal(source: &Server, target: &Server) -> Result<(), Differences> {
         if !found.is_empty() {
             return Err(Differences(found));
         }
-        // Something expired between the two digests; it is gone on both sides soon.
-        if start.elapsed() > SETTLE {
+        // Something expired between the two digests, or was due and not collected yet: looking at each key has made it go. With a million of them
+        // that look alone takes longer than the limit, so the digests are compared once more after it in any case.
+        if looks > 2 && start.elapsed() > SETTLE {
             return Err(Differences(vec![
                 "the digests differ, and yet no key does".to_owned(),
             ]));

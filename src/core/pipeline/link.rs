@@ -142,7 +142,11 @@ impl Link {
         match event {
             Event::SnapshotBegins(declared) => self.begin_snapshot(declared).await.map_err(LinkEnd::Log),
             Event::Snapshot(bytes) => self.snapshot(bytes).await.map_err(LinkEnd::Log),
-            Event::SnapshotEnds => self.end_snapshot().map_err(LinkEnd::Log),
+            Event::SnapshotEnds => {
+                self.end_snapshot().map_err(LinkEnd::Log)?;
+                // After a diskless snapshot the source begins the stream when it hears from us, not before.
+                self.acknowledge().await
+            }
             Event::Stream(bytes) => self.stream(bytes).await,
         }
     }
