@@ -10,6 +10,7 @@ mod encode;
 mod frame;
 mod framer;
 mod reply;
+mod said;
 mod scan;
 mod value;
 
@@ -17,6 +18,7 @@ pub use encode::{encode_command, write_array_header, write_bulk, write_number};
 pub use frame::{Args, Frame, Run};
 pub use framer::Framer;
 pub use reply::{Event, ReplyScanner};
+pub use said::said;
 pub use value::{Value, parse_value};
 
 use super::position::Offset;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::handshake::{Announcement, Answer, Failure, Handshake, Progress, Refusal, SourceInfo};
+use super::handshake::{Announcement, Answer, Failure, Handshake, Progress, Refusal};
+use super::info::SourceInfo;
 use super::transfer::{Part, Transfer};
 use super::{Error, Settings};
 use crate::core::net::{Address, Connection, ReadHalf, WriteHalf};

@@ -12,8 +12,9 @@
 
 use bytes::BytesMut;
 
+use super::info::SourceInfo;
 use crate::core::net::Credentials;
-use crate::core::position::{History, Offset, Position, ReplId};
+use crate::core::position::{Offset, Position, ReplId};
 use crate::core::resp;
 
 /// Why a source refuses, told from its reply's first word.
@@ -93,47 +94,6 @@ impl Refusal {
             Refusal::Other => return None,
         };
         Some(text.to_owned())
-    }
-}
-
-/// What `INFO` told about the source.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SourceInfo {
-    /// Its lineage.
-    pub history: Option<History>,
-    /// Its own offset at that moment.
-    pub offset: Option<Offset>,
-    /// The id of the running process, to notice when source and target are one server.
-    pub run_id: Option<String>,
-    /// `redis_version`, or `valkey_version` where there is one.
-    pub version: Option<String>,
-}
-
-impl SourceInfo {
-    /// Reads the text of `INFO`.
-    #[must_use]
-    pub fn parse(text: &str) -> SourceInfo {
-        let field = |name: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
-        };
-        let id = |name: &str| field(name).and_then(|text| ReplId::parse(text.as_bytes()).ok());
-        let history = id("master_replid").map(|current| {
-            let second = field("second_repl_offset")
-                .and_then(|n| n.parse().ok())
-                .unwrap_or(-1);
-            History::from_info(current, id("master_replid2"), second)
-        });
-        SourceInfo {
-            history: history.or_else(|| id("run_id").map(History::new)),
-            offset: field("master_repl_offset")
-                .and_then(|n| n.parse().ok())
-                .map(Offset::new),
-            run_id: field("run_id").map(str::to_owned),
-            version: field("valkey_version")
-                .or_else(|| field("redis_version"))
-                .map(str::to_owned),
-        }
     }
 }
 
@@ -324,7 +284,7 @@ impl Handshake {
         }
         Err(Failure::Refused {
             step: self.step.name(),
-            reply: reply.to_owned(),
+            reply: resp::said(reply.as_bytes()),
         })
     }
 
@@ -469,17 +429,6 @@ mod tests {
             );
             assert!(input.is_empty());
         }
-    }
-
-    #[test]
-    fn a_server_before_4_0_is_known_by_its_run_id() {
-        let info = SourceInfo::parse(&format!(
-            "redis_version:2.8.17\r\nrun_id:{ID}\r\nmaster_repl_offset:5\r\n"
-        ));
-        assert_eq!(
-            info.history,
-            Some(History::new(ReplId::parse(ID.as_bytes()).unwrap()))
-        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Leaves to others where the bytes go and what is asked of the source.
 
 pub mod handshake;
+pub mod info;
 pub mod transfer;
 
 mod follower;
@@ -71,6 +72,10 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
+            Error::Refused { step: "AUTH", kind, .. } if *kind == handshake::Refusal::UnknownCommand => Some(
+                "AUTH was renamed or taken away there, so that nobody can log in: give AUTH back, or take the password out of the configuration where the source wants none"
+                    .to_owned(),
+            ),
             Error::Refused { kind, .. } => kind.hint(),
             Error::Net(net::Error::Connect { address, .. }) => Some(format!(
                 "check that a server listens on {address} and that no firewall is between"
