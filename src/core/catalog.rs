@@ -21,6 +21,7 @@
 //! | `pipelines` | `{name}` 0x00 `cursor` | [`Cursor`] |
 //! | `pipelines` | `{name}` 0x00 `paused` | `true`; no row where it is not |
 //! | `pipelines` | `{name}` 0x00 `epoch` | the lease's epoch, a number |
+//! | `pipelines` | `{name}` 0x00 `retired` | `true`: not configured any more, but its checkpoint is still on a target |
 //! | `seen:{name}` | a key as below | nothing, or the key (long keys) |
 //! | `parked:{name}` | a key as below | expiry in Unix ms, i64 little endian; then the key (long keys) |
 //!
@@ -278,15 +279,23 @@ impl Catalog {
         Ok(self.read(name, "paused")?.unwrap_or(false))
     }
 
-    /// Notes, durably, whether an operator has paused `name`.
+    /// Notes, durably, whether an operator has paused `names`: for all of them, or for none.
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::BadName`].
-    pub fn set_paused(&self, name: &str, paused: bool) -> Result<(), Error> {
-        match paused {
-            true => self.write(name, "paused", &true, Durability::Durable),
-            false => self.remove(name, &["paused"]),
+    pub fn set_paused(&self, names: &[String], paused: bool) -> Result<(), Error> {
+        let mut batch = self.db.batch();
+        for name in names {
+            check_name(name)?;
+            match paused {
+                true => batch.insert(&self.pipelines, row(name, "paused"), "true"),
+                false => batch.remove(&self.pipelines, row(name, "paused")),
+            }
         }
+        batch
+            .durability(Some(PersistMode::SyncData))
+            .commit()
+            .map_err(failed("write", "paused"))
     }
 
     /// The newest epoch of the lease on `name` that was held here.
@@ -349,7 +358,15 @@ impl Catalog {
                     .map_err(failed("remove", set_name(set, name)))?;
             }
         }
-        self.remove(name, &["log", "cursor", "paused", "epoch"])
+        self.remove(name, &["log", "cursor", "paused", "epoch", "retired"])
+    }
+
+    /// Notes that `name`, which has been removed, still has a checkpoint on a target: it goes on being listed.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn retire(&self, name: &str) -> Result<(), Error> {
+        self.write(name, "retired", &true, Durability::Durable)
     }
 
     fn keys(&self, set: &str, name: &str) -> Result<Keyspace, Error> {

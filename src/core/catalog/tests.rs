@@ -40,7 +40,7 @@ fn what_is_put_is_there_after_reopening() {
         let catalog = Catalog::open(root.path()).unwrap();
         catalog.put_log("a:1", &record(), Durability::Process).unwrap();
         catalog.set_cursor("a:1", Some(&cursor)).unwrap();
-        catalog.set_paused("a:1", true).unwrap();
+        catalog.set_paused(&["a:1".to_owned()], true).unwrap();
         catalog.set_epoch("a:1", 7).unwrap();
         catalog.set_epoch("a:10", 8).unwrap();
     }

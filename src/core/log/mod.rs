@@ -41,7 +41,7 @@ pub use folder::{StoredPipeline, list_pipelines, remove_pipeline};
 pub use persist::FlushPolicy;
 pub use reader::Reader;
 pub use recovery::{Recovery, Torn};
-pub use snapshot::{SnapshotInfo, SnapshotReader, SnapshotWriter, Stage};
+pub use snapshot::{SnapshotFile, SnapshotInfo, SnapshotReader, SnapshotWriter, Stage};
 pub use space::Space;
 pub use tail::Chunk;
 pub use writer::Writer;
@@ -236,6 +236,14 @@ impl Log {
     pub fn snapshot(&self) -> Option<SnapshotInfo> {
         let state = self.inner.state();
         state.snapshot.as_ref().map(snapshot::Snapshot::info)
+    }
+
+    /// The snapshot as a file; `None` where there is no whole one on disk.
+    #[must_use]
+    pub fn snapshot_file(&self) -> Option<SnapshotFile> {
+        let state = self.inner.state();
+        let whole = state.snapshot.as_ref().filter(|one| one.is_whole())?;
+        Some(SnapshotFile::new(whole.position, whole.file.clone()?))
     }
 
     /// The history that is followed; `None` for an empty log.

@@ -9,6 +9,7 @@
 //!
 //! Leaves to others what the bytes mean, and whether their checksum is right.
 
+mod file;
 mod reader;
 mod writer;
 
@@ -19,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+pub use file::SnapshotFile;
 pub use reader::SnapshotReader;
 pub use writer::SnapshotWriter;
 
