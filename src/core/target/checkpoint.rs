@@ -15,6 +15,7 @@
 //! | `resync` | `1` | that snapshot is not the first: what an earlier sync wrote may be on the target |
 //! | `seen` | `0,1,7` | the source's databases that have been replicated so far |
 //! | `owned` | `0,3` | databases that were empty when this deployment first synced: their keys are ours alone |
+//! | `libraries` | `1` | there was no library of functions when this deployment first synced: they are ours alone |
 //!
 //! Beside it `redis-gunyu-checkpoint:{name}:session`, a hash with one field: the session that may write. A session watches
 //! that key; whoever replaces it makes every transaction of the others fail, even one that was sent before.
@@ -65,6 +66,8 @@ pub struct Record {
     pub seen: Vec<u32>,
     /// Target databases whose keys are this deployment's alone.
     pub owned: Vec<u32>,
+    /// The target's libraries of functions are this deployment's alone.
+    pub owns_libraries: bool,
     /// When receiving that snapshot began, Unix time: two snapshots may have one position.
     pub snapshot_ms: u64,
     /// How far the replay of that snapshot is.
@@ -118,6 +121,7 @@ impl Record {
                 b"cursor" => record.cursor = Some(Cursor::parse(text).ok_or_else(malformed)?),
                 b"full_sync" => record.full_sync = Some(parse_position(text).ok_or_else(malformed)?),
                 b"resync" => record.resync = text == "1",
+                b"libraries" => record.owns_libraries = text == "1",
                 b"seen" => record.seen = parse_databases(text).ok_or_else(malformed)?,
                 b"owned" => record.owned = parse_databases(text).ok_or_else(malformed)?,
                 _ => {}
@@ -151,6 +155,9 @@ impl Record {
         }
         if self.resync {
             field("resync", "1".to_owned());
+        }
+        if self.owns_libraries {
+            field("libraries", "1".to_owned());
         }
         for (name, databases) in [("seen", &self.seen), ("owned", &self.owned)] {
             let numbers: Vec<String> = databases.iter().map(u32::to_string).collect();
@@ -207,6 +214,7 @@ mod tests {
             snapshot_ms: 1_760_000_000_000,
             seen: vec![0, 1, 7],
             owned: vec![0, 3],
+            owns_libraries: true,
             cursor: Some(Cursor {
                 at: 5,
                 db: 1,

@@ -27,7 +27,7 @@ use super::refusal::Kind;
 use super::session::{Session, encode_select};
 use super::{Error, Failed, Outcome};
 use crate::core::position::{Position, ReplId};
-use crate::core::resp::{self, Event};
+use crate::core::resp::{self, Event, said};
 
 /// The lane of a pipeline that delivers exactly once.
 #[derive(Debug)]
@@ -292,7 +292,7 @@ impl InFlight {
             Event::ElementError { index, text } => {
                 let failed = Failed {
                     index: self.index_of(*index),
-                    reply: lossy(text),
+                    reply: said(text),
                 };
                 self.failed.push(failed);
             }
@@ -309,7 +309,7 @@ impl InFlight {
                 self.seen += 1;
             }
             Event::Error(text) => {
-                self.hear_error(lossy(text));
+                self.hear_error(said(text));
                 self.seen += 1;
             }
         }
@@ -341,10 +341,6 @@ impl InFlight {
         }
         None
     }
-}
-
-fn lossy(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).into_owned()
 }
 
 #[cfg(test)]

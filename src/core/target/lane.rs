@@ -92,7 +92,7 @@ impl Lane {
                 Some(text) => Err(Error::Refused {
                     address: self.address.clone(),
                     command: String::from_utf8_lossy(args.first().copied().unwrap_or_default()).into_owned(),
-                    reply: String::from_utf8_lossy(text).into_owned(),
+                    reply: resp::said(text),
                 }),
                 None => Ok(value),
             };

@@ -16,7 +16,7 @@ use super::refusal::Kind;
 use super::session::{Session, encode_select};
 use super::{Error, Failed, Outcome};
 use crate::core::position::{Offset, Position, ReplId};
-use crate::core::resp::{self, Event};
+use crate::core::resp::{self, Event, said};
 
 /// So many bytes of commands may be under way.
 const WINDOW_BYTES: usize = 4 << 20;
@@ -348,13 +348,11 @@ fn hear(in_flight: &mut VecDeque<Flight>, event: &Event<'_>) -> bool {
             }
             return count == 0;
         }
-        Event::Error(text) => flight.fail(flight.seen, String::from_utf8_lossy(text).into_owned()),
+        Event::Error(text) => flight.fail(flight.seen, said(text)),
         Event::Nil if matches!(flight.what, What::Checkpoint(_)) => flight.fail(flight.seen, String::new()),
         Event::Nil => {}
         Event::ElementError { index, text } => {
-            flight
-                .elements
-                .push((*index, String::from_utf8_lossy(text).into_owned()));
+            flight.elements.push((*index, said(text)));
             return true;
         }
         Event::Array { elements, .. } => {

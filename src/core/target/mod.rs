@@ -48,6 +48,14 @@ pub enum Error {
         /// Its words.
         reply: String,
     },
+    /// A part of a transaction failed while it was executed: the rest of it is done.
+    #[error("target {address} carried out a part only: {reply}")]
+    HalfDone {
+        /// The target.
+        address: net::Address,
+        /// Its words.
+        reply: String,
+    },
     /// The target said what no server says.
     #[error("target {address} does not speak the protocol: {cause}")]
     Protocol {
@@ -106,7 +114,7 @@ impl Error {
             Error::Superseded { .. } => {
                 Some("make sure that only one gunyu runs for this source and target".to_owned())
             }
-            Error::Net(_) | Error::Unexpected { .. } => None,
+            Error::Net(_) | Error::Unexpected { .. } | Error::HalfDone { .. } => None,
         }
     }
 

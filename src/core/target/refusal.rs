@@ -57,6 +57,8 @@ impl Kind {
             ("invalid password", Kind::Credentials),
             ("AUTH", Kind::Credentials),
             ("Client sent AUTH", Kind::Credentials),
+            ("unknown command 'AUTH'", Kind::Credentials),
+            ("unknown command `AUTH`", Kind::Credentials),
             ("operation not permitted", Kind::Credentials),
             ("DUMP payload", Kind::Payload),
             ("Bad data format", Kind::Payload),

@@ -14,7 +14,7 @@ use super::lane::Lane;
 use super::refusal::Kind;
 use super::session::encode_select;
 use super::{Error, Settings};
-use crate::core::resp::{self, Event};
+use crate::core::resp::{self, Event, said};
 
 /// A lane's commands are handed over in portions of about this size.
 const PORTION_BYTES: usize = 64 << 10;
@@ -488,9 +488,7 @@ fn hear(in_flight: &mut VecDeque<Flight>, event: &Event<'_>) {
         if take > 0
             && let Event::Error(text) = event
         {
-            flight
-                .errors
-                .push((flight.seen, String::from_utf8_lossy(text).into_owned()));
+            flight.errors.push((flight.seen, said(text)));
         }
         flight.seen += take;
         left -= take;

@@ -11,6 +11,8 @@
 //!
 //! Owns the taking over. Leaves to [`super::exact`] and [`super::loose`] what is written.
 
+mod transaction;
+
 use bytes::{Bytes, BytesMut};
 
 use super::checkpoint::{self, Record};
@@ -19,6 +21,8 @@ use super::refusal::Kind;
 use super::{Error, Settings};
 use crate::core::rdb;
 use crate::core::resp::{self, Value};
+
+pub use transaction::{Flush, Member};
 
 /// The right to write, and its main connection. At rest database 0 is selected and the session key is watched.
 #[derive(Debug)]
@@ -46,12 +50,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and takes over.
+    /// Connects and takes over; `token` names the session among others.
     ///
     /// # Errors
     /// The target cannot be reached, refuses us or writes, or holds a checkpoint that is none of ours.
-    pub async fn take(settings: &Settings, source_run_id: Option<&str>) -> Result<Session, Error> {
-        let token = format!("{:016x}", fastrand::u64(..));
+    pub async fn take(
+        settings: &Settings,
+        source_run_id: Option<&str>,
+        token: String,
+    ) -> Result<Session, Error> {
         let prefix = format!("gunyu:{}:", settings.name);
         let mut lane = Lane::open(settings, &format!("{prefix}{token}")).await?;
         // Before anything is written: the source itself must not become its own target.
@@ -92,36 +99,22 @@ impl Session {
         Ok(session)
     }
 
+    /// A name for a session.
+    #[must_use]
+    pub fn new_token() -> String {
+        format!("{:016x}", fastrand::u64(..))
+    }
+
     /// The name under which further connections of this session log in.
     #[must_use]
     pub fn client_name(&self, settings: &Settings) -> String {
         format!("gunyu:{}:{}", settings.name, self.token)
     }
 
-    /// Writes `record` in a transaction of its own, in place of what stood there. For the steps of a full sync; the stream's checkpoints go with
-    /// its batches.
-    ///
-    /// # Errors
-    /// The connection fails, the target refuses, or another session has taken over.
-    pub async fn write_record(&mut self, record: Record) -> Result<(), Error> {
-        let args = record.hset(&self.key, now_ms());
-        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        self.lane.call(&[b"MULTI"]).await?;
-        let queued = self.queue_record(&args).await;
-        // A queued command that was refused makes EXEC fail with EXECABORT, and nothing is applied.
-        let executed = self.lane.call(&[b"EXEC"]).await;
-        queued?;
-        if executed? == Value::Nil {
-            return Err(self.superseded());
-        }
-        self.record = record;
-        self.watch().await
-    }
-
-    async fn queue_record(&mut self, args: &[&[u8]]) -> Result<(), Error> {
-        self.lane.call(&[b"DEL", &self.key]).await?;
-        self.lane.call(args).await?;
-        Ok(())
+    /// The command that counts the deployment's keys in the selected database.
+    #[must_use]
+    pub fn count_own_keys(&self) -> Vec<Vec<u8>> {
+        vec![b"EXISTS".to_vec(), self.key.to_vec(), self.session_key.to_vec()]
     }
 
     /// Watches the session key and makes sure that it is still ours.

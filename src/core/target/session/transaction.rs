@@ -1,0 +1,166 @@
+//! What a session writes in transactions of its own: the steps of a full sync. The stream's checkpoints go with its batches.
+//!
+//! Promises that a transaction goes out as a whole, `MULTI` to `EXEC` in one write, so that a connection that stalls or breaks leaves all of it or
+//! none; and that a record never says more of the target than is certain.
+
+use super::{Session, now_ms};
+use crate::core::resp::{self, Value};
+use crate::core::target::Error;
+use crate::core::target::checkpoint::{self, Record};
+
+type Command = Vec<Vec<u8>>;
+
+/// How databases of the target are emptied.
+#[derive(Debug)]
+pub struct Flush<'a> {
+    /// The command that empties one: `FLUSHDB`, or what it was renamed to.
+    pub command: &'a str,
+    /// The databases.
+    pub databases: &'a [u32],
+    /// The deployments that feed them, this session's among them. The sessions of the others end with it.
+    pub members: &'a [Member],
+}
+
+/// A deployment whose data goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// What stands on the target of it where it is not certain that all of it went.
+    pub otherwise: Record,
+    /// What stands there when it is.
+    pub emptied: Record,
+}
+
+impl Flush<'_> {
+    /// What went wrong in the executed transaction, if anything did. Each database has three replies: of `SELECT`, of the command, and its size.
+    fn failure(&self, replies: &[Value]) -> Option<String> {
+        if let Some(error) = replies.iter().find_map(Value::error) {
+            return Some(resp::said(error));
+        }
+        let sizes = replies.chunks_exact(3).map(|of_one| &of_one[2]);
+        let mut kept = self
+            .databases
+            .iter()
+            .zip(sizes)
+            .filter(|(_, size)| **size != Value::Int(0));
+        let (db, _) = kept.next()?;
+        Some(format!("{} has not emptied database {db}", self.command))
+    }
+}
+
+impl Session {
+    /// Writes `record` in place of what stood there.
+    ///
+    /// # Errors
+    /// The connection fails, the target refuses, or another session has taken over.
+    pub async fn write_record(&mut self, record: Record) -> Result<(), Error> {
+        self.transaction(replacing(&self.key, &record).into()).await?;
+        self.record = record;
+        self.watch().await
+    }
+
+    /// Empties databases. The checkpoints of its members go in the same transaction; what their records say of the empty databases is written when that
+    /// is certain.
+    ///
+    /// # Errors
+    /// As [`Session::write_record`], nothing being changed where the target has refused; [`Error::HalfDone`] where it may have been done in part.
+    pub async fn flush(&mut self, flush: Flush<'_>) -> Result<(), Error> {
+        let replies = self.transaction(self.emptying(&flush)).await?;
+        if let Some(reply) = flush.failure(&replies) {
+            return Err(self.half_done(reply));
+        }
+        // From here on it is done, whatever is said.
+        let noted = async {
+            self.watch().await?;
+            let records = flush.members.iter();
+            let records = records.flat_map(|one| replacing(&checkpoint::key(&one.name), &one.emptied));
+            self.transaction(records.collect()).await?;
+            self.record = self.read_record().await?;
+            self.watch().await
+        };
+        match noted.await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.half_done(error.to_string())),
+        }
+    }
+
+    fn emptying(&self, flush: &Flush<'_>) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for db in flush.databases {
+            commands.push(command(&[b"SELECT", db.to_string().as_bytes()]));
+            commands.push(match self.version.0 {
+                0..4 => command(&[flush.command.as_bytes()]),
+                _ => command(&[flush.command.as_bytes(), b"ASYNC"]),
+            });
+            commands.push(command(&[b"DBSIZE"]));
+        }
+        commands.push(command(&[b"SELECT", b"0"]));
+        for member in flush.members {
+            commands.push(command(&[b"DEL", &checkpoint::session_key(&member.name)]));
+            commands.extend(replacing(&checkpoint::key(&member.name), &member.otherwise));
+        }
+        commands.push(command(&[
+            b"HSET",
+            &self.session_key,
+            self.token.as_bytes(),
+            b"1",
+        ]));
+        commands
+    }
+
+    /// Removes both keys of the deployment: nothing of ours stays on the target.
+    ///
+    /// # Errors
+    /// As [`Session::write_record`].
+    pub async fn remove_keys(&mut self) -> Result<(), Error> {
+        let removal = command(&[b"DEL", &self.key, &self.session_key]);
+        self.transaction(vec![removal]).await?;
+        Ok(())
+    }
+
+    /// Runs commands in a transaction, under `WATCH` of the session's key; the replies of `EXEC`.
+    async fn transaction(&mut self, commands: Vec<Command>) -> Result<Vec<Value>, Error> {
+        let all = [command(&[b"MULTI"])]
+            .into_iter()
+            .chain(commands)
+            .chain([command(&[b"EXEC"])]);
+        let mut replies = self.lane.call_many(all.collect::<Vec<_>>()).await?;
+        // A command that is refused when it is queued makes EXEC fail, and nothing is applied; its own words say more.
+        if let Some(error) = replies.iter().find_map(Value::error) {
+            return Err(self.refused("EXEC", error));
+        }
+        match replies.pop() {
+            Some(Value::Array(replies)) => Ok(replies),
+            Some(Value::Nil) => Err(self.superseded()),
+            _ => Err(Error::Unexpected {
+                address: self.lane.address().clone(),
+                command: "EXEC".to_owned(),
+            }),
+        }
+    }
+
+    fn refused(&self, command: &str, error: &[u8]) -> Error {
+        Error::Refused {
+            address: self.lane.address().clone(),
+            command: command.to_owned(),
+            reply: resp::said(error),
+        }
+    }
+
+    fn half_done(&self, reply: String) -> Error {
+        Error::HalfDone {
+            address: self.lane.address().clone(),
+            reply,
+        }
+    }
+}
+
+fn command(args: &[&[u8]]) -> Command {
+    args.iter().map(|arg| arg.to_vec()).collect()
+}
+
+/// The commands that put a record in place of what stands under the key.
+fn replacing(key: &[u8], record: &Record) -> [Command; 2] {
+    [command(&[b"DEL", key]), record.hset(key, now_ms())]
+}
