@@ -28,5 +28,6 @@ pub mod catalog;
 pub mod log;
 pub mod target;
 pub mod resume;
+pub mod survey;
 pub mod pipeline;
 pub mod supervisor;

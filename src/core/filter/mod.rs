@@ -75,6 +75,9 @@ use databases::Databases;
 use keys::KeyRules;
 use rules::DeniedCommands;
 
+/// So many databases of a source are considered where no list says which it has.
+const SOURCE_DATABASES: u32 = 1024;
+
 /// What becomes of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -217,6 +220,21 @@ impl Filter {
     #[inline]
     pub fn target_db(&self, db: u32) -> Option<u32> {
         self.databases.target(db)
+    }
+
+    /// The target's databases below `count` that are fed, each with the first of the source's that feeds it: (source, target).
+    #[must_use]
+    pub fn fed_databases(&self, count: u32) -> Vec<(u32, u32)> {
+        let mut fed: Vec<(u32, u32)> = Vec::new();
+        for source in 0..SOURCE_DATABASES {
+            let Some(target) = self.target_db(source).filter(|target| *target < count) else {
+                continue;
+            };
+            if !fed.iter().any(|(_, known)| *known == target) {
+                fed.push((source, target));
+            }
+        }
+        fed
     }
 
     /// Whether the command of that name is denied; a snapshot's functions, for one, are `FUNCTION`.

@@ -1,0 +1,227 @@
+//! Questions to source and target from outside a pipeline, by the `redis` crate: what a source says of itself, what gunyu has recorded on a
+//! target.
+//!
+//! Promises that no question waits for ever and that no answer changes anything, but for [`Target::remove_checkpoint`]. Leaves the
+//! replication link and the lanes, where the data goes, to their own rooms.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redis::aio::MultiplexedConnection;
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, Value};
+
+use super::net::{Address, Endpoint};
+use super::source::info::SourceInfo;
+use super::target::checkpoint::{self, Malformed, Record};
+
+/// Connecting, and every answer, takes at most so long.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// A server could not be asked. Trying again later is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be reached, or refuses.
+    #[error("cannot ask {address}: {cause}")]
+    Redis {
+        /// Whom.
+        address: Address,
+        /// What came instead of an answer.
+        cause: redis::RedisError,
+    },
+    /// The checkpoint on it is none that this gunyu reads.
+    #[error("the checkpoint {key} on {address} cannot be read: {cause}")]
+    Checkpoint {
+        /// Where.
+        address: Address,
+        /// The key.
+        key: String,
+        /// What does not fit.
+        cause: Malformed,
+    },
+}
+
+impl Error {
+    /// What a person may do.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Error::Redis { address, cause } if cause.is_io_error() => {
+                format!("check that a server listens on {address} and that no firewall is between")
+            }
+            Error::Redis { .. } => {
+                "check user, password and permissions (README.md lists what gunyu needs)".to_owned()
+            }
+            Error::Checkpoint { .. } => {
+                "a newer gunyu wrote it, or somebody changed it: use that version".to_owned()
+            }
+        }
+    }
+}
+
+/// Asks a source.
+#[derive(Debug)]
+pub struct Source {
+    address: Address,
+    connection: MultiplexedConnection,
+}
+
+impl Source {
+    /// Connects.
+    ///
+    /// # Errors
+    /// It cannot be reached, or refuses the credentials.
+    pub async fn connect(endpoint: &Endpoint) -> Result<Source, Error> {
+        Ok(Source {
+            address: endpoint.address.clone(),
+            connection: connect(endpoint).await?,
+        })
+    }
+
+    /// What it says of its replication.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses.
+    pub async fn info(&mut self) -> Result<SourceInfo, Error> {
+        let asked = redis::cmd("INFO")
+            .arg("replication")
+            .query_async::<String>(&mut self.connection)
+            .await;
+        let text = asked.map_err(|cause| failed(&self.address, cause))?;
+        Ok(SourceInfo::parse(&text))
+    }
+}
+
+/// What a target holds of one deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The record.
+    pub record: Record,
+    /// When it was written.
+    pub at: SystemTime,
+}
+
+/// Asks a target.
+#[derive(Debug)]
+pub struct Target {
+    address: Address,
+    connection: MultiplexedConnection,
+}
+
+impl Target {
+    /// Connects.
+    ///
+    /// # Errors
+    /// It cannot be reached, or refuses the credentials.
+    pub async fn connect(endpoint: &Endpoint) -> Result<Target, Error> {
+        Ok(Target {
+            address: endpoint.address.clone(),
+            connection: connect(endpoint).await?,
+        })
+    }
+
+    /// What it holds of the deployment of that name.
+    ///
+    /// # Errors
+    /// It does not answer, refuses, or holds something else.
+    pub async fn recorded(&mut self, name: &str) -> Result<Option<Recorded>, Error> {
+        let key = checkpoint::key(name);
+        let asked = redis::cmd("HGETALL")
+            .arg(&key[..])
+            .query_async::<Vec<(Vec<u8>, Vec<u8>)>>(&mut self.connection)
+            .await;
+        let pairs = asked.map_err(|cause| failed(&self.address, cause))?;
+        if pairs.is_empty() {
+            return Ok(None);
+        }
+        let time = pairs.iter().find(|(field, _)| field == b"time_ms");
+        let time_ms = time.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
+        let fields = pairs.iter().map(|(field, value)| (&field[..], &value[..]));
+        let record = Record::parse(fields).map_err(|cause| Error::Checkpoint {
+            address: self.address.clone(),
+            key: String::from_utf8_lossy(&key).into_owned(),
+            cause,
+        })?;
+        let at = UNIX_EPOCH + Duration::from_millis(time_ms.unwrap_or(0));
+        Ok(Some(Recorded { record, at }))
+    }
+
+    /// Whether a connection of that deployment is open on it; nothing where it may not be asked.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn is_in_use(&mut self, name: &str) -> Result<Option<bool>, Error> {
+        let asked = redis::cmd("CLIENT")
+            .arg("LIST")
+            .query_async::<Value>(&mut self.connection)
+            .await;
+        match asked {
+            Ok(list) => {
+                let list: Option<String> = redis::from_redis_value(list).ok();
+                Ok(list.map(|list| list.contains(&format!(" name=gunyu:{name}:"))))
+            }
+            Err(error) if error.is_io_error() => Err(failed(&self.address, error)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Removes what it holds of the deployment of that name, if it is still that of `at`. False where it is another.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses.
+    pub async fn remove_checkpoint(&mut self, name: &str, at: SystemTime) -> Result<bool, Error> {
+        let (key, session) = (checkpoint::key(name), checkpoint::session_key(name));
+        let watched = redis::cmd("WATCH")
+            .arg(&key[..])
+            .query_async::<()>(&mut self.connection)
+            .await;
+        watched.map_err(|cause| failed(&self.address, cause))?;
+        let is_same = self
+            .recorded(name)
+            .await?
+            .is_some_and(|recorded| recorded.at == at);
+        if !is_same {
+            let unwatched = redis::cmd("UNWATCH")
+                .query_async::<()>(&mut self.connection)
+                .await;
+            return unwatched
+                .map(|()| false)
+                .map_err(|cause| failed(&self.address, cause));
+        }
+        let mut removal = redis::pipe();
+        removal.atomic().del(&key[..]).ignore().del(&session[..]).ignore();
+        // Nil where somebody has written it since.
+        let removed = removal.query_async::<Option<()>>(&mut self.connection).await;
+        removed
+            .map(|done| done.is_some())
+            .map_err(|cause| failed(&self.address, cause))
+    }
+}
+
+fn failed(address: &Address, cause: redis::RedisError) -> Error {
+    Error::Redis {
+        address: address.clone(),
+        cause,
+    }
+}
+
+async fn connect(endpoint: &Endpoint) -> Result<MultiplexedConnection, Error> {
+    let config = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(ANSWER_LIMIT))
+        .set_response_timeout(Some(ANSWER_LIMIT));
+    let open = async {
+        let client = redis::Client::open(connection_info(endpoint)?)?;
+        client.get_multiplexed_async_connection_with_config(&config).await
+    };
+    open.await.map_err(|cause| failed(&endpoint.address, cause))
+}
+
+fn connection_info(endpoint: &Endpoint) -> redis::RedisResult<ConnectionInfo> {
+    let address = ConnectionAddr::Tcp(endpoint.address.host.clone(), endpoint.address.port);
+    let mut login = RedisConnectionInfo::default();
+    if !endpoint.credentials.user.is_empty() {
+        login = login.set_username(&endpoint.credentials.user);
+    }
+    if !endpoint.credentials.password.is_empty() {
+        login = login.set_password(&endpoint.credentials.password);
+    }
+    Ok(address.into_connection_info()?.set_redis_settings(login))
+}
