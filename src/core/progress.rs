@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
+use super::net::Address;
 use super::position::Offset;
 
 mod counters;
@@ -81,7 +82,13 @@ struct Inner {
     link_down: bool,
     state: State,
     full_sync: Option<FullSync>,
+    /// The full sync under way began by emptying the target's databases.
+    flushed: bool,
     last_error: Option<Trouble>,
+    /// Other nodes of the source's shard.
+    shard: Vec<Address>,
+    /// What the target calls itself.
+    target_run_id: Option<String>,
 }
 
 /// The progress of one pipeline; shared by its tasks, the API and the metrics.
@@ -205,7 +212,48 @@ impl Progress {
 
     /// Notes what the pipeline is doing.
     pub fn set_phase(&self, phase: Phase) {
-        unpoisoned(&self.inner).phase = phase;
+        let mut inner = unpoisoned(&self.inner);
+        inner.phase = phase;
+        inner.flushed &= phase != Phase::Incremental;
+    }
+
+    /// What the pipeline is doing, whether or not the source is followed just now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        unpoisoned(&self.inner).phase
+    }
+
+    /// Notes whether the full sync that begins has emptied the target's databases. Forgotten once the stream is live.
+    pub fn set_flushed(&self, flushed: bool) {
+        unpoisoned(&self.inner).flushed = flushed;
+    }
+
+    /// Whether the full sync under way began by emptying the target's databases.
+    #[must_use]
+    pub fn was_flushed(&self) -> bool {
+        unpoisoned(&self.inner).flushed
+    }
+
+    /// Notes the other nodes of the source's shard, as the source tells them.
+    pub fn set_shard(&self, nodes: Vec<Address>) {
+        unpoisoned(&self.inner).shard = nodes;
+    }
+
+    /// The other nodes of the source's shard, as last heard.
+    #[must_use]
+    pub fn shard(&self) -> Vec<Address> {
+        unpoisoned(&self.inner).shard.clone()
+    }
+
+    /// Notes what the target calls itself: two addresses may be one server.
+    pub fn set_target_run_id(&self, run_id: Option<String>) {
+        unpoisoned(&self.inner).target_run_id = run_id;
+    }
+
+    /// What the target calls itself, where it has told.
+    #[must_use]
+    pub fn target_run_id(&self) -> Option<String> {
+        unpoisoned(&self.inner).target_run_id.clone()
     }
 
     /// Notes whether the source is being followed.
@@ -251,8 +299,14 @@ impl Progress {
         let ladder = inner.ladder;
         let newest = inner.source_offset.max(ladder.received);
         let waiting = inner.marks.front().filter(|(end, _)| *end > ladder.applied);
-        // A stream that is applied to its end and does not go on is not live.
-        let lost = inner.link_down && inner.phase == Phase::Incremental;
+        // A stream that is applied to its end and does not go on is not live, nor is a full sync whose snapshot does not come.
+        let received = inner.full_sync.as_ref().map_or(0, |one| one.received_bytes);
+        let waits_for_source = match inner.phase {
+            Phase::Incremental => true,
+            Phase::FullSync => received == 0,
+            Phase::Connecting | Phase::Backoff => false,
+        };
+        let lost = inner.link_down && waits_for_source;
         Status {
             phase: match (lost, &inner.last_error) {
                 (false, _) => inner.phase,

@@ -16,7 +16,7 @@ use super::judge::{Judged, Keeping};
 use super::live_lane::LiveLane;
 use super::parked::Parked;
 use super::refused::{letter, no_database, refuse, too_long};
-use super::{End, Settings, Wish};
+use super::{End, Goal, Mode, Settings, Wish};
 use crate::core::catalog::Catalog;
 use crate::core::log::{Chunk, Log, Reader};
 use crate::core::position::Offset;
@@ -42,6 +42,8 @@ pub struct Context {
     pub progress: Arc<Progress>,
     /// What the operator wants.
     pub wish: watch::Receiver<Wish>,
+    /// What he wanted when this began: while that is the same, it goes on.
+    pub wished: Wish,
 }
 
 impl Context {
@@ -65,8 +67,45 @@ impl Context {
             Ok(db) => db,
             Err(end) => return end,
         };
+        if self.settings.goal == Goal::Snapshot {
+            return match self.leave_copy(&mut session).await {
+                Ok(()) => End::Done,
+                Err(end) => end,
+            };
+        }
         self.stream(session, generation, snapshot.position.offset, db, letters)
             .await
+    }
+
+    fn show_parked(&self, parked: &Parked) {
+        let pending = !parked.is_settled();
+        self.progress
+            .update_full_sync(|one| one.expiries_pending = pending);
+    }
+
+    /// The snapshot alone was wanted, and the target says that it is there: only the end of it was interrupted. Where it is not ours, somebody else's
+    /// checkpoint must not go.
+    pub async fn snapshot_is_there(self, mut session: Session, is_ours: bool) -> End {
+        if !is_ours {
+            return End::Stuck {
+                message: "the full sync that was asked for has not begun".to_owned(),
+                hint: "run the command again".to_owned(),
+            };
+        }
+        match self.leave_copy(&mut session).await {
+            Ok(()) => End::Done,
+            Err(end) => end,
+        }
+    }
+
+    /// The snapshot alone was wanted: no stream will follow it, so that every key gets its own expiry now, and nothing of ours stays.
+    async fn leave_copy(&self, session: &mut Session) -> Result<(), End> {
+        let mut parked =
+            Parked::open(&self.catalog, &self.settings.name, Offset::ZERO).map_err(End::Catalog)?;
+        while parked.is_due(Offset::ZERO) {
+            parked.settle(&self.settings.filter, session).await?;
+        }
+        session.remove_keys().await.map_err(End::Target)
     }
 
     /// Applies the stream from `from` on, where `db` is selected at the source.
@@ -96,6 +135,8 @@ impl Context {
         let seen = &session.record.seen;
         let state = self.settings.filter.state(db, (!seen.is_empty()).then_some(seen));
         let target_db = state.selected().unwrap_or(0);
+        // Before the phase: whoever waits for the stream to be live must see what is still pending.
+        self.show_parked(&parked);
         self.progress.set_phase(Phase::Incremental);
         let (databases, bulk_bytes_max) = (session.databases, session.bulk_bytes_max);
         let history = match reader.history() {
@@ -403,12 +444,26 @@ impl Stream<'_> {
         let Some(session) = self.lane.session() else {
             return Ok(());
         };
-        self.parked.settle(&self.context.settings.filter, session).await
+        let settled = self.parked.settle(&self.context.settings.filter, session).await;
+        self.context.show_parked(&self.parked);
+        settled
+    }
+
+    /// A stop leaves nothing behind that could be done: keys whose own expiry is due get it.
+    async fn settle_before_stop(&mut self) -> Result<(), End> {
+        let applied = self.context.progress.ladder().applied;
+        while self.context.wish.borrow().mode == Mode::Stop
+            && self.lane.is_idle()
+            && self.parked.is_due(applied)
+        {
+            self.settle_parked().await?;
+        }
+        Ok(())
     }
 
     /// Stops after the batch under way; what is not sent is in the log.
     async fn end_if_wished(&mut self) -> Result<(), End> {
-        if *self.context.wish.borrow_and_update() == Wish::Run {
+        if *self.context.wish.borrow_and_update() == self.context.wished {
             return Ok(());
         }
         while !self.lane.is_idle() {
@@ -427,6 +482,7 @@ impl Stream<'_> {
             let outcome = self.lane.outcome().await.map_err(End::Target)?;
             self.conclude(outcome).await?;
         }
+        self.settle_before_stop().await?;
         Err(End::Wished)
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::apply::{Context, LOOK_EVERY};
 use super::dead_letter::{DeadLetters, Letter};
-use super::header::{self, Opened};
+use super::header::{self, Libraries, Opened};
 use super::parked::{GUARD_MS, HORIZON_MS_MIN};
 use super::refused::{no_database, refuse, too_long};
 use super::stale;
@@ -75,6 +75,7 @@ impl<'a> FullSync<'a> {
             reader,
             scanner,
             stream_db,
+            libraries,
         } = header::open(&self.context.log, cursor).await?;
         let settings = &self.context.settings;
         let dialect = Dialect {
@@ -85,14 +86,16 @@ impl<'a> FullSync<'a> {
         let restorer = Restorer::open(&settings.target, &name, settings.connections, dialect).await;
         let mut restoring = self.restoring(session, cursor, restorer.map_err(End::Target)?)?;
         restoring.stream_db = stream_db;
+        restoring.libraries = libraries;
         restoring.run(reader, scanner).await?;
         let keys = restoring.keys_before + restoring.restorer.confirmed_keys();
         let stream_db = restoring.stream_db;
         let mut seen = std::mem::take(&mut restoring.seen_dbs);
+        let libraries = std::mem::take(&mut restoring.libraries);
         drop(restoring);
         seen.sort_unstable();
         session.record.seen = seen;
-        stale::sweep_all(self.context, session).await?;
+        stale::sweep_all(self.context, session, &libraries).await?;
         self.finish(session, stream_db).await?;
         self.show_complete();
         tracing::info!(keys, seconds = began.elapsed().as_secs_f64(), "full sync done");
@@ -125,10 +128,10 @@ impl<'a> FullSync<'a> {
             return Ok(before.cursor);
         }
         let resync = before.resync || before.checkpoint.is_some() || before.full_sync.is_some();
-        let owned = if resync {
-            before.owned.clone()
-        } else {
-            self.empty_databases(session).await?
+        // After a flush it is known already which are ours alone.
+        let (owned, owns_libraries) = match resync || !before.owned.is_empty() {
+            true => (before.owned.clone(), before.owns_libraries),
+            false => stale::unowned_so_far(session).await?,
         };
         let record = Record {
             checkpoint: None,
@@ -137,41 +140,15 @@ impl<'a> FullSync<'a> {
             cursor: None,
             resync,
             owned,
+            owns_libraries,
             seen: Vec::new(),
             ..before
         };
         session.write_record(record).await.map_err(End::Target)?;
-        let name = &self.context.settings.name;
-        self.context
-            .catalog
-            .seen(name)
-            .and_then(|seen| seen.clear())
-            .map_err(End::Catalog)?;
-        self.context
-            .catalog
-            .parked(name)
-            .and_then(|parked| parked.clear())
-            .map_err(End::Catalog)?;
+        // Parked keys stay: a key that is not in this snapshot, and that is kept on the target, still waits for its expiry.
+        let seen = self.context.catalog.seen(&self.context.settings.name);
+        seen.and_then(|seen| seen.clear()).map_err(End::Catalog)?;
         Ok(None)
-    }
-
-    /// The target's databases without any key but ours, of those that may be fed.
-    async fn empty_databases(&self, session: &mut Session) -> Result<Vec<u32>, End> {
-        let mut empty = Vec::new();
-        for db in 0..session.databases.min(1024) {
-            let commands = [
-                vec![b"SELECT".to_vec(), db.to_string().into_bytes()],
-                vec![b"DBSIZE".to_vec()],
-            ];
-            let replies = session.lane.call_many(commands).await.map_err(End::Target)?;
-            // Database 0 holds the session's key by now.
-            let ours = i64::from(db == 0);
-            if matches!(replies.last(), Some(crate::core::resp::Value::Int(keys)) if *keys <= ours) {
-                empty.push(db);
-            }
-        }
-        session.lane.call(&[b"SELECT", b"0"]).await.map_err(End::Target)?;
-        Ok(empty)
     }
 
     fn restoring<'b>(
@@ -214,6 +191,7 @@ impl<'a> FullSync<'a> {
             },
             seen_dbs: session.record.seen.clone(),
             stream_db: 0,
+            libraries: Vec::new(),
             session,
         })
     }
@@ -270,6 +248,8 @@ struct Restoring<'a> {
     seen_dbs: Vec<u32>,
     /// The database that the stream after the snapshot has selected.
     stream_db: u32,
+    /// The names of the libraries of functions in the snapshot.
+    libraries: Libraries,
 }
 
 impl Restoring<'_> {
@@ -443,7 +423,7 @@ impl Restoring<'_> {
     }
 
     async fn end_if_wished(&mut self) -> Result<(), End> {
-        if *self.wish.borrow_and_update() == Wish::Run {
+        if *self.wish.borrow_and_update() == self.context.wished {
             return Ok(());
         }
         self.look().await?;
@@ -461,6 +441,7 @@ impl Restoring<'_> {
                 hint: "use a target of version 7.0 or later".to_owned(),
             });
         };
+        self.libraries.push(header::library_name(library));
         let policy = self.context.settings.function_exists;
         if policy == FunctionExists::Flush && !std::mem::replace(&mut self.functions_flushed, true) {
             self.restorer

@@ -11,6 +11,9 @@ use crate::core::log::{Log, SnapshotReader};
 use crate::core::rdb::{self, Checksum, Item, Prefix, Scanner, Step};
 use crate::core::target::checkpoint::Cursor;
 
+/// The names of the libraries of functions in a snapshot; nothing for one whose name cannot be read.
+pub type Libraries = Vec<Option<Bytes>>;
+
 /// A snapshot, opened.
 pub struct Opened {
     /// Gives the chunks that the scanner has not got yet.
@@ -19,6 +22,8 @@ pub struct Opened {
     pub scanner: Scanner,
     /// The database that the stream after the snapshot has selected, as far as the head has been read here.
     pub stream_db: u32,
+    /// The names of the libraries of functions before the cursor.
+    pub libraries: Libraries,
 }
 
 /// Opens the log's snapshot at the cursor.
@@ -32,6 +37,7 @@ pub async fn open(log: &Log, cursor: Option<Cursor>) -> Result<Opened, End> {
             reader,
             scanner: Scanner::new(),
             stream_db: 0,
+            libraries: Vec::new(),
         });
     };
     let (mut head, mut checksum, mut at) = (Head::new(), Checksum::new(), 0);
@@ -59,6 +65,7 @@ pub async fn open(log: &Log, cursor: Option<Cursor>) -> Result<Opened, End> {
                 reader,
                 scanner,
                 stream_db: head.stream_db,
+                libraries: head.libraries,
             });
         }
     }
@@ -71,10 +78,26 @@ pub fn stream_db(key: &[u8], value: &[u8]) -> Option<u32> {
     text?.ok()?.parse().ok()
 }
 
-/// The fields before the first key.
+/// The name of a library as the snapshot holds it, from its first line: `#!lua name=mylib` (`functions.c`, `functionExtractLibMetaData`).
+#[must_use]
+pub fn library_name(raw: &Bytes) -> Option<Bytes> {
+    let code = rdb::unpack(raw).ok()?;
+    name_in(&code).map(|name| code.slice_ref(name))
+}
+
+fn name_in(code: &[u8]) -> Option<&[u8]> {
+    let first = code.split(|byte| *byte == b'\n').next()?.strip_prefix(b"#!")?;
+    let mut words = first.split(|byte| byte.is_ascii_whitespace());
+    let name = words.find_map(|word| word.strip_prefix(b"name="))?;
+    let bare = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\""));
+    Some(bare.unwrap_or(name))
+}
+
+/// The fields and functions before the first key.
 struct Head {
     scanner: Scanner,
     stream_db: u32,
+    libraries: Libraries,
     done: bool,
 }
 
@@ -83,6 +106,7 @@ impl Head {
         Head {
             scanner: Scanner::new(),
             stream_db: 0,
+            libraries: Vec::new(),
             done: false,
         }
     }
@@ -97,6 +121,9 @@ impl Head {
                 Step::Item(Item::Aux { key, value }) => {
                     self.stream_db = stream_db(&key, &value).unwrap_or(self.stream_db);
                 }
+                Step::Item(Item::Function(raw)) => self.libraries.push(library_name(&raw)),
+                // Data of modules may stand before the functions.
+                Step::Item(Item::ModuleAux { .. }) => {}
                 Step::Item(_) | Step::End(_) => {
                     self.done = true;
                     return Ok(());
@@ -110,6 +137,13 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_is_known_by_the_name_in_its_first_line() {
+        assert_eq!(name_in(b"#!lua name=my_lib\nreturn 1"), Some(&b"my_lib"[..]));
+        assert_eq!(name_in(b"#!lua  name=\"x\" \nname=y"), Some(&b"x"[..]));
+        assert_eq!(name_in(b"return 1\n#!lua name=x"), None);
+    }
 
     #[test]
     fn the_streams_database_is_known_from_its_field_alone() {

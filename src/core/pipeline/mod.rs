@@ -12,19 +12,28 @@ pub mod apply;
 pub mod backoff;
 pub mod dead_letter;
 pub mod full_sync;
+pub mod gate;
 pub mod gauge;
 pub mod header;
+pub mod orders;
 pub mod parked;
 pub mod receive;
 pub mod stale;
 
+mod decide;
 mod judge;
 mod link;
 mod live_lane;
+mod paused;
 mod refused;
+mod requested;
 mod settings;
 
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -37,22 +46,14 @@ use super::source::Follower;
 use super::target::session::Session;
 use super::{rdb, resp, target};
 
-pub use settings::{Delivery, FunctionExists, KeyExists, ModuleAux, OnError, OnFull, Settings, StaleKeys};
+pub use orders::{Mode, Orders, Wish};
+pub use settings::{
+    Delivery, FunctionExists, Goal, KeyExists, ModuleAux, OnError, OnFull, Settings, StaleKeys,
+};
 
 use backoff::Backoff;
 use dead_letter::DeadLetters;
-
-/// What the operator wants of a pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Wish {
-    /// To run.
-    #[default]
-    Run,
-    /// To receive, and apply nothing.
-    Pause,
-    /// To drain the batch under way, and end.
-    Stop,
-}
+use requested::Next;
 
 /// A trouble that needs a person, met at the first contact.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,8 +68,17 @@ pub struct Fatal {
 /// Why applying ended.
 #[derive(Debug)]
 pub enum End {
-    /// The wish is not to run any more.
+    /// The wish is another one than when it began.
     Wished,
+    /// The source refuses to be followed, and a person must mend it.
+    SourceRefuses {
+        /// What it said.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// All that was to be done is done: the snapshot alone was wanted.
+    Done,
     /// The log began anew: the source sent a snapshot, or the plan changed.
     LogChanged,
     /// The target failed; it is tried again in a new session.
@@ -99,11 +109,20 @@ pub struct Pipeline {
     log: Log,
     catalog: Catalog,
     progress: Arc<Progress>,
+    orders: Arc<Orders>,
     wish: watch::Receiver<Wish>,
 }
 
+/// A target that has not answered for so long may take longer: from then on the source is received without it.
+const TARGET_PATIENCE: Duration = Duration::from_secs(2);
+
+/// So many sessions of ours are remembered.
+const OWN_TOKENS_MAX: usize = 16;
+
 /// What carries over from one round to the next.
 struct Round {
+    /// The wish under which it runs.
+    wish: Wish,
     dead_letters: DeadLetters,
     backoff: Backoff,
     receiver: Option<receive::Task>,
@@ -111,14 +130,30 @@ struct Round {
     history: Option<History>,
     source_run_id: Option<String>,
     first_contact: bool,
+    /// Nobody has wished anything since the start. Only then a trouble may end the process: not on somebody who steers a running one.
+    untouched: bool,
     /// The token of our last session on the target.
-    session: Option<String>,
+    tokens: VecDeque<String>,
     /// Whether the target's checkpoint counts: not before this process has written one, where resuming is off.
     trust_checkpoint: bool,
     /// A full sync that must come about whatever the plan says.
     force: Option<Reason>,
+    /// Why the source is being asked for a snapshot, until it begins: not to be called another reason when everything begins anew meanwhile.
+    asked_for: Option<Reason>,
+    /// The ladder shows how far the target is: its checkpoint has been read since the process began.
+    placed: bool,
+    /// A full sync that was asked for has begun in this process.
+    requested: bool,
     /// Snapshots in a row that could not be read.
     damaged: u32,
+}
+
+impl Round {
+    async fn stop_receiving(&mut self) {
+        if let Some(receiver) = self.receiver.take() {
+            receiver.stop().await;
+        }
+    }
 }
 
 impl Pipeline {
@@ -129,13 +164,15 @@ impl Pipeline {
         log: Log,
         catalog: Catalog,
         progress: Arc<Progress>,
-        wish: watch::Receiver<Wish>,
+        orders: Arc<Orders>,
     ) -> Pipeline {
+        let wish = orders.wishes();
         Pipeline {
             settings: Arc::new(settings),
             log,
             catalog,
             progress,
+            orders,
             wish,
         }
     }
@@ -146,15 +183,20 @@ impl Pipeline {
     /// The first contact met a trouble that needs a person.
     pub async fn run(mut self) -> Result<(), Fatal> {
         let mut round = Round {
+            wish: *self.wish.borrow(),
             dead_letters: DeadLetters::new(&self.settings.dead_letter_dir, &self.settings.name),
             backoff: Backoff::new(),
             receiver: None,
             history: None,
             source_run_id: None,
             first_contact: true,
-            session: None,
+            untouched: true,
+            tokens: VecDeque::new(),
             trust_checkpoint: self.settings.resume,
             force: None,
+            asked_for: None,
+            placed: false,
+            requested: false,
             damaged: 0,
         };
         let result = self.rounds(&mut round).await;
@@ -164,16 +206,15 @@ impl Pipeline {
         if let Err(error) = self.log.persist().await {
             tracing::warn!(%error, "the log could not be persisted at the end");
         }
+        self.orders.close();
         self.progress.set_state(State::Stop);
         result
     }
 
     async fn rounds(&mut self, round: &mut Round) -> Result<(), Fatal> {
         loop {
-            match *self.wish.borrow_and_update() {
-                Wish::Stop => return Ok(()),
-                Wish::Pause => self.progress.set_state(State::Pause),
-                Wish::Run => self.progress.set_state(State::Run),
+            if self.hear(round).await.is_break() {
+                return Ok(());
             }
             if round.receiver.as_ref().is_some_and(receive::Task::has_ended)
                 && let Some(receiver) = round.receiver.take()
@@ -186,9 +227,7 @@ impl Pipeline {
             if !self.know_source(round).await? {
                 continue;
             }
-            if *self.wish.borrow() == Wish::Pause {
-                self.receive_while_waiting(round);
-                let _ = self.wish.changed().await;
+            if round.wish.mode == Mode::Pause && self.rest(round).await {
                 continue;
             }
             let Some(session) = self.take_session(round).await? else {
@@ -199,6 +238,9 @@ impl Pipeline {
                 Ok(end) => end,
                 Err(error) => End::Log(error),
             };
+            if matches!(end, End::Done) {
+                return Ok(());
+            }
             if self.progress.ladder().checkpointed > before {
                 round.backoff.reset();
                 round.damaged = 0;
@@ -211,10 +253,31 @@ impl Pipeline {
         }
     }
 
+    /// Takes note of the wish. Break: it is to stop.
+    async fn hear(&mut self, round: &mut Round) -> ControlFlow<()> {
+        let wish = *self.wish.borrow_and_update();
+        let begins_anew = wish.turn != round.wish.turn;
+        round.untouched &= wish == round.wish;
+        round.wish = wish;
+        match wish.mode {
+            Mode::Stop => return ControlFlow::Break(()),
+            Mode::Pause => self.progress.set_state(State::Pause),
+            Mode::Run => self.progress.set_state(State::Run),
+        }
+        if begins_anew {
+            round.backoff.reset();
+            round.damaged = 0;
+            round.stop_receiving().await;
+        }
+        ControlFlow::Continue(())
+    }
+
     /// A source that greets us and then refuses `PSYNC` needs a person; at the first contact that ends the pipeline.
     fn refused_at_first(&self, round: &Round) -> Option<Fatal> {
         let (message, hint) = round.receiver.as_ref()?.refusal()?;
-        let nothing_yet = self.log.history().is_none() && self.progress.ladder().checkpointed == Offset::ZERO;
+        let nothing_yet = round.untouched
+            && self.log.history().is_none()
+            && self.progress.ladder().checkpointed == Offset::ZERO;
         nothing_yet.then_some(Fatal { message, hint })
     }
 
@@ -226,8 +289,9 @@ impl Pipeline {
         }
         self.progress.set_phase(Phase::Connecting);
         let greeted = tokio::select! {
-            greeted = Follower::connect(&self.settings.source) => greeted,
+            biased;
             _ = self.wish.changed() => return Ok(false),
+            greeted = Follower::connect(&self.settings.source) => greeted,
         };
         match greeted {
             Ok(follower) => {
@@ -235,7 +299,7 @@ impl Pipeline {
                 round.source_run_id.clone_from(&follower.info().run_id);
                 Ok(true)
             }
-            Err(error) if round.first_contact && error.needs_a_person() => Err(Fatal {
+            Err(error) if round.first_contact && round.untouched && error.needs_a_person() => Err(Fatal {
                 message: error.to_string(),
                 hint: error.hint(),
             }),
@@ -248,21 +312,41 @@ impl Pipeline {
 
     /// Takes over the target. None when it must be tried again.
     async fn take_session(&mut self, round: &mut Round) -> Result<Option<Session>, Fatal> {
-        let taken = tokio::select! {
-            taken = Session::take(&self.settings.target, round.source_run_id.as_deref()) => taken,
-            _ = self.wish.changed() => return Ok(None),
+        let (settings, run_id) = (Arc::clone(&self.settings), round.source_run_id.clone());
+        let token = Session::new_token();
+        // Noted before it is used: a session that was given up half-way is no rival.
+        round.tokens.truncate(OWN_TOKENS_MAX - 1);
+        round.tokens.push_front(token.clone());
+        let mut taking = pin!(Session::take(&settings.target, run_id.as_deref(), token));
+        let mut has_waited = false;
+        let taken = loop {
+            tokio::select! {
+                biased;
+                _ = self.wish.changed() => return Ok(None),
+                taken = &mut taking => break taken,
+                // A target that is frozen answers nothing for long, and the source must not wait for it.
+                () = tokio::time::sleep(TARGET_PATIENCE), if !has_waited => {
+                    has_waited = true;
+                    self.receive_while_waiting(round);
+                }
+            }
         };
         match taken {
             Ok(session) => {
                 round.first_contact = false;
-                let ours = round.session.replace(session.token.clone());
-                self.notice_rival(ours.as_deref(), &session);
+                self.progress.set_target_run_id(session.run_id.clone());
+                self.notice_rival(&round.tokens, &session);
                 Ok(Some(session))
             }
-            Err(error) if round.first_contact && error.is_denied() || error.is_same_server() => Err(Fatal {
-                message: error.to_string(),
-                hint: error.hint(),
-            }),
+            Err(error)
+                if round.untouched
+                    && (round.first_contact && error.is_denied() || error.is_same_server()) =>
+            {
+                Err(Fatal {
+                    message: error.to_string(),
+                    hint: error.hint(),
+                })
+            }
             Err(error) => {
                 // The source must not wait for the target: what comes after the log's end can be received meanwhile.
                 self.receive_while_waiting(round);
@@ -275,9 +359,13 @@ impl Pipeline {
 
     /// A session that is neither ours of before nor gone says that another gunyu writes there: it ends our connections, we end its, and
     /// without this nobody would see why.
-    fn notice_rival(&self, ours: Option<&str>, session: &Session) {
-        let before = session.previous.as_deref();
-        if ours.is_none() || before.is_none() || before == ours {
+    fn notice_rival(&self, ours: &VecDeque<String>, session: &Session) {
+        let is_first = ours.len() == 1;
+        let is_ours = session
+            .previous
+            .as_ref()
+            .is_none_or(|before| ours.contains(before));
+        if is_first || is_ours {
             return;
         }
         let error = session.superseded();
@@ -300,29 +388,6 @@ impl Pipeline {
         })
     }
 
-    /// Where the target is away and the log can go on, receives into it.
-    fn receive_while_waiting(&self, round: &mut Round) {
-        if round.receiver.is_some() {
-            return;
-        }
-        // An empty log says nothing that the checkpoint does not say better.
-        let Some(log) = self
-            .log_state()
-            .filter(|log| log.extent.len_bytes() > 0 || log.snapshot.is_some())
-        else {
-            return;
-        };
-        let end = super::position::Position {
-            id: log.history.id,
-            offset: log.extent.end,
-        };
-        if round.history.is_none_or(|history| history.contains(&end)) {
-            tracing::info!(%end, "receiving from the log's end while nothing is applied");
-            self.progress.begin_history(end.offset);
-            round.receiver = Some(self.receiver(Ask::Continue(end)));
-        }
-    }
-
     fn receiver(&self, ask: Ask) -> receive::Task {
         receive::Task::start(
             Arc::clone(&self.settings),
@@ -333,7 +398,24 @@ impl Pipeline {
     }
 
     /// Plans, prepares the log and the receiver, and applies until something ends it.
-    async fn carry_out(&mut self, round: &mut Round, session: Session) -> Result<End, log::Error> {
+    async fn carry_out(&mut self, round: &mut Round, mut session: Session) -> Result<End, log::Error> {
+        if round.wish.mode == Mode::Run
+            && let Some(wish) = self.orders.take_full_sync(round.wish.turn)
+        {
+            let next = self.begin_requested(wish, &mut session).await;
+            if let Next::AsBefore(end) = next {
+                return Ok(end);
+            }
+            round.force = Some(Reason::Requested);
+            round.requested = true;
+            if matches!(next, Next::FullSyncInNewSession) {
+                return Ok(End::LogChanged);
+            }
+        }
+        if self.settings.awaits_full_sync && !round.requested && round.wish.mode == Mode::Run {
+            // Without the one that was asked for nothing is to happen here.
+            return Ok(End::Done);
+        }
         let recorded = session.record.checkpoint.filter(|_| round.trust_checkpoint);
         // The ladder's generation before the log: a snapshot that begins in between is then noticed by the former.
         let mut generation = self.progress.generation();
@@ -343,23 +425,39 @@ impl Pipeline {
             log.as_ref(),
             recorded.map(|at| at.position),
         );
-        let force = round.force.take();
+        let force = round.force;
         let forced = force.is_some();
-        if let Some(reason) = force {
-            plan = Plan {
-                case: 'F',
-                keep_log: false,
-                ask: Ask::FullSync(reason),
-                read: Read::Coming,
-            };
-        }
-        tracing::info!(case = %plan.case, ask = ?plan.ask, read = ?plan.read, "planned");
         let is_asking = round
             .receiver
             .as_ref()
             .is_some_and(receive::Task::asks_for_snapshot);
+        let whole = |case, reason| Plan {
+            case,
+            keep_log: false,
+            ask: Ask::FullSync(reason),
+            read: Read::Coming,
+        };
+        if let Some(reason) = force {
+            plan = whole('F', reason);
+        } else if is_asking && !plan.keep_log {
+            // The source has refused to continue: what the log just then does not hold any more is not asked for again.
+            plan = whole('G', round.asked_for.unwrap_or(Reason::SourceRefused));
+        } else if let (Ask::FullSync(_), Some(reason)) = (plan.ask, round.asked_for) {
+            plan.ask = Ask::FullSync(reason);
+        }
+        round.asked_for = match plan.ask {
+            Ask::FullSync(reason) => Some(reason),
+            Ask::Continue(_) => None,
+        };
+        tracing::info!(case = %plan.case, ask = ?plan.ask, read = ?plan.read, "planned");
         let keeps = plan.keep_log && round.receiver.is_some();
         let comes = is_asking && plan.read == Read::Coming && !forced;
+        let paused = round.wish.mode == Mode::Pause;
+        if paused && !matches!(plan.read, Read::Log(_)) && !self.log.resumable() {
+            round.stop_receiving().await;
+            let _ = self.wish.changed().await;
+            return Ok(End::Wished);
+        }
         if !(keeps || comes) {
             if let Some(receiver) = round.receiver.take() {
                 receiver.stop().await;
@@ -372,29 +470,36 @@ impl Pipeline {
             Ask::FullSync(reason) => reason,
             Ask::Continue(_) => Reason::Resumed,
         };
+        round.placed = true;
+        if paused {
+            self.show_paused(plan.read, generation);
+            return Ok(End::Wished);
+        }
         let context = apply::Context {
             settings: Arc::clone(&self.settings),
             log: self.log.clone(),
             catalog: self.catalog.clone(),
             progress: Arc::clone(&self.progress),
             wish: self.wish.clone(),
+            wished: round.wish,
         };
         let letters = &mut round.dead_letters;
         let Some(receiver) = round.receiver.as_mut() else {
             return Ok(End::LogChanged);
         };
         if plan.read == Read::Coming {
-            if receiver
-                .snapshot_begins(&self.log, &mut self.wish)
-                .await
-                .is_none()
-            {
-                return Ok(End::Wished);
+            match receiver.snapshot_begins(&self.log, &mut self.wish).await {
+                receive::Begins::Snapshot => (round.asked_for, round.force) = (None, None),
+                receive::Begins::Wished => return Ok(End::Wished),
+                receive::Begins::Refused(message, hint) => return Ok(End::SourceRefuses { message, hint }),
             }
             generation = self.progress.generation();
         }
         let applying = async {
             match plan.read {
+                Read::Log(_) if self.settings.goal == Goal::Snapshot => {
+                    context.snapshot_is_there(session, round.requested).await
+                }
                 Read::Log(from) => {
                     let db = recorded.map_or(0, |at| at.db);
                     context.stream(session, generation, from, db, letters).await
@@ -432,96 +537,5 @@ impl Pipeline {
             }
         }
         Ok(())
-    }
-
-    /// Retry, resync or stop: the one place where it is decided.
-    async fn decide(&mut self, round: &mut Round, end: End) {
-        match end {
-            End::Wished | End::LogChanged => {}
-            End::Target(error) => {
-                Counters::add(&self.progress.counters.target_reconnects, 1);
-                self.wait_after(round, &error.to_string(), error.hint()).await;
-            }
-            End::Unavailable(reply) => {
-                let hint = target::refusal::Kind::of(&reply).hint(&reply);
-                self.wait_after(round, &format!("the target takes nothing now: {reply}"), hint)
-                    .await;
-            }
-            End::Log(log::Error::Superseded) => {}
-            End::Log(log::Error::Abandoned { received }) => {
-                self.wait_after(
-                    round,
-                    &format!("the snapshot broke off after {received} bytes"),
-                    None,
-                )
-                .await;
-            }
-            End::Log(log::Error::Released { .. }) => {
-                tracing::info!("the log was released past our position; planning anew");
-            }
-            End::Log(error) => self.drop_damaged_log(round, &error).await,
-            End::Snapshot(error) if round.damaged > 0 => {
-                let hint = "the source's format may be newer than this gunyu, or something changes bytes on the way: \
-                            check the source with redis-check-rdb, then restart";
-                self.stand_still(
-                    &format!("two snapshots in a row cannot be read: {error}"),
-                    hint.to_owned(),
-                )
-                .await;
-            }
-            End::Snapshot(error) => {
-                round.damaged += 1;
-                round.force = Some(Reason::Damaged);
-                self.wait_after(round, &format!("the snapshot is damaged: {error}"), None)
-                    .await;
-            }
-            End::Stream(error) => {
-                round.force = Some(Reason::Damaged);
-                self.wait_after(round, &format!("the stream cannot be read: {error}"), None)
-                    .await;
-            }
-            End::Catalog(error) => {
-                let hint = error.hint().map(str::to_owned);
-                self.wait_after(round, &error.to_string(), hint).await;
-            }
-            End::Stuck { message, hint } => self.stand_still(&message, hint).await,
-        }
-    }
-
-    /// The log cannot be trusted any more: what is on the target decides where to go on.
-    async fn drop_damaged_log(&mut self, round: &mut Round, error: &log::Error) {
-        if let Some(receiver) = round.receiver.take() {
-            receiver.stop().await;
-        }
-        let history = self.log.history();
-        if let Some(history) = history
-            && let Err(error) = self.log.start_at(history, Offset::ZERO).await
-        {
-            tracing::error!(%error, "the damaged log could not be dropped");
-        }
-        self.wait_after(round, &error.to_string(), error.hint().map(str::to_owned))
-            .await;
-    }
-
-    /// Reports a trouble and waits before the next try, unless the wish changes.
-    async fn wait_after(&mut self, round: &mut Round, message: &str, hint: Option<String>) {
-        let pause = round.backoff.pause();
-        tracing::warn!(pause_ms = pause.as_millis(), hint = hint.as_deref(), "{message}");
-        self.progress.report(message.to_owned(), hint);
-        self.progress.set_phase(Phase::Backoff);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = self.wish.changed() => {}
-        }
-    }
-
-    /// Stops applying until the operator wishes something; receiving goes on.
-    async fn stand_still(&mut self, message: &str, hint: String) {
-        tracing::error!(hint = hint.as_str(), "{message}");
-        self.progress.report(message.to_owned(), Some(hint));
-        self.progress.set_phase(Phase::Backoff);
-        self.progress.set_state(State::Stop);
-        // Ends with the operator's next wish; only a person can help here.
-        let _ = self.wish.changed().await;
     }
 }

@@ -12,7 +12,7 @@ use super::End;
 use crate::core::catalog::{Catalog, Error, ParkedKeys, SourceKey};
 use crate::core::filter::Filter;
 use crate::core::position::Offset;
-use crate::core::resp::Value;
+use crate::core::resp::{Value, said};
 use crate::core::target::refusal::Kind;
 use crate::core::target::session::Session;
 
@@ -52,6 +52,12 @@ impl Parked {
             after: None,
             settled,
         })
+    }
+
+    /// Whether every key has its own expiry.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled
     }
 
     /// Whether there is something to settle, everything up to `applied` being applied.
@@ -113,7 +119,7 @@ impl Parked {
 /// One was refused.
 pub(super) fn must_not_be_refused(answers: &[Value]) -> Result<(), End> {
     let refused = answers.iter().find_map(Value::error);
-    let Some(reply) = refused.map(|text| String::from_utf8_lossy(text).into_owned()) else {
+    let Some(reply) = refused.map(said) else {
         return Ok(());
     };
     let kind = Kind::of(&reply);

@@ -37,6 +37,17 @@ pub(super) struct News {
     pub(super) asks_for_snapshot: bool,
 }
 
+/// What came of waiting for a snapshot.
+#[derive(Debug)]
+pub enum Begins {
+    /// It has begun in the log.
+    Snapshot,
+    /// The wish has changed before.
+    Wished,
+    /// The source refuses, and a person must mend it: what it said, and what to do.
+    Refused(String, Option<String>),
+}
+
 /// The running task.
 #[derive(Debug)]
 pub struct Task {
@@ -103,21 +114,30 @@ impl Task {
         while self.news.changed().await.is_ok() {}
     }
 
-    /// Waits until a snapshot has begun in the log; nothing where the wish changes before, or the source refuses for good.
-    pub async fn snapshot_begins(&mut self, log: &Log, wish: &mut watch::Receiver<Wish>) -> Option<()> {
+    /// Waits until the task has something to tell, or has ended.
+    pub async fn has_news(&mut self) {
+        // An error means that it has ended.
+        let _ = self.news.changed().await;
+    }
+
+    /// Waits until a snapshot has begun in the log.
+    pub async fn snapshot_begins(&mut self, log: &Log, wish: &mut watch::Receiver<Wish>) -> Begins {
         loop {
             // While one is asked for, what the log holds is the one before it.
             let waits = self.news.borrow_and_update().asks_for_snapshot;
             let usable = |one: log::SnapshotInfo| one.stage != log::Stage::Abandoned;
             if !waits && log.snapshot().is_some_and(usable) {
-                return Some(());
+                return Begins::Snapshot;
             }
-            if self.refusal().is_some() {
-                return None;
+            if let Some((message, hint)) = self.refusal() {
+                return Begins::Refused(message, hint);
             }
             tokio::select! {
-                changed = self.news.changed() => changed.ok()?,
-                _ = wish.changed() => return None,
+                biased;
+                _ = wish.changed() => return Begins::Wished,
+                changed = self.news.changed() => if changed.is_err() {
+                    return Begins::Wished;
+                },
             }
         }
     }
@@ -221,7 +241,7 @@ impl Receiver {
         let LinkEnd::Log(error) = end else {
             return ControlFlow::Continue(());
         };
-        let hint = "the target is behind: bring it back, or raise channel.storer.maxSize; the source is asked to continue once there is room";
+        let hint = "the target is behind, or the input is paused: bring it back (gunyu resume), or raise channel.storer.maxSize; the source is asked to continue once there is room";
         self.progress.set_link(false);
         tracing::warn!(hint, "link to the source closed: {error}");
         self.progress.report(error.to_string(), Some(hint.to_owned()));

@@ -41,6 +41,16 @@ pub enum OnFull {
     Block,
 }
 
+/// What a pipeline is to bring about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Goal {
+    /// A live copy, until it is told to stop.
+    #[default]
+    Follow,
+    /// The snapshot on the target, and nothing after it.
+    Snapshot,
+}
+
 /// What to do, in a full sync, with a key that the target has and that none of our syncs wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyExists {
@@ -88,6 +98,10 @@ pub enum ModuleAux {
 pub struct Settings {
     /// The deployment's name: of its folder and its checkpoint.
     pub name: String,
+    /// What for.
+    pub goal: Goal,
+    /// Whether it begins with a full sync that somebody asks for, and ends where that cannot begin.
+    pub awaits_full_sync: bool,
     /// Whom to follow.
     pub source: source::Settings,
     /// Whom to write to.

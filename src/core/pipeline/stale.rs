@@ -12,19 +12,22 @@
 //! | delete | – | – | deleted |
 //! | keep | – | – | kept |
 //!
-//! Only keys that the filter would let through are ever deleted.
+//! Only keys that the filter would let through are ever deleted. Libraries of functions go where there was none at our first sync and no other deployment
+//! uses the target.
+
+use bytes::Bytes;
 
 use super::apply::Context;
+use super::header::Libraries;
 use super::parked::must_not_be_refused;
-use super::{End, StaleKeys};
+use super::{End, FunctionExists, StaleKeys};
 use crate::core::catalog::KeySet;
-use crate::core::filter::Filter;
 use crate::core::resp::Value;
 use crate::core::target::checkpoint::{self, KEY_PREFIX};
 use crate::core::target::session::Session;
 
 /// So many keys a step of `SCAN`.
-const SCAN_COUNT: &[u8] = b"1000";
+const SCAN_COUNT: &[u8] = b"5000";
 
 /// What is known for the decision.
 #[derive(Debug, Clone, Copy)]
@@ -47,53 +50,67 @@ pub fn deletes(case: Case) -> bool {
     }
 }
 
-/// Whether another deployment keeps a checkpoint on this target.
+/// The keys of all deployments that keep a checkpoint on this target, their sessions' keys among them. Database 0 must be selected.
 ///
 /// # Errors
 /// The target fails.
-pub async fn is_shared(session: &mut Session, name: &str) -> Result<bool, End> {
-    let (ours, session_key) = (checkpoint::key(name), checkpoint::session_key(name));
+pub async fn checkpoint_keys(session: &mut Session) -> Result<Vec<Vec<u8>>, End> {
     let pattern = format!("{KEY_PREFIX}*").into_bytes();
-    let mut cursor = b"0".to_vec();
+    let (mut cursor, mut found) = (b"0".to_vec(), Vec::new());
     loop {
         let (next, keys) = scan(session, &cursor, Some(&pattern)).await?;
-        if keys.iter().any(|key| *key != ours && *key != session_key) {
-            return Ok(true);
-        }
+        found.extend(keys);
         if next == b"0" {
-            return Ok(false);
+            return Ok(found);
         }
         cursor = next;
     }
 }
 
-/// Deletes what the source has not, in all databases, by the table above.
+/// Whether another deployment keeps a checkpoint on this target.
+///
+/// # Errors
+/// The target fails.
+async fn is_shared(session: &mut Session, name: &str) -> Result<bool, End> {
+    let (ours, session_key) = (checkpoint::key(name), checkpoint::session_key(name));
+    let keys = checkpoint_keys(session).await?;
+    Ok(keys.iter().any(|key| *key != ours && *key != session_key))
+}
+
+/// Deletes what the source has not, in all databases, by the table above; `libraries` are the names of its functions' libraries.
 ///
 /// # Errors
 /// The target or the catalog fails.
-pub async fn sweep_all(context: &Context, session: &mut Session) -> Result<(), End> {
+pub async fn sweep_all(context: &Context, session: &mut Session, libraries: &Libraries) -> Result<(), End> {
     let settings = &context.settings;
-    if settings.stale_keys == StaleKeys::Keep || !session.record.resync {
+    if settings.stale_keys == StaleKeys::Keep {
         return Ok(());
     }
+    if session.record.resync {
+        sweep_databases(context, session).await?;
+    }
+    let keeps = settings.function_exists == FunctionExists::Append || settings.filter.denies(b"function");
+    // Where a name cannot be read, nobody knows which library is stale.
+    let known: Option<Vec<&Bytes>> = libraries.iter().map(Option::as_ref).collect();
+    match known.filter(|_| session.record.owns_libraries && !keeps) {
+        Some(known) => sweep_libraries(session, &settings.name, &known).await,
+        None => Ok(()),
+    }
+}
+
+async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(), End> {
+    let settings = &context.settings;
     let shared = is_shared(session, &settings.name).await?;
     let seen = context.catalog.seen(&settings.name).map_err(End::Catalog)?;
-    let mut swept = Vec::new();
-    for source_db in 0..session.databases.min(1024) {
-        let Some(target_db) = settings.filter.target_db(source_db) else {
-            continue;
-        };
-        if target_db >= session.databases || swept.contains(&target_db) {
-            continue;
-        }
-        swept.push(target_db);
+    for (source_db, target_db) in settings.filter.fed_databases(session.databases) {
         let foreign = !session.record.owned.contains(&target_db);
         let delete = deletes(Case {
             policy: settings.stale_keys,
             foreign,
             shared,
         });
-        let count = sweep(session, &settings.filter, &seen, (source_db, target_db), delete).await?;
+        let place = (source_db, target_db);
+        let count = sweep(context, session, &seen, place, delete).await?;
         if count > 0 {
             tracing::info!(
                 db = target_db,
@@ -106,13 +123,75 @@ pub async fn sweep_all(context: &Context, session: &mut Session) -> Result<(), E
     Ok(())
 }
 
+/// The target's databases without any key but ours, and whether it has no library of functions: at a first sync, what is ours alone from now on.
+///
+/// # Errors
+/// The target fails.
+pub async fn unowned_so_far(session: &mut Session) -> Result<(Vec<u32>, bool), End> {
+    let mut empty = Vec::new();
+    for db in 0..session.databases.min(1024) {
+        let commands = [
+            vec![b"SELECT".to_vec(), db.to_string().into_bytes()],
+            vec![b"DBSIZE".to_vec()],
+            session.count_own_keys(),
+        ];
+        let replies = session.lane.call_many(commands).await.map_err(End::Target)?;
+        // Database 0 holds keys of ours by now.
+        if let [_, Value::Int(keys), Value::Int(ours)] = &replies[..]
+            && keys == ours
+        {
+            empty.push(db);
+        }
+    }
+    select(session, 0).await?;
+    let libraries = libraries(session).await?;
+    Ok((empty, libraries.is_some_and(|names| names.is_empty())))
+}
+
+/// The names of the target's libraries of functions; nothing where it does not know any, or does not say.
+async fn libraries(session: &mut Session) -> Result<Option<Vec<Vec<u8>>>, End> {
+    let list = vec![vec![b"FUNCTION".to_vec(), b"LIST".to_vec()]];
+    let answers = session.lane.call_many(list).await.map_err(End::Target)?;
+    let known = answers.first().and_then(Value::array);
+    Ok(known.map(|known| {
+        let names = known.iter().filter_map(|library| name_in(library.array()?));
+        names.map(<[u8]>::to_vec).collect()
+    }))
+}
+
+/// Deletes the libraries of functions that are not in `libraries`, unless another deployment may have loaded them.
+async fn sweep_libraries(session: &mut Session, name: &str, libraries: &[&Bytes]) -> Result<(), End> {
+    let known = self::libraries(session).await?.unwrap_or_default();
+    let stale: Vec<Vec<Vec<u8>>> = known
+        .into_iter()
+        .filter(|name| !libraries.iter().any(|known| *known == name))
+        .map(|name| vec![b"FUNCTION".to_vec(), b"DELETE".to_vec(), name])
+        .collect();
+    if stale.is_empty() || is_shared(session, name).await? {
+        return Ok(());
+    }
+    tracing::info!(
+        count = stale.len(),
+        "libraries of functions that the source does not have are deleted"
+    );
+    let answers = session.lane.call_many(stale).await.map_err(End::Target)?;
+    must_not_be_refused(&answers)
+}
+
+/// A library in the reply of `FUNCTION LIST` is a list of names and values; the first name is `library_name`.
+fn name_in(library: &[Value]) -> Option<&[u8]> {
+    let mut pairs = library.chunks_exact(2);
+    let pair = pairs.find(|pair| pair[0].text() == Some(b"library_name"))?;
+    pair[1].text()
+}
+
 /// Deletes, or only counts, the keys of a target database that are not in `seen`. `source_db` is a source's database that maps to it.
 ///
 /// # Errors
 /// The target or the catalog fails.
-pub async fn sweep(
+async fn sweep(
+    context: &Context,
     session: &mut Session,
-    filter: &Filter,
     seen: &KeySet,
     (source_db, target_db): (u32, u32),
     delete: bool,
@@ -125,7 +204,7 @@ pub async fn sweep(
         let (next, keys) = scan(session, &cursor, None).await?;
         let mut commands = Vec::new();
         for key in keys {
-            let ours = filter.key(source_db, &key).is_none();
+            let ours = context.settings.filter.key(source_db, &key).is_none();
             if ours && !seen.contains(target_db, &key).map_err(End::Catalog)? {
                 commands.push(vec![verb.to_vec(), key]);
             }
@@ -138,6 +217,10 @@ pub async fn sweep(
         if next == b"0" {
             select(session, 0).await?;
             return Ok(stale);
+        }
+        // A large database takes its time; nobody who wants a pause or a stop must wait for it.
+        if *context.wish.borrow() != context.wished {
+            return Err(End::Wished);
         }
         cursor = next;
     }

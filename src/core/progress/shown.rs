@@ -80,6 +80,8 @@ pub struct FullSync {
     pub received_bytes: u64,
     /// Length of the snapshot; unknown while a diskless one still arrives.
     pub total_bytes: Option<u64>,
+    /// Keys have an expiry far ahead and get their own once everything is caught up.
+    pub expiries_pending: bool,
 }
 
 impl FullSync {

@@ -1,0 +1,105 @@
+//! Retry, resync or stop: what follows when applying has ended.
+//!
+//! Owns the one `match` over [`End`], and how a trouble is reported and waited out. Promises that what passes by itself is tried again, with growing
+//! pauses, and that what needs a person is tried again when a person wishes something.
+
+use super::{End, Pipeline, Round};
+use crate::core::log;
+use crate::core::position::Offset;
+use crate::core::progress::{Counters, Phase, State};
+use crate::core::resume::Reason;
+use crate::core::target;
+
+impl Pipeline {
+    /// Retry, resync or stop: the one place where it is decided.
+    pub(super) async fn decide(&mut self, round: &mut Round, end: End) {
+        match end {
+            End::Wished | End::LogChanged | End::Done => {}
+            End::SourceRefuses { message, hint } => self.wait_after(round, &message, hint).await,
+            End::Target(error) => {
+                Counters::add(&self.progress.counters.target_reconnects, 1);
+                self.wait_after(round, &error.to_string(), error.hint()).await;
+            }
+            End::Unavailable(reply) => {
+                let hint = target::refusal::Kind::of(&reply).hint(&reply);
+                self.wait_after(round, &format!("the target takes nothing now: {reply}"), hint)
+                    .await;
+            }
+            End::Log(log::Error::Superseded) => {}
+            End::Log(log::Error::Abandoned { received }) => {
+                self.wait_after(
+                    round,
+                    &format!("the snapshot broke off after {received} bytes"),
+                    None,
+                )
+                .await;
+            }
+            End::Log(log::Error::Released { .. }) => {
+                tracing::info!("the log was released past our position; planning anew");
+            }
+            End::Log(error) => self.drop_damaged_log(round, &error).await,
+            End::Snapshot(error) if round.damaged > 0 => {
+                let hint = "the source's format may be newer than this gunyu, or something changes bytes on the way: \
+                            check the source with redis-check-rdb, then restart";
+                self.stand_still(
+                    &format!("two snapshots in a row cannot be read: {error}"),
+                    hint.to_owned(),
+                )
+                .await;
+            }
+            End::Snapshot(error) => {
+                round.damaged += 1;
+                round.force = Some(Reason::Damaged);
+                self.wait_after(round, &format!("the snapshot is damaged: {error}"), None)
+                    .await;
+            }
+            End::Stream(error) => {
+                round.force = Some(Reason::Damaged);
+                self.wait_after(round, &format!("the stream cannot be read: {error}"), None)
+                    .await;
+            }
+            End::Catalog(error) => {
+                let hint = error.hint().map(str::to_owned);
+                self.wait_after(round, &error.to_string(), hint).await;
+            }
+            End::Stuck { message, hint } => self.stand_still(&message, hint).await,
+        }
+    }
+
+    /// The log cannot be trusted any more: what is on the target decides where to go on.
+    async fn drop_damaged_log(&mut self, round: &mut Round, error: &log::Error) {
+        if let Some(receiver) = round.receiver.take() {
+            receiver.stop().await;
+        }
+        let history = self.log.history();
+        if let Some(history) = history
+            && let Err(error) = self.log.start_at(history, Offset::ZERO).await
+        {
+            tracing::error!(%error, "the damaged log could not be dropped");
+        }
+        self.wait_after(round, &error.to_string(), error.hint().map(str::to_owned))
+            .await;
+    }
+
+    /// Reports a trouble and waits before the next try, unless the wish changes.
+    pub(super) async fn wait_after(&mut self, round: &mut Round, message: &str, hint: Option<String>) {
+        let pause = round.backoff.pause();
+        tracing::warn!(pause_ms = pause.as_millis(), hint = hint.as_deref(), "{message}");
+        self.progress.report(message.to_owned(), hint);
+        self.progress.set_phase(Phase::Backoff);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = self.wish.changed() => {}
+        }
+    }
+
+    /// Stops applying until the operator wishes something; receiving goes on.
+    async fn stand_still(&mut self, message: &str, hint: String) {
+        tracing::error!(hint = hint.as_str(), "{message}");
+        self.progress.report(message.to_owned(), Some(hint));
+        self.progress.set_phase(Phase::Backoff);
+        self.progress.set_state(State::Stop);
+        // Ends with the operator's next wish; only a person can help here.
+        let _ = self.wish.changed().await;
+    }
+}

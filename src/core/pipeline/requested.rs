@@ -1,0 +1,182 @@
+//! A full sync that somebody asked for: what is done on the target before the source is asked.
+//!
+//! | step | what | after a crash just behind it |
+//! | --- | --- | --- |
+//! | 1 | one transaction on the target: the checkpoint goes, and with it, where that was asked for, every key of the databases that the input feeds | no checkpoint: a full sync, from the log's own snapshot where it still holds one |
+//! | 2 | whoever asked is told that it has begun | the same |
+//! | 3 | the log is emptied, the source is asked for a snapshot | the same |
+//!
+//! Where several inputs feed one target, step 1 is one for all of them, at their [`Gate`]. Owns step 1 and 2; step 3 is the way of every full sync.
+//! Promises that a refusal (no such command, not permitted, another deployment's checkpoint would go) leaves target and checkpoint as they were, and
+//! that the pipeline then goes on from there.
+
+use super::gate::{Gate, Part};
+use super::orders::{Begun, FlushCommand, FullSyncWish, NotBegun};
+use super::{End, Pipeline, stale};
+use crate::core::progress::Phase;
+use crate::core::resume::Reason;
+use crate::core::target;
+use crate::core::target::checkpoint::{self, Record};
+use crate::core::target::refusal::Kind;
+use crate::core::target::session::{Flush, Member, Session};
+
+/// How the pipeline goes on after step 1.
+pub(super) enum Next {
+    /// With step 3.
+    FullSync,
+    /// With step 3, but in a session of its own: the target was emptied by another input, this one's session with it.
+    FullSyncInNewSession,
+    /// As if nothing had been asked.
+    AsBefore(End),
+}
+
+impl Pipeline {
+    /// Carries out steps 1 and 2.
+    pub(super) async fn begin_requested(&mut self, wish: FullSyncWish, session: &mut Session) -> Next {
+        let (begun, next) = match (&wish.flush, &wish.gate) {
+            (None, _) => {
+                let forgotten = forgotten(&session.record);
+                judged(session.write_record(forgotten).await)
+            }
+            (Some(command), None) => {
+                let member = self.member(session);
+                self.flush(command, &[member], session).await
+            }
+            (Some(command), Some(gate)) => self.flush_together(command, gate, &wish, session).await,
+        };
+        let flushed = wish.flush.is_some();
+        match &begun {
+            Ok(()) => {
+                tracing::info!(flushed, "a full sync was asked for and begins");
+                self.progress.begin_full_sync(Reason::Requested.as_str(), None);
+                self.progress.set_flushed(flushed);
+                self.progress.set_phase(Phase::FullSync);
+            }
+            Err(why) => tracing::warn!(?why, "a full sync that was asked for cannot begin"),
+        }
+        self.orders.answer(begun);
+        next
+    }
+
+    async fn flush_together(
+        &mut self,
+        command: &FlushCommand,
+        gate: &Gate,
+        wish: &FullSyncWish,
+        session: &mut Session,
+    ) -> (Begun, Next) {
+        let member = self.member(session);
+        match gate.arrive(member, wish.until, &mut self.wish).await {
+            Part::Lead(lead) => {
+                let (begun, next) = self.flush(command, &lead.members, session).await;
+                lead.tell(begun.clone());
+                (begun, next)
+            }
+            Part::Told(Ok(())) => (Ok(()), Next::FullSyncInNewSession),
+            Part::Told(Err(why)) => (Err(why), Next::AsBefore(End::LogChanged)),
+        }
+    }
+
+    /// The databases of the target that this input feeds.
+    fn fed(&self, session: &Session) -> Vec<u32> {
+        let fed = self.settings.filter.fed_databases(session.databases);
+        fed.into_iter().map(|(_, target)| target).collect()
+    }
+
+    fn member(&self, session: &Session) -> Member {
+        let record = &session.record;
+        Member {
+            name: self.settings.name.clone(),
+            otherwise: forgotten(record),
+            // Nothing of ours can be stale in databases that are empty, and from now on they are ours alone. Functions are not emptied.
+            emptied: Record {
+                epoch: record.epoch,
+                owned: self.fed(session),
+                owns_libraries: record.owns_libraries,
+                ..Record::default()
+            },
+        }
+    }
+
+    /// Empties what this input feeds; the checkpoints of all members go with it.
+    async fn flush(
+        &self,
+        command: &FlushCommand,
+        members: &[Member],
+        session: &mut Session,
+    ) -> (Begun, Next) {
+        match self.other_deployment(members, session).await {
+            Ok(None) => {}
+            Ok(Some(other)) => {
+                let why = format!(
+                    "the checkpoint of another deployment ({other}) would go with it; DEL that key on the target first if nobody uses it"
+                );
+                return (Err(NotBegun::Refused(why)), Next::AsBefore(End::LogChanged));
+            }
+            Err(end) => {
+                let why = "the target could not be looked through".to_owned();
+                return (Err(NotBegun::Failed(why)), Next::AsBefore(end));
+            }
+        }
+        let databases = self.fed(session);
+        tracing::info!(?databases, "emptying the target's databases, as was asked");
+        let flush = Flush {
+            command: command.as_str(),
+            databases: &databases,
+            members,
+        };
+        judged(session.flush(flush).await)
+    }
+
+    /// The key of a checkpoint on the target that belongs to none of the members.
+    async fn other_deployment(
+        &self,
+        members: &[Member],
+        session: &mut Session,
+    ) -> Result<Option<String>, End> {
+        let ours = |key: &[u8]| {
+            let mut names = members.iter().map(|member| &member.name);
+            names.any(|name| checkpoint::key(name) == key || checkpoint::session_key(name) == key)
+        };
+        let mut found = stale::checkpoint_keys(session).await?.into_iter();
+        let other = found.find(|key| !ours(key));
+        Ok(other.map(|key| String::from_utf8_lossy(&key).into_owned()))
+    }
+}
+
+/// The record without its checkpoint. What earlier syncs wrote, if there were any, is still on the target.
+fn forgotten(record: &Record) -> Record {
+    Record {
+        checkpoint: None,
+        full_sync: None,
+        cursor: None,
+        resync: record.resync || record.checkpoint.is_some() || record.full_sync.is_some(),
+        ..record.clone()
+    }
+}
+
+/// | what the target said | nothing of it is done | told | goes on |
+/// | --- | --- | --- | --- |
+/// | done | – | begun | full sync |
+/// | refused, of a kind that stays | yes | refused | as before |
+/// | refused, of a kind that passes | yes | failed | as before |
+/// | refused in part, or failed while it was carried out | no | unknown | as before: without a checkpoint, so with a full sync |
+fn judged(done: Result<(), target::Error>) -> (Begun, Next) {
+    let error = match done {
+        Ok(()) => return (Ok(()), Next::FullSync),
+        Err(error) => error,
+    };
+    match error {
+        target::Error::Refused { reply, .. } => {
+            let why = match Kind::of(&reply).may_be_repeated() {
+                true => NotBegun::Failed(format!("the target refused: {reply}")),
+                false => NotBegun::Refused(reply),
+            };
+            (Err(why), Next::AsBefore(End::LogChanged))
+        }
+        error => (
+            Err(NotBegun::Unknown(error.to_string())),
+            Next::AsBefore(End::Target(error)),
+        ),
+    }
+}
