@@ -29,6 +29,7 @@ const ROOMS: &[&str] = &[
     "target",
     "topology",
     "resume",
+    "survey",
     "pipeline",
     "lease",
     "peer",

@@ -3,18 +3,28 @@
 //! Owns the folder's lock, the catalog, the cap on all logs together, and the tasks of the pipelines. Promises that one pipeline's end does not end
 //! another, and that a stop waits for each to drain. Leaves what a pipeline does to [`super::pipeline`].
 
+mod full_syncs;
+mod garbage;
+mod handle;
+mod selection;
+mod sharing;
+
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::catalog::{self, Catalog};
 use super::log::disk::FolderLock;
 use super::log::{self, Log, Space};
-use super::net::Address;
-use super::pipeline::{Delivery, Fatal, Pipeline, Settings, Wish};
+use super::pipeline::orders::FlushCommand;
+use super::pipeline::{Fatal, Mode, Orders, Pipeline, Settings};
 use super::progress::Progress;
+
+pub use full_syncs::{Asked, FullSyncs};
+pub use garbage::Collected;
+pub use handle::{Handle, Input, Refusal};
 
 /// What all pipelines share.
 #[derive(Debug, Clone)]
@@ -31,6 +41,22 @@ pub struct Shared {
     pub segment_bytes: u64,
     /// When appended bytes are made durable.
     pub flush: log::FlushPolicy,
+    /// A checkpoint of an input that is not configured any more may be removed when nobody has written it for so long.
+    pub stale_checkpoint_after: Duration,
+}
+
+/// How the pipelines begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// Where they were.
+    Resume,
+    /// With a full sync, whatever was before.
+    FullSync {
+        /// The command by which the target's databases are emptied first, if they are.
+        flush: Option<FlushCommand>,
+        /// It begins within this time, or not at all.
+        within: Duration,
+    },
 }
 
 /// The supervisor could not start. A person must act; [`Error::hint`] says how.
@@ -67,110 +93,54 @@ impl Error {
     }
 }
 
-/// One input as commands and the API see it.
-#[derive(Debug, Clone)]
-pub struct Input {
-    /// The source node.
-    pub source: Address,
-    /// The target node.
-    pub target: Address,
-    /// Whether batches are transactions.
-    pub transaction: bool,
-    /// Who leads it: this process.
-    pub leader: String,
-    /// Where it is.
-    pub progress: Arc<Progress>,
-    name: String,
-    log: Log,
-}
-
-impl Input {
-    /// Bytes that its log takes.
-    #[must_use]
-    pub fn log_bytes(&self) -> u64 {
-        self.log.log_bytes()
-    }
-}
-
-/// Reaches all pipelines. Clones share them.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    inputs: Arc<Vec<Input>>,
-    wish: Arc<watch::Sender<Wish>>,
-    space: Arc<Space>,
-}
-
-impl Handle {
-    /// The inputs, in the order of the configuration.
-    #[must_use]
-    pub fn inputs(&self) -> Vec<Input> {
-        self.inputs.to_vec()
-    }
-
-    /// Asks every pipeline to drain and end.
-    pub fn stop(&self) {
-        self.wish.send_replace(Wish::Stop);
-    }
-
-    /// Waits until somebody has asked for a stop.
-    pub async fn stopping(&self) {
-        let mut wish = self.wish.subscribe();
-        // An error means that the sender is gone, and with it everything that could be running.
-        let _ = wish.wait_for(|wish| *wish == Wish::Stop).await;
-    }
-
-    /// Bytes that all logs take, and their cap.
-    #[must_use]
-    pub fn storage_bytes(&self) -> (u64, u64) {
-        (self.space.used_bytes(), self.space.max_bytes())
-    }
-}
-
 /// The running pipelines.
 #[derive(Debug)]
 pub struct Supervisor {
     handle: Handle,
+    asked: Option<Asked>,
     tasks: JoinSet<Result<(), Fatal>>,
     /// Held until the end: nobody else may use the folder.
     _lock: FolderLock,
 }
 
 impl Supervisor {
-    /// Locks the folder, opens the logs and starts a pipeline for each of `settings`.
+    /// Locks the folder, opens the logs and starts a pipeline for each of `settings`. Those that were paused stay so.
     ///
     /// # Errors
     /// The folder cannot be used, or another process uses it.
-    pub async fn start(shared: &Shared, settings: Vec<Settings>) -> Result<Supervisor, Error> {
+    pub async fn start(shared: &Shared, settings: Vec<Settings>, begin: &Begin) -> Result<Supervisor, Error> {
         let lock = FolderLock::take(&shared.root, &shared.holder)?;
         let catalog = Catalog::open(&shared.root)?;
         let space = Space::new(shared.max_bytes);
-        let (wish, wishes) = watch::channel(Wish::Run);
-        let mut inputs = Vec::new();
-        let mut tasks = JoinSet::new();
+        let mut inputs: Vec<Input> = Vec::new();
+        let mut pipelines = Vec::new();
         for settings in settings {
-            if inputs.iter().any(|one: &Input| one.name == settings.name) {
+            if inputs.iter().any(|one| one.name() == settings.name) {
                 return Err(Error::SameName(settings.name));
             }
             let log = open_log(shared, &settings, &catalog, &space).await?;
             let progress = Progress::new();
-            inputs.push(Input {
-                name: settings.name.clone(),
-                source: settings.source.endpoint.address.clone(),
-                target: settings.target.endpoint.address.clone(),
-                transaction: settings.delivery == Delivery::ExactlyOnce,
-                leader: shared.holder.clone(),
-                progress: Arc::clone(&progress),
-                log: log.clone(),
+            let orders = Orders::new(match catalog.paused(&settings.name)? {
+                true => Mode::Pause,
+                false => Mode::Run,
             });
-            tasks.spawn(Pipeline::new(settings, log, catalog.clone(), progress, wishes.clone()).run());
+            inputs.push(Input::new(&settings, &shared.holder, &progress, &orders, &log));
+            pipelines.push(Pipeline::new(settings, log, catalog.clone(), progress, orders));
         }
-        let handle = Handle {
-            inputs: Arc::new(inputs),
-            wish: Arc::new(wish),
-            space,
+        let asked = match begin {
+            Begin::Resume => Asked::default(),
+            Begin::FullSync { flush, within } => {
+                let groups = sharing::groups(&inputs).await;
+                Asked::place(&inputs, &groups, flush.as_ref(), *within)
+            }
         };
+        let mut tasks = JoinSet::new();
+        for pipeline in pipelines {
+            tasks.spawn(pipeline.run());
+        }
         Ok(Supervisor {
-            handle,
+            asked: Some(asked),
+            handle: Handle::new(inputs, shared.clone(), catalog, space),
             tasks,
             _lock: lock,
         })
@@ -180,6 +150,12 @@ impl Supervisor {
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Those who wait for the full syncs with which it all began. Given once.
+    #[must_use]
+    pub fn asked(&mut self) -> Asked {
+        self.asked.take().unwrap_or_default()
     }
 
     /// Waits until all pipelines have ended.

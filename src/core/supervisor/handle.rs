@@ -1,0 +1,369 @@
+//! What can be done to running pipelines from outside.
+//!
+//! Promises that every call is safe to repeat and safe against the others: those that change something are decided one after the other, a pause
+//! stands in the catalog before it holds, and a full sync that could not begin in time is withdrawn before the caller is told so.
+//!
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, watch};
+
+use super::full_syncs::{Asked, BEGIN_LIMIT, FullSyncs, Verdict, verdict_on};
+use super::garbage::{self, Collected};
+use super::selection::{Names, select};
+use super::{Shared, catalog, sharing};
+use crate::core::catalog::Catalog;
+use crate::core::filter::Filter;
+use crate::core::log::{Log, SnapshotFile, Space};
+use crate::core::net::{Address, Endpoint};
+use crate::core::pipeline::orders::FlushCommand;
+use crate::core::pipeline::{Delivery, Mode, Orders, Settings};
+use crate::core::progress::{Progress, State};
+
+/// One input as commands and the API see it.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The source node.
+    pub source: Address,
+    /// The target node.
+    pub target: Address,
+    /// Whether batches are transactions.
+    pub transaction: bool,
+    /// Who leads it: this process.
+    pub leader: String,
+    /// Where it is.
+    pub progress: Arc<Progress>,
+    name: String,
+    target_endpoint: Endpoint,
+    filter: Arc<Filter>,
+    orders: Arc<Orders>,
+    log: Log,
+}
+
+impl Input {
+    pub(super) fn new(
+        settings: &Settings,
+        leader: &str,
+        progress: &Arc<Progress>,
+        orders: &Arc<Orders>,
+        log: &Log,
+    ) -> Input {
+        Input {
+            name: settings.name.clone(),
+            source: settings.source.endpoint.address.clone(),
+            target: settings.target.endpoint.address.clone(),
+            target_endpoint: settings.target.endpoint.clone(),
+            transaction: settings.delivery == Delivery::ExactlyOnce,
+            leader: leader.to_owned(),
+            progress: Arc::clone(progress),
+            filter: Arc::clone(&settings.filter),
+            orders: Arc::clone(orders),
+            log: log.clone(),
+        }
+    }
+
+    /// The deployment's name: of its folder and its checkpoint.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes that its log takes.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.log.log_bytes()
+    }
+
+    /// The newest whole snapshot, where there is one on disk.
+    #[must_use]
+    pub fn snapshot_file(&self) -> Option<SnapshotFile> {
+        self.log.snapshot_file()
+    }
+
+    pub(super) fn target_endpoint(&self) -> &Endpoint {
+        &self.target_endpoint
+    }
+
+    pub(super) fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    pub(super) fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Whether its pipeline has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.orders.is_closed()
+    }
+}
+
+/// A call was not carried out. Unless it says otherwise, nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A word names no input.
+    #[error("there is no input {wanted:?}")]
+    Unknown {
+        /// The word.
+        wanted: String,
+        /// The inputs that there are.
+        known: Vec<String>,
+    },
+    /// Emptying the target would delete what another input has written.
+    #[error(
+        "emptying the databases of {input} would delete the keys of {other}, which writes to the same target"
+    )]
+    WouldDelete {
+        /// The input that was named.
+        input: String,
+        /// The one that was not.
+        other: String,
+    },
+    /// The inputs are paused.
+    #[error("paused: {}", .0.join(", "))]
+    Paused(Vec<String>),
+    /// Everything is being stopped.
+    #[error("gunyu is stopping")]
+    Stopping,
+    /// What was asked cannot be done on a target.
+    #[error("{}", listed(.0))]
+    CannotBe(Vec<(String, String)>),
+    /// Some full syncs could not begin.
+    #[error("not begun: {}", listed(.failed))]
+    NotBegun {
+        /// Those that have begun all the same.
+        begun: Vec<String>,
+        /// Those that have not, and why.
+        failed: Vec<(String, String)>,
+        /// Some of what was asked may have been done on a target, and a full sync follows by itself there.
+        in_part: bool,
+    },
+    /// What was asked could not be written down.
+    #[error("{message}")]
+    Failed {
+        /// What happened.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+}
+
+impl From<catalog::Error> for Refusal {
+    fn from(error: catalog::Error) -> Refusal {
+        Refusal::Failed {
+            message: error.to_string(),
+            hint: error.hint().map(str::to_owned),
+        }
+    }
+}
+
+/// Reaches all pipelines. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    inputs: Arc<Vec<Input>>,
+    stopping: Arc<watch::Sender<bool>>,
+    /// Whoever changes something holds it while he decides.
+    changing: Arc<Mutex<()>>,
+    /// One collection at a time. It asks targets, which may take long: nobody else waits for it.
+    collecting: Arc<Mutex<()>>,
+    shared: Arc<Shared>,
+    catalog: Catalog,
+    space: Arc<Space>,
+}
+
+impl Handle {
+    pub(super) fn new(inputs: Vec<Input>, shared: Shared, catalog: Catalog, space: Arc<Space>) -> Handle {
+        Handle {
+            inputs: Arc::new(inputs),
+            stopping: Arc::new(watch::Sender::new(false)),
+            changing: Arc::default(),
+            collecting: Arc::default(),
+            shared: Arc::new(shared),
+            catalog,
+            space,
+        }
+    }
+
+    /// The inputs, in the order of the configuration.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<Input> {
+        self.inputs.to_vec()
+    }
+
+    /// The inputs that are meant by `wanted`: `all`, or addresses between commas.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`].
+    pub fn select(&self, wanted: &str) -> Result<Vec<Input>, Refusal> {
+        let names = |input: &Input| Names {
+            source: input.source.clone(),
+            shard: input.progress.shard(),
+        };
+        let known: Vec<Names> = self.inputs.iter().map(names).collect();
+        let chosen = select(&known, wanted).map_err(|wanted| Refusal::Unknown {
+            wanted,
+            known: sources(&self.inputs),
+        })?;
+        Ok(chosen
+            .into_iter()
+            .map(|place| self.inputs[place].clone())
+            .collect())
+    }
+
+    /// Asks every pipeline to drain and end. Nothing can be asked of them afterwards.
+    pub fn stop(&self) {
+        self.inputs
+            .iter()
+            .for_each(|input| input.orders.set_mode(Mode::Stop));
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits until somebody has asked for a stop.
+    pub async fn stopping(&self) {
+        // An error means that the sender is gone, and with it everything that could be running.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    /// Lets every pipeline begin anew from its checkpoint; those that are paused stay so.
+    ///
+    /// # Errors
+    /// [`Refusal::Stopping`].
+    pub async fn restart(&self) -> Result<(), Refusal> {
+        let _changing = self.changing.lock().await;
+        self.refuse_while_stopping()?;
+        self.inputs.iter().for_each(|input| input.orders.begin_anew());
+        Ok(())
+    }
+
+    /// Stops the replay of these inputs; what the source sends is still received. Holds over restarts of the process.
+    ///
+    /// # Errors
+    /// [`Refusal::Stopping`], [`Refusal::Failed`].
+    pub async fn pause(&self, inputs: &[Input]) -> Result<(), Refusal> {
+        self.set_paused(inputs, true).await
+    }
+
+    /// Goes on with the replay of these inputs. One that is not paused goes on as it was.
+    ///
+    /// # Errors
+    /// As [`Handle::pause`].
+    pub async fn resume(&self, inputs: &[Input]) -> Result<(), Refusal> {
+        self.set_paused(inputs, false).await
+    }
+
+    async fn set_paused(&self, inputs: &[Input], paused: bool) -> Result<(), Refusal> {
+        let _changing = self.changing.lock().await;
+        self.refuse_while_stopping()?;
+        let (catalog, names) = (self.catalog.clone(), names(inputs));
+        let noted = tokio::task::spawn_blocking(move || catalog.set_paused(&names, paused));
+        noted.await.map_err(|error| Refusal::Failed {
+            message: error.to_string(),
+            hint: None,
+        })??;
+        for input in inputs {
+            input
+                .orders
+                .set_mode(if paused { Mode::Pause } else { Mode::Run });
+            // One that stands still until a person has helped takes this for the help.
+            if !paused && input.progress.status().state == State::Stop {
+                input.orders.begin_anew();
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a full sync of these inputs, by the table at the head; with `flush`, the command for it, every database of the target that they feed is
+    /// emptied first. Returns when all have begun, or have certainly not.
+    ///
+    /// # Errors
+    /// [`Refusal::Stopping`], [`Refusal::Paused`], [`Refusal::WouldDelete`]: nothing has changed. [`Refusal::NotBegun`]: those named as begun have.
+    pub async fn full_sync(
+        &self,
+        inputs: &[Input],
+        flush: Option<&FlushCommand>,
+    ) -> Result<FullSyncs, Refusal> {
+        let groups = match flush {
+            Some(_) => sharing::groups(&self.inputs).await,
+            None => (0..self.inputs.len()).collect(),
+        };
+        let asked = {
+            let _changing = self.changing.lock().await;
+            self.refuse_full_sync(inputs, flush.is_some(), &groups)?;
+            let of_these: Vec<usize> = inputs.iter().map(|input| groups[self.place(input)]).collect();
+            Asked::place(inputs, &of_these, flush, BEGIN_LIMIT)
+        };
+        asked.begun().await
+    }
+
+    fn place(&self, input: &Input) -> usize {
+        let place = self.inputs.iter().position(|one| one.name == input.name);
+        place.expect("an input that was selected is one of ours")
+    }
+
+    fn refuse_full_sync(&self, inputs: &[Input], flush: bool, groups: &[usize]) -> Result<(), Refusal> {
+        self.refuse_while_stopping()?;
+        let paused: Vec<Input> = inputs
+            .iter()
+            .filter(|input| verdict_on(input, flush) == Verdict::Paused)
+            .cloned()
+            .collect();
+        if !paused.is_empty() {
+            return Err(Refusal::Paused(sources(&paused)));
+        }
+        if !flush {
+            return Ok(());
+        }
+        for other in self
+            .inputs
+            .iter()
+            .filter(|one| inputs.iter().all(|input| input.name != one.name))
+        {
+            let shares = |input: &&Input| groups[self.place(input)] == groups[self.place(other)];
+            if let Some(input) = inputs.iter().find(shares) {
+                return Err(Refusal::WouldDelete {
+                    input: input.source.to_string(),
+                    other: other.source.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the logs of inputs that are not configured any more, and their checkpoints where nobody has written them for long.
+    ///
+    /// # Errors
+    /// [`Refusal::Failed`]: some of it may be done; calling again does the rest.
+    pub async fn collect_garbage(&self) -> Result<Collected, Refusal> {
+        let _collecting = self.collecting.lock().await;
+        garbage::collect(&self.shared, &self.catalog, &self.inputs).await
+    }
+
+    /// Bytes that all logs take, and their cap.
+    #[must_use]
+    pub fn storage_bytes(&self) -> (u64, u64) {
+        (self.space.used_bytes(), self.space.max_bytes())
+    }
+
+    fn refuse_while_stopping(&self) -> Result<(), Refusal> {
+        match *self.stopping.borrow() {
+            true => Err(Refusal::Stopping),
+            false => Ok(()),
+        }
+    }
+}
+
+fn sources(inputs: &[Input]) -> Vec<String> {
+    inputs.iter().map(|input| input.source.to_string()).collect()
+}
+
+fn names(inputs: &[Input]) -> Vec<String> {
+    inputs.iter().map(|input| input.name.clone()).collect()
+}
+
+fn listed(failed: &[(String, String)]) -> String {
+    let each: Vec<String> = failed
+        .iter()
+        .map(|(input, why)| format!("{input}: {why}"))
+        .collect();
+    each.join("; ")
+}
