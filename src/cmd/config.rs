@@ -21,6 +21,7 @@ mod layers;
 mod schema;
 mod secret;
 mod sections;
+mod token;
 mod unbuilt;
 mod units;
 mod url;
@@ -44,6 +45,7 @@ pub use sections::{
     Auth, Channel, Cluster, Databases, Etcd, Filter, Flush, Input, Lists, Log, LogFile, Output, RateLimit,
     Redis, RedisKind, Replay, Server, ServerTls, Tls,
 };
+pub use token::NoToken;
 pub use url::{Endpoint, NotAUrl};
 
 /// A checked configuration: plain data, every default filled in.

@@ -16,7 +16,9 @@ fn every_file_that_comes_with_gunyu_loads_without_a_note() {
         .unwrap()
         .map(|e| e.unwrap().path())
         .collect();
-    names.retain(|path| path.extension().is_some_and(|e| e == "yaml"));
+    // The rules for Prometheus are another program's configuration.
+    let is_ours = |path: &PathBuf| !path.file_name().unwrap().to_string_lossy().starts_with("alerts");
+    names.retain(|path| path.extension().is_some_and(|e| e == "yaml") && is_ours(path));
     assert!(names.len() >= 2);
     for path in names {
         let file = File::read(&path).unwrap();

@@ -82,9 +82,17 @@ fn the_daemon_is_found_by_flag_environment_configuration_and_default_in_this_ord
     assert_eq!(daemon_url(None, &none, Some(&config)), "http://[::1]:99");
     assert_eq!(daemon_url(None, &none, None), "http://127.0.0.1:18001");
     let token = |name: &str| (name == "GUNYU_TOKEN").then(|| "env".to_owned());
-    assert_eq!(daemon_token(Some("flag"), &token), Some(Secret::new("flag")));
-    assert_eq!(daemon_token(None, &token), Some(Secret::new("env")));
-    assert_eq!(daemon_token(None, &none), None);
+    let guarded = Written::with("").set("server.auth.token=file").config();
+    let found = |flag, environment, config| daemon_token(flag, environment, config).unwrap();
+    assert_eq!(
+        found(Some("flag"), &token, Some(&guarded)),
+        Some(Secret::new("flag"))
+    );
+    assert_eq!(found(None, &token, Some(&guarded)), Some(Secret::new("env")));
+    assert_eq!(found(None, &none, Some(&guarded)), Some(Secret::new("file")));
+    assert_eq!(found(None, &none, Some(&config)), None);
+    assert_eq!(found(None, &none, None), None);
+    assert!(daemon_token(Some("two words"), &none, None).is_err());
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn listening_beyond_loopback_needs_a_token_or_an_explicit_yes() {
         );
         let hint = problem.hint.unwrap();
         assert!(
-            hint.contains("server.auth.token") && hint.contains("server.allowUnauthenticated: true"),
+            hint.contains("server.auth.tokenFile") && hint.contains("server.allowUnauthenticated: true"),
             "{hint}"
         );
         written.clone().set("server.allowUnauthenticated=true").config();
@@ -77,6 +77,38 @@ fn listening_beyond_loopback_needs_a_token_or_an_explicit_yes() {
     for listen in ["127.0.0.1:1", "'[::1]:1'", "localhost:1"] {
         Written::with(&format!("server: {{listen: {listen}}}")).config();
     }
+}
+
+#[test]
+fn what_would_leave_the_api_open_or_unreachable_is_refused() {
+    for (file, key) in [
+        ("server: {auth: {token: ''}}", "server.auth.token"),
+        ("server: {auth: {token: '${EMPTY}'}}", "server.auth.token"),
+        ("server: {auth: {token: 'two words'}}", "server.auth.token"),
+        ("server: {auth: {token: schlüssel}}", "server.auth.token"),
+        ("server: {auth: {tokenFile: ''}}", "server.auth.tokenFile"),
+        ("server: {allowedHosts: ['http://a']}", "server.allowedHosts"),
+        ("server: {allowedHosts: [a, 'b:1']}", "server.allowedHosts"),
+        ("server: {allowedHosts: ['']}", "server.allowedHosts"),
+        ("server: {metricRoutePath: /}", "server.metricRoutePath"),
+        (
+            "server: {metricRoutePath: syncer/status}",
+            "server.metricRoutePath",
+        ),
+        (
+            "server: {metricRoutePath: /debug/health}",
+            "server.metricRoutePath",
+        ),
+    ] {
+        assert_eq!(
+            Written::with(file).variable("EMPTY", "").problem().key,
+            key,
+            "{file}"
+        );
+    }
+    let config = Written::with("server: {allowedHosts: [Gunyu.Example, '*', a_b]}").config();
+    assert_eq!(config.server.allowed_hosts, ["gunyu.example", "*", "a_b"]);
+    assert_eq!(defaults().server.allowed_hosts, [""; 0]);
 }
 
 #[test]
@@ -123,11 +155,7 @@ fn what_this_release_cannot_do_is_refused_with_what_to_do() {
             &["output.redis.type"],
         ),
         ("output: {redis: {tlsEnable: true}}", &["output.redis.tls"]),
-        (
-            "cluster: {groupName: g}\nserver: {tls: {cert: /c, key: /k}}",
-            &["cluster.groupName", "server.tls"],
-        ),
-        ("server: {auth: {token: t}}", &["server.auth"]),
+        ("cluster: {groupName: g}", &["cluster.groupName"]),
         (
             "output: {replay: {replaceHashTag: true, replayRdbEnableRestore: false}}",
             &[

@@ -3,6 +3,7 @@
 //! Promises: every problem names the key that should change, and where it was written.
 
 mod output;
+mod server;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -242,83 +243,6 @@ impl Check {
             );
         }
         flush
-    }
-
-    fn server(&mut self) -> Server {
-        let listen = self
-            .values
-            .address("server.listen")
-            .expect("the table gives the key a default");
-        let path = self
-            .values
-            .text("server.metricRoutePath")
-            .unwrap_or("/prometheus");
-        let server = Server {
-            listen_peer: self
-                .values
-                .address("server.listenPeer")
-                .unwrap_or_else(|| listen.clone()),
-            listen,
-            metric_route_path: format!("/{}", path.trim_start_matches('/')),
-            check_topology_ticker: self.values.duration("server.checkRedisTypologyTicker"),
-            graceful_stop_timeout: self.values.duration("server.gracefullStopTimeout"),
-            auth: self.auth(),
-            allow_unauthenticated: self.values.flag("server.allowUnauthenticated"),
-            tls: self.server_tls(),
-        };
-        if server.auth == Auth::None && !server.allow_unauthenticated && !server.listen.is_loopback() {
-            let message = format!(
-                "{} can be reached from other machines, and nothing guards the API",
-                server.listen
-            );
-            let hint = "set server.auth.token, or let everyone in with server.allowUnauthenticated: true";
-            self.problem("server.listen", message, hint);
-        }
-        server
-    }
-
-    fn auth(&mut self) -> Auth {
-        match (
-            self.values.secret("server.auth.token"),
-            self.path("server.auth.tokenFile"),
-        ) {
-            (None, None) => Auth::None,
-            (Some(token), None) => Auth::Token(token),
-            (None, Some(file)) => Auth::TokenFile(file),
-            (Some(token), Some(file)) => {
-                match self
-                    .rank("server.auth.token")
-                    .cmp(&self.rank("server.auth.tokenFile"))
-                {
-                    std::cmp::Ordering::Greater => return Auth::Token(token),
-                    std::cmp::Ordering::Less => return Auth::TokenFile(file),
-                    std::cmp::Ordering::Equal => {}
-                }
-                let message = "the token is written as well";
-                self.problem(
-                    "server.auth.tokenFile",
-                    message,
-                    "write either token or tokenFile",
-                );
-                Auth::TokenFile(file)
-            }
-        }
-    }
-
-    fn server_tls(&mut self) -> Option<ServerTls> {
-        match (self.path("server.tls.cert"), self.path("server.tls.key")) {
-            (None, None) => None,
-            (Some(cert), Some(key)) => Some(ServerTls { cert, key }),
-            (cert, _) => {
-                let there = if cert.is_some() {
-                    "server.tls.cert"
-                } else {
-                    "server.tls.key"
-                };
-                self.problem(there, "cert and key go together", "write both or neither");
-                None
-            }
-        }
     }
 
     fn cluster(&mut self) -> Option<Cluster> {

@@ -6,6 +6,7 @@ use super::Config;
 use super::address::Address;
 use super::environment::Environment;
 use super::secret::Secret;
+use super::token::{NoToken, is_token};
 
 /// Where a daemon listens that was told nothing else.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:18001";
@@ -23,11 +24,22 @@ pub fn daemon_url(flag: Option<&str>, environment: Environment<'_>, config: Opti
     url.trim_end_matches('/').to_owned()
 }
 
-/// The token that calls bear: the flag's, else `GUNYU_TOKEN`.
-#[must_use]
-pub fn daemon_token(flag: Option<&str>, environment: Environment<'_>) -> Option<Secret> {
+/// The token that calls bear: the flag's, else `GUNYU_TOKEN`, else that of the configuration.
+///
+/// # Errors
+/// It cannot be sent, or is in a file that does not give one.
+pub fn daemon_token(
+    flag: Option<&str>,
+    environment: Environment<'_>,
+    config: Option<&Config>,
+) -> Result<Option<Secret>, NoToken> {
     let token = flag.map(str::to_owned).or_else(|| environment("GUNYU_TOKEN"));
-    token.filter(|token| !token.is_empty()).map(Secret::new)
+    match (token.filter(|token| !token.is_empty()), config) {
+        (Some(token), _) if !is_token(&token) => Err(NoToken::Given),
+        (Some(token), _) => Ok(Some(Secret::new(token))),
+        (None, Some(config)) => config.server.auth.token(),
+        (None, None) => Ok(None),
+    }
 }
 
 /// A daemon that listens everywhere is called on loopback.

@@ -312,23 +312,52 @@ static SERVER: &[Entry] = &[
     )
     .or(&["gracefulStopTimeout"])
     .zero_is_unset(),
-    section("auth", AUTH, "Who may call the API."),
+    section(
+        "auth",
+        AUTH,
+        "Who may call the API: whoever bears the token. Health, readiness and metrics need none.",
+    ),
     key(
         "allowUnauthenticated",
         Kind::Flag,
         "false",
         "Serve the API without a token beyond loopback: whoever reaches the port can flush the target.",
     ),
-    section("tls", SERVER_TLS, "HTTPS. Unset: HTTP."),
+    key(
+        "allowedHosts",
+        TEXTS,
+        "[]",
+        "Names by which the API may be called, without port, besides IP addresses, localhost and the host of listen; '*' for any.",
+    ),
+    section(
+        "tls",
+        SERVER_TLS,
+        "HTTPS. Unset: HTTP. The files are read again when they change.",
+    ),
 ];
 
 static AUTH: &[Entry] = &[
-    key("token", Kind::Secret, "", "The token that calls must bear."),
-    key("tokenFile", Kind::Text, "", "A file that holds the token."),
+    key(
+        "token",
+        Kind::Secret,
+        "",
+        "The token that calls must bear: visible ASCII characters.",
+    ),
+    key(
+        "tokenFile",
+        Kind::Text,
+        "",
+        "A file that holds the token, in place of it; for nobody else to read.",
+    ),
 ];
 
 static SERVER_TLS: &[Entry] = &[
-    key("cert", Kind::Text, "", "The certificate (PEM file)."),
+    key(
+        "cert",
+        Kind::Text,
+        "",
+        "The certificate, and after it those that lead to its CA (PEM file).",
+    ),
     key("key", Kind::Text, "", "Its key (PEM file)."),
 ];
 

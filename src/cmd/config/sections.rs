@@ -276,6 +276,8 @@ pub struct Server {
     pub auth: Auth,
     /// Whether everyone may, beyond loopback.
     pub allow_unauthenticated: bool,
+    /// Names by which the API may be called, in lower case; `*` stands for all.
+    pub allowed_hosts: Vec<String>,
     /// HTTPS.
     pub tls: Option<ServerTls>,
 }

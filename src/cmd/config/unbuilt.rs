@@ -3,7 +3,7 @@
 //! Such keys are read and checked like all others, so that building one of them is to take its line out here.
 
 use super::error::{Error, Origin, Problem};
-use super::sections::{Auth, Redis, RedisKind};
+use super::sections::{Redis, RedisKind};
 use super::{Config, schema};
 
 impl Config {
@@ -38,18 +38,6 @@ impl Config {
             "cluster.groupName",
             "several gunyu that stand in for each other",
             "take the section out and run one gunyu; after a crash it goes on from its checkpoint",
-        );
-        refuse(
-            self.server.tls.is_some(),
-            "server.tls",
-            "an API over HTTPS",
-            "take server.tls out, and let a reverse proxy speak TLS",
-        );
-        refuse(
-            self.server.auth != Auth::None,
-            "server.auth",
-            "an API that asks for a token",
-            "take server.auth out and listen on loopback",
         );
         match unbuilt.is_empty() {
             true => Ok(()),

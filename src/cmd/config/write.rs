@@ -208,6 +208,7 @@ impl Tree {
         self.put("server.auth.token", secret(token));
         self.put("server.auth.tokenFile", path(file));
         self.put("server.allowUnauthenticated", server.allow_unauthenticated);
+        self.put("server.allowedHosts", server.allowed_hosts.clone());
         self.put("server.tls.cert", path(server.tls.as_ref().map(|tls| &tls.cert)));
         self.put("server.tls.key", path(server.tls.as_ref().map(|tls| &tls.key)));
     }
