@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::core::supervisor::Refusal;
+
 /// A refused call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -39,5 +41,51 @@ impl Failure {
             hint: &self.hint,
         })
         .expect("two strings serialise")
+    }
+}
+
+/// | refusal | code |
+/// | --- | --- |
+/// | an input that there is not, a flush that would delete another's keys or that the target refuses | 400 |
+/// | paused, stopping | 409 |
+/// | not begun, failed | 500 |
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        let error = refusal.to_string();
+        let (code, hint) = match refusal {
+            Refusal::Unknown { known, .. } => (400, format!("the inputs are {}", known.join(", "))),
+            Refusal::WouldDelete { .. } => (
+                400,
+                "name both inputs, or inputs=all, or leave flushdb out".to_owned(),
+            ),
+            Refusal::CannotBe(_) => (
+                400,
+                "nothing was changed; where FLUSHDB has another name on the target, add flushCommand=NAME (--flush-command NAME)"
+                    .to_owned(),
+            ),
+            Refusal::Paused(inputs) => (
+                409,
+                format!("resume first: gunyu resume --inputs {}", inputs.join(",")),
+            ),
+            Refusal::Stopping => (409, "start gunyu again, then repeat the call".to_owned()),
+            Refusal::NotBegun { begun, in_part, .. } => (500, not_begun(&begun, in_part)),
+            Refusal::Failed { hint, .. } => (500, hint.unwrap_or_default()),
+        };
+        Failure::new(code, error, hint)
+    }
+}
+
+fn not_begun(begun: &[String], in_part: bool) -> String {
+    let others = match begun.is_empty() {
+        true => String::new(),
+        false => format!("begun for {}; ", begun.join(", ")),
+    };
+    match in_part {
+        true => format!(
+            "{others}it may have been carried out in part, and then a full sync follows by itself: look at gunyu status before you repeat the call"
+        ),
+        false => format!(
+            "{others}nothing else was changed; mend what is named here (gunyu status shows more), then repeat the call"
+        ),
     }
 }

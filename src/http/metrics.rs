@@ -6,8 +6,26 @@
 use prometheus::core::Collector;
 use prometheus::{Encoder, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::core::progress::{Counters, Phase, State};
+use crate::core::progress::{Counters, Phase, State, Status};
 use crate::core::supervisor::{Handle, Input};
+
+/// One input at the moment of the scrape.
+struct Sample {
+    /// Its label.
+    name: String,
+    input: Input,
+    status: Status,
+}
+
+impl Sample {
+    fn of(input: Input) -> Sample {
+        Sample {
+            name: input.source.to_string(),
+            status: input.progress.status(),
+            input,
+        }
+    }
+}
 
 /// The text of a scrape.
 #[must_use]
@@ -18,7 +36,8 @@ pub fn render(handle: &Handle) -> String {
     page.register(Box::new(process));
     page.build_info();
     page.storage(handle);
-    page.inputs(&handle.inputs());
+    let samples: Vec<Sample> = handle.inputs().into_iter().map(Sample::of).collect();
+    page.inputs(&samples);
     let mut text = Vec::new();
     if let Err(error) = TextEncoder::new().encode(&registry.gather(), &mut text) {
         tracing::warn!(%error, "a metric could not be written");
@@ -31,7 +50,7 @@ struct Page<'a> {
     registry: &'a Registry,
 }
 
-type Value = fn(&Input) -> u64;
+type Value = fn(&Sample) -> u64;
 
 /// Counters: name, help, value.
 const COUNTERS: &[(&str, &str, Value)] = &[
@@ -102,47 +121,45 @@ const GAUGES: &[(&str, &str, Value)] = &[
     (
         "redisGunYu_input_offset",
         "Offset received from the source, in bytes.",
-        |i| i.progress.ladder().received.get(),
+        |i| i.status.ladder.received.get(),
     ),
     (
         "redisGunYu_output_send_offset",
         "Offset applied on the target, in bytes.",
-        |i| i.progress.ladder().applied.get(),
+        |i| i.status.ladder.applied.get(),
     ),
     (
         "redisGunYu_output_ack_offset",
         "Offset recorded on the target, in bytes.",
-        |i| i.progress.ladder().checkpointed.get(),
+        |i| i.status.ladder.checkpointed.get(),
     ),
     (
         "redisGunYu_output_sync_delay",
         "How long the oldest command not yet applied has waited, in nanoseconds.",
-        |i| u64::try_from(i.progress.status().lag.as_nanos()).unwrap_or(u64::MAX),
+        |i| u64::try_from(i.status.lag.as_nanos()).unwrap_or(u64::MAX),
     ),
     (
         "redisGunYu_output_full_sync",
         "Percent of the current or last full sync.",
         |i| {
-            i.progress
-                .status()
-                .full_sync
-                .map_or(0, |full_sync| full_sync.percent() as u64)
+            let full_sync = i.status.full_sync.as_ref();
+            full_sync.map_or(0, |full_sync| full_sync.percent() as u64)
         },
     ),
     (
         "gunyu_replication_lag_bytes",
         "Bytes of stream that the target is behind the source.",
-        |i| i.progress.status().lag_bytes,
+        |i| i.status.lag_bytes,
     ),
     (
         "gunyu_log_bytes",
         "Bytes that the input's log takes on disk or in memory.",
-        |i| i.log_bytes(),
+        |i| i.input.log_bytes(),
     ),
 ];
 
-fn count(input: &Input, counter: impl Fn(&Counters) -> &std::sync::atomic::AtomicU64) -> u64 {
-    Counters::read(counter(&input.progress.counters))
+fn count(sample: &Sample, counter: impl Fn(&Counters) -> &std::sync::atomic::AtomicU64) -> u64 {
+    Counters::read(counter(&sample.input.progress.counters))
 }
 
 impl Page<'_> {
@@ -188,19 +205,17 @@ impl Page<'_> {
         self.register(Box::new(ratio));
     }
 
-    fn inputs(&self, inputs: &[Input]) {
+    fn inputs(&self, inputs: &[Sample]) {
         for (name, help, value) in COUNTERS {
             let metric = self.counter(name, help, &["input"]);
             inputs
                 .iter()
-                .for_each(|i| metric.with_label_values(&[i.source.to_string()]).inc_by(value(i)));
+                .for_each(|i| metric.with_label_values(&[&i.name]).inc_by(value(i)));
         }
         for (name, help, value) in GAUGES {
             let metric = self.gauge(name, help, &["input"]);
             inputs.iter().for_each(|i| {
-                metric
-                    .with_label_values(&[i.source.to_string()])
-                    .set(signed(value(i)));
+                metric.with_label_values(&[&i.name]).set(signed(value(i)));
             });
         }
         self.lag_seconds(inputs);
@@ -211,26 +226,26 @@ impl Page<'_> {
         self.latency(inputs);
     }
 
-    fn lag_seconds(&self, inputs: &[Input]) {
+    fn lag_seconds(&self, inputs: &[Sample]) {
         let help = "How long the oldest command not yet applied has waited, in seconds.";
         let metric = GaugeVec::new(Opts::new("gunyu_replication_lag_seconds", help), &["input"])
             .expect("names and labels are literals");
         for input in inputs {
             metric
-                .with_label_values(&[input.source.to_string()])
-                .set(input.progress.status().lag.as_secs_f64());
+                .with_label_values(&[&input.name])
+                .set(input.status.lag.as_secs_f64());
         }
         self.register(Box::new(metric));
     }
 
-    fn positions(&self, inputs: &[Input]) {
+    fn positions(&self, inputs: &[Sample]) {
         let metric = self.gauge(
             "gunyu_position",
             "Positions in bytes of the source's history.",
             &["input", "kind"],
         );
         for input in inputs {
-            let status = input.progress.status();
+            let status = &input.status;
             let ladder = status.ladder;
             let rungs = [
                 ("source", status.source_offset.max(ladder.received)),
@@ -242,14 +257,14 @@ impl Page<'_> {
             ];
             for (kind, offset) in rungs {
                 metric
-                    .with_label_values(&[input.source.to_string().as_str(), kind])
+                    .with_label_values(&[input.name.as_str(), kind])
                     .set(signed(offset.get()));
             }
         }
     }
 
     /// State and phase as redis-GunYu's dashboards expect them.
-    fn states(&self, inputs: &[Input]) {
+    fn states(&self, inputs: &[Sample]) {
         let state = self.gauge(
             "redisGunYu_input_sync_state",
             "1 for the state the input is in.",
@@ -258,8 +273,7 @@ impl Page<'_> {
         let help = "0 neither, 1 full sync, 2 live stream.";
         let sync = self.gauge("redisGunYu_input_input_sync", help, &["input", "role"]);
         for input in inputs {
-            let name = input.source.to_string();
-            let status = input.progress.status();
+            let (name, status) = (&input.name, &input.status);
             for known in [State::ReadyRun, State::Run, State::Pause, State::Stop] {
                 let value = i64::from(known == status.state);
                 state
@@ -275,7 +289,7 @@ impl Page<'_> {
         }
     }
 
-    fn syncs(&self, inputs: &[Input]) {
+    fn syncs(&self, inputs: &[Sample]) {
         let help = "Synchronisations with the source, full or continued.";
         let kinds = self.counter("redisGunYu_input_sync_type", help, &["input", "sync_type"]);
         let full = self.counter(
@@ -289,8 +303,7 @@ impl Page<'_> {
             &["input", "side"],
         );
         for input in inputs {
-            let name = input.source.to_string();
-            let counters = &input.progress.counters;
+            let (name, counters) = (&input.name, &input.input.progress.counters);
             let mut fulls = 0;
             for (reason, n) in counters.full_syncs() {
                 full.with_label_values(&[name.as_str(), reason.as_str()])
@@ -313,13 +326,13 @@ impl Page<'_> {
         }
     }
 
-    fn senders(&self, inputs: &[Input]) {
+    fn senders(&self, inputs: &[Sample]) {
         let labels = &["input", "transaction", "result"];
         let metric = self.counter("redisGunYu_output_sender", "Batches sent, by outcome.", labels);
         for input in inputs {
-            let name = input.source.to_string();
-            let transaction = if input.transaction { "yes" } else { "no" };
-            let counters = &input.progress.counters;
+            let name = &input.name;
+            let transaction = if input.input.transaction { "yes" } else { "no" };
+            let counters = &input.input.progress.counters;
             for (result, counter) in [
                 ("ok", &counters.batches_applied),
                 ("error", &counters.batches_failed),
@@ -333,9 +346,11 @@ impl Page<'_> {
     }
 
     /// Each input keeps a histogram of its own without labels; here they become one family.
-    fn latency(&self, inputs: &[Input]) {
+    fn latency(&self, inputs: &[Sample]) {
         if !inputs.is_empty() {
-            self.register(Box::new(Latencies(inputs.to_vec())));
+            self.register(Box::new(Latencies(
+                inputs.iter().map(|one| one.input.clone()).collect(),
+            )));
         }
     }
 }

@@ -1,18 +1,27 @@
 //! The daemon's HTTP API.
 //!
-//! Owns routes ([`routes`], the only room that knows warp), what they do ([`handlers`]), what they print ([`model`], [`metrics`]) and how they
-//! fail ([`error`]). Promises that a request never waits for a pipeline and never holds one up: everything shown is read from
-//! `core::progress`. Leaves to `core::supervisor` what is done.
+//! Owns connections ([`serve`], [`tls`]), who may call ([`access`]), routes ([`routes`]; besides `serve`, which drives them, the only room that
+//! knows warp), what they do ([`handlers`]), what they print ([`model`], [`metrics`]) and how they fail ([`error`]). Promises that a
+//! request never waits for a pipeline and never holds one up: everything shown is read from `core::progress`, on a thread of the API's own.
+//! Leaves to `core::supervisor` what is done.
 
+pub mod access;
+pub mod calls;
 pub mod error;
 pub mod handlers;
 pub mod metrics;
 pub mod model;
 pub mod routes;
+pub mod serve;
+mod steady;
+pub mod tls;
 
 use std::sync::Arc;
 
 use crate::core::supervisor::Handle;
+
+/// The description of this API, as `GET /openapi.yaml` serves it.
+pub const DESCRIPTION: &str = include_str!("../../docs/openapi.yaml");
 
 /// What the API works on.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use crate::core::progress::{self, Status};
-use crate::core::supervisor::Input;
+use crate::core::supervisor::{Collected, Input};
 
 /// One input. Fields are only ever added.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
@@ -63,10 +63,84 @@ pub struct FullSync {
     pub keys: u64,
     /// Bytes of the snapshot replayed.
     pub bytes: u64,
+    /// Bytes of the snapshot received.
+    #[serde(default)]
+    pub received_bytes: u64,
     /// Length of the snapshot; 0 while unknown.
     pub total_bytes: u64,
     /// Why it was needed.
     pub reason: String,
+    /// Keys have an expiry far ahead until everything is caught up.
+    #[serde(default)]
+    pub expiries_pending: bool,
+}
+
+/// What `POST /syncer/fullsync` answers.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct FullSyncsBegun {
+    /// Always.
+    pub ok: bool,
+    /// Inputs whose full sync has begun.
+    pub started: Vec<String>,
+    /// Inputs where one was under way that does what was asked.
+    pub joined: Vec<String>,
+}
+
+/// What `/storage/gc` answers.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Freed {
+    /// Always.
+    pub ok: bool,
+    /// Logs that have gone.
+    pub logs: Vec<FreedLog>,
+    /// Checkpoints that have gone.
+    pub checkpoints: Vec<NamedCheckpoint>,
+    /// Checkpoints of inputs that are not configured any more, and that stay for now.
+    pub kept: Vec<NamedCheckpoint>,
+    /// Bytes of all logs that have gone.
+    pub freed_bytes: u64,
+}
+
+/// A log that has gone.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct FreedLog {
+    /// The deployment's name.
+    pub name: String,
+    /// What it took.
+    pub bytes: u64,
+}
+
+/// A checkpoint on a target.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct NamedCheckpoint {
+    /// The target; where it could not be asked, what came instead.
+    pub target: String,
+    /// The key.
+    pub key: String,
+}
+
+impl Freed {
+    /// Shows what was collected.
+    #[must_use]
+    pub fn of(collected: Collected) -> Freed {
+        let named = |all: Vec<(String, String)>| {
+            let named = all
+                .into_iter()
+                .map(|(target, key)| NamedCheckpoint { target, key });
+            named.collect()
+        };
+        Freed {
+            ok: true,
+            freed_bytes: collected.logs.iter().map(|(_, bytes)| bytes).sum(),
+            logs: collected
+                .logs
+                .into_iter()
+                .map(|(name, bytes)| FreedLog { name, bytes })
+                .collect(),
+            checkpoints: named(collected.checkpoints),
+            kept: named(collected.kept),
+        }
+    }
 }
 
 /// A trouble.
@@ -125,8 +199,10 @@ impl FullSync {
             percent: (full_sync.percent() * 10.0).round() / 10.0,
             keys: full_sync.keys,
             bytes: full_sync.replayed_bytes,
+            received_bytes: full_sync.received_bytes,
             total_bytes: full_sync.total_bytes.unwrap_or(0),
             reason: full_sync.reason,
+            expiries_pending: full_sync.expiries_pending,
         }
     }
 }

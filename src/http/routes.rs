@@ -1,148 +1,152 @@
-//! Which call goes to which handler. Filters only; nothing is decided here.
+//! Which request goes to which call, and how an answer is written. Filters only; nothing is decided here.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::Future;
 
-use warp::http::{Response, StatusCode};
-use warp::hyper::body::Bytes;
+use futures_util::stream;
+use warp::http::header::{ALLOW, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use warp::http::{Method, StatusCode};
+use warp::path::FullPath;
+use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
 use super::Api;
+use super::calls::{Call, Route, route};
 use super::error::Failure;
-use super::handlers::{self, Answer};
+use super::handlers::{self, Answer, Body, Query};
+use crate::core::log::{self, SnapshotFile};
 
 /// The largest body that a call may have. No call needs one.
-const BODY_MAX_BYTES: u64 = 16 << 10;
+pub(super) const BODY_BYTES_MAX: usize = 16 << 10;
 
 /// All routes.
 pub fn all(api: Api) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone {
-    let metrics_path = api.metrics_path.clone();
-    let api = warp::any().map(move || api.clone());
-    let query = warp::query::<HashMap<String, String>>();
-
-    let stop = warp::path::end()
-        .and(warp::delete())
-        .and(api.clone())
-        .map(|api| reply(Ok(handlers::stop(&api))));
-    let status = warp::path!("syncer" / "status")
-        .and(warp::get())
-        .and(api.clone())
-        .map(|api| reply(Ok(handlers::status(&api))));
-    let config = warp::path!("syncer" / "config")
-        .and(warp::get())
-        .and(query)
-        .and(api.clone())
-        .map(|query: HashMap<String, String>, api| {
-            reply(handlers::config(&api, query.get("format").map(String::as_str)))
-        });
-    let health = warp::path!("debug" / "health")
-        .and(warp::get())
-        .map(|| reply(Ok(handlers::health())));
-    let ready = warp::path!("debug" / "ready")
-        .and(warp::get())
-        .and(api.clone())
-        .map(|api| reply(handlers::ready(&api)));
-    let metrics = warp::path::full()
-        .and_then(move |path: warp::path::FullPath| {
-            let wanted = path.as_str() == metrics_path;
-            async move {
-                if wanted {
-                    Ok(())
-                } else {
-                    Err(warp::reject::not_found())
-                }
-            }
-        })
-        .untuple_one()
-        .and(warp::get())
-        .and(api)
-        .map(|api| reply(Ok(handlers::metrics(&api))));
-
-    let small = warp::body::content_length_limit(BODY_MAX_BYTES)
+    let small = warp::body::content_length_limit(BODY_BYTES_MAX as u64)
         .or(no_body())
         .unify();
     small
-        .and(
-            stop.or(status)
-                .unify()
-                .or(config)
-                .unify()
-                .or(health)
-                .unify()
-                .or(ready)
-                .unify()
-                .or(metrics)
-                .unify(),
-        )
+        .and(warp::method())
+        .and(warp::path::full())
+        .and(warp::query::<Query>())
+        .and_then(move |method: Method, path: FullPath, query: Query| {
+            let api = api.clone();
+            async move { Ok::<Response, Rejection>(answer(&method, path.as_str(), &query, &api).await) }
+        })
         .recover(refuse)
 }
 
-/// Serves until `stopping` resolves; then answers what is under way and ends.
-pub async fn serve(
-    api: Api,
-    listener: tokio::net::TcpListener,
-    stopping: impl Future<Output = ()> + Send + 'static,
-) {
-    warp::serve(all(api))
-        .incoming(listener)
-        .graceful(stopping)
-        .run()
-        .await;
+async fn answer(method: &Method, path: &str, query: &Query, api: &Api) -> Response {
+    let call = match route(method.as_str(), path, &api.metrics_path) {
+        Route::To(call) => call,
+        Route::OtherMethod(allowed) => return wrong_method(&allowed),
+        Route::Nowhere => {
+            let failure = Failure::new(
+                404,
+                format!("there is no {path}"),
+                "GET /openapi.yaml lists the calls",
+            );
+            return refused(&failure);
+        }
+    };
+    let answered = match call.changes() {
+        false => handlers::answer(call, query, api).await,
+        true => to_the_end(call, query.clone(), api.clone()).await,
+    };
+    match answered {
+        Ok(answer) => success(answer),
+        Err(failure) => refused(&failure),
+    }
 }
 
-/// A request without a body need not say so.
+/// A connection that ends takes its handler with it, but not this one: nothing may stop half-way that changes something.
+async fn to_the_end(call: Call, query: Query, api: Api) -> Result<Answer, Failure> {
+    let task = tokio::spawn(async move { handlers::answer(call, &query, &api).await });
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(%error, ?call, "a call of the API ended badly");
+        Err(Failure::new(
+            500,
+            "the call ended badly",
+            "please report this with the daemon's traces",
+        ))
+    })
+}
+
+fn success(answer: Answer) -> Response {
+    let mut response = match answer.body {
+        Body::Text(text) => Response::new(text.into()),
+        Body::File(file) => download(file),
+    };
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    response
+}
+
+fn refused(failure: &Failure) -> Response {
+    let mut response = Response::new(failure.to_json().into());
+    *response.status_mut() = StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn wrong_method(allowed: &str) -> Response {
+    let hint = format!("this path takes {allowed}; GET /openapi.yaml lists the calls");
+    let mut response = refused(&Failure::new(405, "this path has another method", hint));
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
+}
+
+/// The file as it is read. Where reading fails the connection ends before the announced length, so that nobody takes a part for the whole.
+fn download(file: SnapshotFile) -> Response {
+    let len = file.len_bytes();
+    let name = format!("attachment; filename=\"{}.rdb\"", file.position.offset);
+    let pieces = stream::try_unfold((file, 0), |(file, at)| async move {
+        let read = tokio::task::spawn_blocking(move || file.read(at).map(|bytes| (bytes, file)));
+        let (bytes, file) = read.await.unwrap_or(Err(log::Error::ShutDown))?;
+        let next = at + bytes.len() as u64;
+        Ok::<_, log::Error>((!bytes.is_empty()).then_some((bytes, (file, next))))
+    });
+    let mut response = warp::reply::stream(pieces).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        headers.insert(CONTENT_DISPOSITION, name);
+    }
+    response
+}
+
+/// A request without a body need not say so. One in chunks has been read before it comes here.
 fn no_body() -> impl Filter<Extract = (), Error = Rejection> + Copy {
     warp::header::optional::<u64>("content-length")
-        .and(warp::header::optional::<String>("transfer-encoding"))
-        .and_then(|length: Option<u64>, encoding: Option<String>| async move {
-            if length.is_none() && encoding.is_none() {
-                Ok(())
-            } else {
-                Err(warp::reject::reject())
+        .and_then(|length: Option<u64>| async move {
+            match length {
+                None => Ok(()),
+                Some(_) => Err(warp::reject::reject()),
             }
         })
         .untuple_one()
 }
 
-fn reply(result: Result<Answer, Failure>) -> Response<Bytes> {
-    let (code, content_type, body) = match result {
-        Ok(answer) => (200, answer.content_type, answer.body),
-        Err(failure) => (failure.code, "application/json", failure.to_json()),
-    };
-    let mut response = Response::new(Bytes::from(body));
-    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let value = warp::http::HeaderValue::from_static(content_type);
-    response
-        .headers_mut()
-        .insert(warp::http::header::CONTENT_TYPE, value);
-    response
+/// The refusal of a body.
+pub(super) fn too_large() -> Failure {
+    Failure::new(413, "the body is too large", "no call of this API needs a body")
 }
 
-/// What no route took.
-async fn refuse(rejection: Rejection) -> Result<Response<Bytes>, Infallible> {
+/// What did not even come to the table of calls.
+async fn refuse(rejection: Rejection) -> Result<Response, Infallible> {
     let failure = if rejection.find::<warp::reject::PayloadTooLarge>().is_some()
         || rejection.find::<warp::reject::LengthRequired>().is_some()
     {
-        Failure::new(413, "the body is too large", "no call of this API needs a body")
-    } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
-        Failure::new(
-            405,
-            "this route has another method",
-            "see the list of calls in README.md",
-        )
-    } else if rejection.find::<warp::reject::InvalidQuery>().is_some() {
+        too_large()
+    } else {
         Failure::new(
             400,
             "the query cannot be read",
             "write it as key=value&key=value, percent-encoded",
         )
-    } else {
-        Failure::new(
-            404,
-            "there is no such route",
-            "see the list of calls in README.md",
-        )
     };
-    Ok(reply(Err(failure)))
+    Ok(refused(&failure))
 }

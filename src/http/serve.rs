@@ -1,0 +1,459 @@
+//! How the API is served: connections, their limits, and their end.
+//!
+//! The API has a thread and a runtime of its own, at a lower priority than the replication has: hundreds of clients that poll
+//! cannot hold up the stream, and a handler that panics ends its connection and nothing else.
+//!
+//! Promises that whoever connects cannot keep others out for ever:
+//!
+//! | a client that | meets |
+//! | --- | --- |
+//! | is one too many | 503 at once (over TLS: the end of the connection) |
+//! | does not shake hands (TLS) | the end after [`HANDSHAKE_LIMIT`] |
+//! | does not send a request, or stays idle after one | the end after [`HEAD_LIMIT`] |
+//! | sends a head that is too large | 431, and the end |
+//! | does not send the body it announced | its answer, and the end: no call reads a body |
+//! | does not read its answer | the end after [`WRITE_LIMIT`] without progress |
+//!
+//! Leaves who may call to [`super::access`], what is called to [`super::routes`], the certificate to [`super::tls`].
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use warp::Reply;
+use warp::reply::Response;
+
+use super::Api;
+use super::access::{Asked, Guard};
+use super::error::Failure;
+use super::routes::{self, BODY_BYTES_MAX};
+use super::steady::Steady;
+use super::tls::Certificates;
+
+/// Connections at a time.
+const CONNECTIONS_MAX: usize = 512;
+/// How long a TLS handshake may take.
+pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a request's head may take to arrive, and how long a connection may wait for its next request.
+pub const HEAD_LIMIT: Duration = Duration::from_secs(5);
+/// How long the client may take nothing of an answer.
+pub const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// Request line and headers together.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const HEADERS_MAX: usize = 64;
+/// What is read ahead and what is collected before it is written; at least a head.
+const BUFFER_BYTES: usize = 64 << 10;
+/// How long to wait where no connection can be accepted (no file descriptor left, mostly).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// The API, being served.
+#[derive(Debug)]
+pub struct Server {
+    end: oneshot::Sender<()>,
+    ended: oneshot::Receiver<TcpListener>,
+}
+
+impl Server {
+    /// Serves on a thread of its own until [`Server::end`]: while the pipelines drain, whoever asks is told so.
+    ///
+    /// # Errors
+    /// The thread or its runtime cannot be had.
+    pub fn start(
+        api: Api,
+        listener: std::net::TcpListener,
+        guard: Guard,
+        certificates: Option<Certificates>,
+    ) -> io::Result<Server> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (end, ending) = oneshot::channel();
+        let (tell, ended) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("gunyu-http".to_owned())
+            .spawn(move || {
+                step_back();
+                let accepting = Accepting {
+                    router: Router::new(guard, to_routes(routes::all(api))),
+                    certificates,
+                };
+                // An error means that nobody can end it any more: then it ends.
+                let listener = runtime.block_on(accepting.run(listener, async move { drop(ending.await) }));
+                // Whatever a handler left on a blocking thread is not waited for.
+                runtime.shutdown_background();
+                if let Some(listener) = listener {
+                    let _ = tell.send(listener);
+                }
+            })?;
+        Ok(Server { end, ended })
+    }
+
+    /// Takes no new connection, finishes the answers under way, and waits for that; the caller sets a limit. The address stays taken until the
+    /// listener is dropped: whoever finds it free can be sure that everything else is.
+    pub async fn end(self) -> Option<TcpListener> {
+        let _ = self.end.send(());
+        // Nothing comes where the thread has panicked.
+        self.ended.await.ok()
+    }
+}
+
+/// Lets the replication go first where processors are scarce. On Linux a thread has a niceness of its own.
+#[cfg(target_os = "linux")]
+fn step_back() {
+    // SAFETY: a plain system call on the calling thread.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 5) } != 0 {
+        tracing::debug!(error = %io::Error::last_os_error(), "the API keeps its priority");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn step_back() {}
+
+type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
+type Routes = Arc<dyn Fn(Request<String>) -> Answering + Send + Sync>;
+
+/// Warp's routes as a plain function. They get an empty body: see [`Router::answer`].
+fn to_routes<F, R>(filter: F) -> Routes
+where
+    F: warp::Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
+    R: Reply,
+{
+    let service = TowerToHyperService::new(warp::service(filter));
+    Arc::new(move |request| {
+        let answering = service.call(request);
+        Box::pin(async move {
+            match answering.await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        })
+    })
+}
+
+/// Judges a request, then routes it.
+#[derive(Clone)]
+struct Router {
+    guard: Arc<Guard>,
+    routes: Routes,
+}
+
+impl Router {
+    fn new(guard: Guard, routes: Routes) -> Router {
+        Router {
+            guard: Arc::new(guard),
+            routes,
+        }
+    }
+
+    /// No call of this API reads a body, so none is waited for whose length is announced: hyper ends the connection where it does not arrive. One that
+    /// comes in chunks may be empty, and shows its length only when it is read.
+    async fn answer(self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        if let Err(failure) = self.judge(&request) {
+            return Ok(refuse(&failure));
+        }
+        let (mut head, body) = request.into_parts();
+        if head.headers.remove(header::TRANSFER_ENCODING).is_some() {
+            let read = timeout(HEAD_LIMIT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+            if !matches!(read, Ok(Ok(_))) {
+                return Ok(refuse(&routes::too_large()));
+            }
+        }
+        Ok((self.routes)(Request::from_parts(head, String::new())).await)
+    }
+
+    fn judge(&self, request: &Request<Incoming>) -> Result<(), Failure> {
+        let headers = request.headers();
+        // A target that names its host wins over the header (RFC 9112, 3.2.2).
+        let host = match request.uri().authority() {
+            Some(authority) => Some(authority.as_str().to_owned()),
+            None => joined(headers, &header::HOST),
+        };
+        let origin = joined(headers, &header::ORIGIN);
+        let fetch_site = joined(headers, &HeaderName::from_static("sec-fetch-site"));
+        let authorization = joined(headers, &header::AUTHORIZATION);
+        self.guard.judge(&Asked {
+            method: request.method().as_str(),
+            path: request.uri().path(),
+            is_http_10: request.version() < hyper::Version::HTTP_11,
+            host: host.as_deref(),
+            origin: origin.as_deref(),
+            fetch_site: fetch_site.as_deref(),
+            authorization: authorization.as_deref(),
+        })
+    }
+}
+
+/// All values of a header, as text.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values: Vec<_> = headers
+        .get_all(name)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+fn refuse(failure: &Failure) -> Response {
+    let mut response = Response::new(failure.to_json().into());
+    *response.status_mut() =
+        hyper::StatusCode::from_u16(failure.code).unwrap_or(hyper::StatusCode::FORBIDDEN);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if failure.code == 401 {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// What is told to who is one too many, without a task of its own.
+fn full() -> String {
+    let failure = Failure::new(
+        503,
+        format!("the API has {CONNECTIONS_MAX} connections already"),
+        "try again in some seconds, and close what is not in use",
+    );
+    let body = failure.to_json();
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Takes connections.
+struct Accepting {
+    router: Router,
+    certificates: Option<Certificates>,
+}
+
+impl Accepting {
+    /// Until `stopping`; gives the listener back.
+    async fn run(
+        mut self,
+        listener: std::net::TcpListener,
+        stopping: impl Future<Output = ()>,
+    ) -> Option<TcpListener> {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "the API cannot be served");
+                return None;
+            }
+        };
+        let mut stopping = pin!(stopping);
+        let (stop, stopped) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        let mut is_told = false;
+        loop {
+            // The stop first: a flood of connections must not put it off. Then those that ended, which makes room.
+            let accepted = tokio::select! {
+                biased;
+                () = &mut stopping => break,
+                Some(ended) = connections.join_next() => {
+                    tell_panic(ended);
+                    continue;
+                }
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    is_told = false;
+                    self.take(stream, &mut connections, &stopped);
+                }
+                Err(error) if is_of_the_client(&error) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(%error, "the API cannot take connections for now; raise the limit of open files (ulimit -n)");
+                    }
+                    tokio::select! {
+                        biased;
+                        () = &mut stopping => break,
+                        () = sleep(ACCEPT_PAUSE) => {}
+                    }
+                }
+            }
+        }
+        stop.send_replace(true);
+        while let Some(ended) = connections.join_next().await {
+            tell_panic(ended);
+        }
+        Some(listener)
+    }
+
+    fn take(&mut self, stream: TcpStream, connections: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
+        if connections.len() >= CONNECTIONS_MAX {
+            if self.certificates.is_none() {
+                // It fits into an empty socket buffer; where it does not, the client sees the end all the same.
+                let _ = stream.try_write(full().as_bytes());
+            }
+            return;
+        }
+        let _ = stream.set_nodelay(true);
+        let (router, stopped) = (self.router.clone(), stopped.clone());
+        let stream = Steady::new(stream, WRITE_LIMIT);
+        match self.certificates.as_mut().map(Certificates::current) {
+            None => connections.spawn(converse(stream, router, stopped)),
+            Some(acceptor) => connections.spawn(async move {
+                match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => converse(stream, router, stopped).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "no TLS with a client of the API"),
+                    Err(_) => tracing::debug!("a client of the API did not shake hands in time"),
+                }
+            }),
+        };
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse<S>(stream: S, router: Router, mut stopped: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| router.clone().answer(request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        // An error means that the accepting task is gone, and nobody serves any more.
+        () = async { drop(stopped.wait_for(|stopped| *stopped).await) } => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a client of the API went away, or was sent away");
+    }
+}
+
+fn tell_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a call of the API ended badly; please report this with the traces above");
+    }
+}
+
+/// Whether a connection broke before it was accepted, which says nothing of the next one.
+fn is_of_the_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Serves these routes until the sender is used or dropped.
+    fn serve(routes: Routes) -> (SocketAddr, oneshot::Sender<()>, std::thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let guard = Guard {
+            listen_host: "127.0.0.1".into(),
+            is_on_loopback: true,
+            allowed_hosts: Vec::new(),
+            metrics_path: "/prometheus".into(),
+            token: None,
+            is_https: false,
+        };
+        let (stop, stopping) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let accepting = Accepting {
+                router: Router::new(guard, routes),
+                certificates: None,
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(accepting.run(listener, async {
+                let _ = stopping.await;
+            }));
+        });
+        (addr, stop, thread)
+    }
+
+    fn ask(addr: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").unwrap();
+        stream
+    }
+
+    fn until_end(mut stream: TcpStream) -> String {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn a_handler_that_panics_ends_its_connection_and_no_other() {
+        let (addr, stop, thread) = serve(Arc::new(|request| {
+            Box::pin(async move {
+                assert_ne!(request.uri().path(), "/panic", "on purpose");
+                Response::new("well".into())
+            })
+        }));
+        let mut other = ask(addr, "/");
+        let mut first = [0; 12];
+        other.read_exact(&mut first).unwrap();
+        assert_eq!(until_end(ask(addr, "/panic")), "");
+        // The connection that was there, and a new one.
+        write!(other, "GET / HTTP/1.0\r\n\r\n").unwrap();
+        assert_eq!(until_end(other).matches("well").count(), 2);
+        ask(addr, "/").read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        drop(stop);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn an_answer_under_way_is_finished_after_the_stop() {
+        let (begun, begins) = std::sync::mpsc::channel();
+        let go_on = Arc::new(tokio::sync::Notify::new());
+        let gate = go_on.clone();
+        let (addr, stop, thread) = serve(Arc::new(move |_| {
+            let (begun, gate) = (begun.clone(), gate.clone());
+            Box::pin(async move {
+                begun.send(()).unwrap();
+                gate.notified().await;
+                Response::new("whole".into())
+            })
+        }));
+        let (idle, asking) = (TcpStream::connect(addr).unwrap(), ask(addr, "/"));
+        begins.recv().unwrap();
+        drop(stop);
+        // The end of the idle connection shows that the stop has been seen.
+        idle.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert_eq!(until_end(idle), "");
+        go_on.notify_one();
+        assert!(until_end(asking).ends_with("whole"));
+        thread.join().unwrap();
+        assert!(TcpStream::connect(addr).is_err(), "nobody listens any more");
+    }
+}
