@@ -3,17 +3,28 @@
 //! Each subcommand is a file of its own. [`config`] is what they share: the configuration, from what the operator
 //! wrote to plain checked data. [`Failure`] is how each of them ends when it does not succeed: an exit code, a sentence and a hint.
 
+pub mod calls;
 pub mod client;
+pub mod completions;
 pub mod config;
+pub mod full_sync;
+pub mod man;
+pub mod print;
 pub mod progress;
+pub mod rdb_dump;
+pub mod redact;
 pub mod settings;
 pub mod status;
+mod survey;
 pub mod sync;
+pub mod title;
 pub mod traces;
 
 use std::fmt;
 
 use clap::{Parser, Subcommand};
+
+use crate::core::supervisor;
 
 /// Keeps one Redis a live, crash-safe copy of another.
 #[derive(Debug, Parser)]
@@ -22,7 +33,17 @@ use clap::{Parser, Subcommand};
     version,
     about,
     max_term_width = 110,
-    propagate_version = true
+    propagate_version = true,
+    after_long_help = "\
+Examples:
+  gunyu sync --source redis://127.0.0.1:6379 --target redis://127.0.0.1:6380
+  gunyu status --watch
+  gunyu fullsync --source redis://127.0.0.1:6379 --target redis://127.0.0.1:6380
+
+Commands that call a daemon find it by --server, GUNYU_SERVER, server.listen of --config, or at http://127.0.0.1:18001.
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 no daemon answers, 4 source and target differ, \
+5 refused by the daemon, 130 interrupted."
 )]
 pub struct Cli {
     /// What to do.
@@ -37,6 +58,29 @@ pub enum Command {
     Sync(sync::Args),
     /// Show how far a running daemon is.
     Status(status::Args),
+    /// Copy everything anew: a one-shot migration, or a forced full sync by a running daemon.
+    #[command(name = "fullsync")]
+    FullSync(Box<full_sync::Args>),
+    /// Write an input's newest snapshot to an RDB file.
+    RdbDump(rdb_dump::Args),
+    /// Stop replaying some inputs; what their sources send is still received and kept.
+    Pause(calls::Pause),
+    /// Go on replaying paused inputs.
+    Resume(calls::Resume),
+    /// Let every input begin anew from its checkpoint.
+    Restart(calls::Restart),
+    /// Hand leadership of some inputs over to another node.
+    Handover(calls::Handover),
+    /// Remove logs and checkpoints of inputs that are not configured any more.
+    Gc(calls::Gc),
+    /// Show the effective configuration, without secrets.
+    Config(calls::Config),
+    /// Stop a running daemon.
+    Stop(calls::Stop),
+    /// Print the completions for a shell.
+    Completions(completions::Args),
+    /// Print the manual page, or write all of them into a folder.
+    Man(man::Args),
 }
 
 impl Command {
@@ -48,6 +92,17 @@ impl Command {
         match self {
             Command::Sync(args) => sync::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::FullSync(args) => full_sync::run(&args),
+            Command::RdbDump(args) => rdb_dump::run(&args),
+            Command::Pause(args) => args.run(),
+            Command::Resume(args) => args.run(),
+            Command::Restart(args) => args.run(),
+            Command::Handover(args) => args.run(),
+            Command::Gc(args) => args.run(),
+            Command::Config(args) => args.run(),
+            Command::Stop(args) => args.run(),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     }
 }
@@ -89,6 +144,13 @@ impl Failure {
         }
     }
 
+    /// The same with something that belongs to it.
+    #[must_use]
+    pub fn with_context(self, context: &str) -> Failure {
+        let message = format!("{} ({context})", self.message);
+        Failure { message, ..self }
+    }
+
     /// The same with a hint.
     #[must_use]
     pub fn with_hint(self, hint: Option<String>) -> Failure {
@@ -99,6 +161,18 @@ impl Failure {
 impl From<config::Error> for Failure {
     fn from(error: config::Error) -> Failure {
         Failure::new(Exit::Usage, error.to_string())
+    }
+}
+
+impl From<supervisor::Error> for Failure {
+    fn from(error: supervisor::Error) -> Failure {
+        let exit = match &error {
+            supervisor::Error::Fatal(_) | supervisor::Error::SameName(_) => Exit::Usage,
+            supervisor::Error::Log(_) | supervisor::Error::Catalog(_) | supervisor::Error::Bug(_) => {
+                Exit::Failed
+            }
+        };
+        Failure::new(exit, error.to_string()).with_hint(error.hint())
     }
 }
 
@@ -141,14 +215,26 @@ impl ConfigArgs {
     /// # Errors
     /// Exit code 2, naming file, line and key.
     pub fn check(&self) -> Result<config::Config, Failure> {
+        self.check_with(&|name| std::env::var(name).ok())
+    }
+
+    /// The same, with another environment than the process'.
+    ///
+    /// # Errors
+    /// As [`ConfigArgs::check`].
+    pub fn check_with(&self, environment: config::Environment<'_>) -> Result<config::Config, Failure> {
         let file = self.config.as_deref().map(config::File::read).transpose()?;
-        let environment = |name: &str| std::env::var(name).ok();
-        Ok(config::Config::check(&config::Sources {
+        if let Some(file) = &file {
+            redact::register_file(&file.text);
+        }
+        let config = config::Config::check(&config::Sources {
             file,
             source: self.source.as_deref(),
             target: self.target.as_deref(),
             set: &self.set,
-            environment: &environment,
-        })?)
+            environment,
+        })?;
+        redact::register_config(&config);
+        Ok(config)
     }
 }

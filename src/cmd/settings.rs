@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{self, Config, Databases};
+use super::{Exit, Failure};
 use crate::core::filter::{DbMap, Filter, Rules};
 use crate::core::log::FlushPolicy;
 use crate::core::net::{Address, Credentials, Endpoint};
@@ -48,7 +49,14 @@ pub fn shared(config: &Config) -> Shared {
             config::Flush::DirtyBytes(bytes) => FlushPolicy::DirtyBytes(bytes),
             config::Flush::Auto => FlushPolicy::Os,
         },
+        stale_checkpoint_after: channel.stale_checkpoint_duration,
     }
+}
+
+/// Rules of the filter that contradict themselves, or that cannot be read, are the configuration's fault.
+#[must_use]
+pub fn wrong_filter(error: &filter::Error) -> Failure {
+    Failure::new(Exit::Usage, format!("output.filter: {error}"))
 }
 
 /// The pipelines: each source address with the target address of the same place.
@@ -77,6 +85,8 @@ fn pipeline(
     let replay = &config.output.replay;
     let name = deployment(config, filter, source);
     pipeline::Settings {
+        goal: pipeline::Goal::Follow,
+        awaits_full_sync: false,
         source: source::Settings {
             endpoint: endpoint(&config.input.redis, source),
             psync_command: config.input.psync_command.clone(),

@@ -1,24 +1,41 @@
-//! `gunyu status`: how far a running daemon is.
+//! `gunyu status`: how far a running daemon is, once or over and over.
+//!
+//! Owns what is fetched, how often, and how it ends. What it looks like is [`table`]'s, the terminal [`screen`]'s.
 
-use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+mod pace;
+mod screen;
+mod table;
+mod watch;
+mod words;
 
 use anyhow::Context;
-use indicatif::{HumanBytes, HumanCount};
+use serde_json::Value;
 
-use super::Failure;
+use super::calls::GivenArgs;
 use super::client::{Daemon, ServerArgs};
+use super::{Failure, print, survey};
 use crate::http::model::InputStatus;
+use pace::Pace;
+use screen::Terminal;
+use table::Page;
 
-/// Show how far a running daemon is
+/// Show how far a running daemon is, or what stands on the servers
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
+With --local no daemon is asked: the checkpoint is read on the target, the offset on the source.
+
 Examples:
   gunyu status
   gunyu status --watch
+  gunyu status --local --config gunyu.yaml
+  gunyu status --local --source redis://10.0.0.1:6379 --target redis://10.0.0.2:6379
   gunyu status --json | jq '.[].LagBytes'
 
-Exit codes: 0 shown, 3 no daemon answers, 5 the daemon refuses.")]
+On a terminal the inputs that need attention stand first. With --watch the view is redrawn every second and \
+fits the window; Ctrl-C ends it. While the daemon is away, it says so and goes on watching.
+
+Exit codes: 0 shown, 1 a server does not answer (--local), 2 the configuration is wrong, 3 no daemon answers (with --watch: none has ever answered), 5 the daemon refuses, \
+130 interrupted.")]
 pub struct Args {
     #[command(flatten)]
     server: ServerArgs,
@@ -26,8 +43,13 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Redraw every second until interrupted
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "local")]
     watch: bool,
+    /// Ask source and target of --config (or of --source and --target) instead of a daemon
+    #[arg(long, conflicts_with = "server")]
+    local: bool,
+    #[command(flatten)]
+    given: GivenArgs,
 }
 
 /// Shows the status once, or again and again.
@@ -35,153 +57,44 @@ pub struct Args {
 /// # Errors
 /// As [`Daemon::get`].
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if args.local {
+        let config = args.given.with_file(&args.server).check()?;
+        config.refuse_unbuilt()?;
+        return survey::run(&config, args.json);
+    }
     let daemon = Daemon::find(&args.server)?;
-    loop {
-        let value = daemon.get("/syncer/status")?;
-        let text = if args.json {
-            format!("{value}\n")
-        } else {
-            let inputs: Vec<InputStatus> = serde_json::from_value(value)
-                .context("the daemon's status is not of a kind this gunyu knows")?;
-            table(&inputs)
-        };
-        if !print(&text, args.watch)? {
-            return Ok(());
-        }
-        if !args.watch {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_secs(1));
+    if args.watch {
+        return watch::run(daemon, args.json);
     }
-}
-
-/// Writes to stdout; false where nobody reads any more.
-fn print(text: &str, redraw: bool) -> anyhow::Result<bool> {
-    let mut out = io::stdout().lock();
-    let clear = if redraw && out.is_terminal() {
-        "\x1b[H\x1b[2J"
+    let value = daemon.get(PATH)?;
+    let text = if args.json {
+        format!("{value}\n")
     } else {
-        ""
+        once(&inputs(value)?)
     };
-    match write!(out, "{clear}{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error).context("cannot write to stdout"),
-        Ok(()) => Ok(true),
-    }
+    print::text(&text)
 }
 
-/// A table of at most 80 columns, with a line below an input that has something to tell.
-fn table(inputs: &[InputStatus]) -> String {
-    let mut text = format!(
-        "{:<21} {:<21} {:<6} {:<11} {:>9} {:>7}\n",
-        "INPUT", "TARGET", "STATE", "PHASE", "LAG", "LAG ms"
-    );
-    for input in inputs {
-        text.push_str(&format!(
-            "{:<21} {:<21} {:<6} {:<11} {:>9} {:>7}\n",
-            shortened(&input.input, 21),
-            shortened(&input.target, 21),
-            shortened(&input.state, 6),
-            input.phase,
-            HumanBytes(input.lag_bytes).to_string().replace(' ', ""),
-            input.lag_ms
-        ));
-        for line in remarks(input) {
-            text.push_str(&format!("  {line}\n"));
-        }
-    }
-    text
+const PATH: &str = "/syncer/status";
+
+fn inputs(value: Value) -> anyhow::Result<Vec<InputStatus>> {
+    serde_json::from_value(value).context("the daemon's status is not of a kind this gunyu knows")
 }
 
-fn remarks(input: &InputStatus) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(full_sync) = input.full_sync.as_ref().filter(|_| input.phase == "full_sync") {
-        lines.push(format!(
-            "full sync ({}): {}%, {} keys, {} of {}",
-            full_sync.reason,
-            full_sync.percent,
-            HumanCount(full_sync.keys),
-            HumanBytes(full_sync.bytes),
-            HumanBytes(full_sync.total_bytes)
-        ));
-    }
-    if let Some(error) = input
-        .last_error
-        .as_ref()
-        .filter(|_| input.phase != "incremental" && input.phase != "full_sync")
-    {
-        lines.push(format!("error: {}", error.message));
-        if !error.hint.is_empty() {
-            lines.push(format!("hint: {}", error.hint));
-        }
-    }
-    if input.dead_letters > 0 {
-        lines.push(format!(
-            "{} commands in the dead-letter file",
-            HumanCount(input.dead_letters)
-        ));
-    }
-    lines
-}
-
-/// The end of a text that is too long: of `host:port` the port tells most.
-fn shortened(text: &str, width: usize) -> String {
-    let count = text.chars().count();
-    if count <= width {
-        return text.to_owned();
-    }
-    let tail: String = text.chars().skip(count - width + 1).collect();
-    format!("…{tail}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::model::{LastError, Offsets};
-
-    fn input() -> InputStatus {
-        InputStatus {
-            input: "127.0.0.1:6379".into(),
-            role: "leader".into(),
-            transaction: true,
-            state: "run".into(),
-            phase: "backoff".into(),
-            target: "a-host-with-a-long-name.example.org:6380".into(),
-            offset: Offsets {
-                source: 10,
-                received: 10,
-                applied: 5,
-                checkpoint: 5,
-            },
-            lag_bytes: 12_345_678,
-            lag_ms: 1_234,
-            full_sync: None,
-            last_error: Some(LastError {
-                at: 0,
-                message: "the target is away".into(),
-                hint: "bring it back".into(),
-            }),
-            dead_letters: 2,
-            leader: "me".into(),
-        }
-    }
-
-    #[test]
-    fn a_row_fits_eighty_columns_and_troubles_stand_below_it() {
-        let text = table(&[input()]);
-        let lines: Vec<&str> = text.lines().collect();
-        assert!(
-            lines[0].chars().count() <= 80 && lines[1].chars().count() <= 80,
-            "{text}"
-        );
-        assert!(lines[1].contains("…") && lines[1].contains("org:6380"), "{text}");
-        assert_eq!(
-            &lines[2..],
-            [
-                "  error: the target is away",
-                "  hint: bring it back",
-                "  2 commands in the dead-letter file"
-            ]
-        );
-    }
+/// The view of this moment: with a summary and colours on a terminal, plain elsewhere.
+fn once(inputs: &[InputStatus]) -> String {
+    let pace = Pace::default();
+    let Some(terminal) = Terminal::of_stdout() else {
+        return table::plain(inputs, &pace);
+    };
+    let page = Page {
+        width: terminal.size().width,
+        height: None,
+        clock: words::clock(),
+    };
+    let lines = table::view(inputs, &pace, &page);
+    let painted = lines
+        .iter()
+        .map(|line| line.painted(terminal.has_colours()) + "\n");
+    painted.collect()
 }

@@ -12,8 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::config::Config;
 use super::{ConfigArgs, Exit, Failure, progress, settings, traces};
-use crate::core::supervisor::{self, Handle, Supervisor};
-use crate::http::{Api, ConfigText, routes};
+use crate::core::supervisor::{Begin, Handle, Supervisor};
+use crate::http::access::Guard;
+use crate::http::serve::Server;
+use crate::http::tls::{self, Certificates};
+use crate::http::{Api, ConfigText};
 
 /// Run the daemon: follow the source, and keep the target its copy
 #[derive(Debug, clap::Args)]
@@ -22,7 +25,7 @@ Examples:
   gunyu sync --source redis://127.0.0.1:6379 --target redis://127.0.0.1:6380
   gunyu sync --config /etc/gunyu/gunyu.yaml --set output.replay.batchCmdCount=500
 
-Passwords are best given by GUNYU_SOURCE_PASSWORD and GUNYU_TARGET_PASSWORD.
+Passwords are best given by GUNYU_SOURCE_PASSWORD and GUNYU_TARGET_PASSWORD. \
 SIGTERM or Ctrl-C drains, records the checkpoint and ends with 0; a second one ends at once.")]
 pub struct Args {
     #[command(flatten)]
@@ -43,24 +46,37 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for note in &config.notes {
         tracing::warn!("{note}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = runtime()?;
+    let served = runtime.block_on(serve(&config, args.quiet));
+    // Whatever still blocks (a disk, a name server) must not keep a process alive that has said goodbye.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    // The address is given back last: by then folder and catalog are free for the next process.
+    let (ended, listener) = served?;
+    drop(listener);
+    ended
+}
+
+/// How the pipelines ended, and the listener, which keeps the address.
+type Served = (Result<(), Failure>, Option<TcpListener>);
+
+/// The runtime of the pipelines.
+///
+/// # Errors
+/// The operating system gives no threads.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("gunyu")
         .build()
-        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start the runtime: {error}")))?;
-    let result = runtime.block_on(serve(&config, args.quiet));
-    // Whatever still blocks (a disk, a name server) must not keep a process alive that has said goodbye.
-    runtime.shutdown_timeout(Duration::from_millis(200));
-    result
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start the runtime: {error}")))
 }
 
-async fn serve(config: &Config, quiet: bool) -> Result<(), Failure> {
+async fn serve(config: &Config, quiet: bool) -> Result<Served, Failure> {
+    let guard = guard(config)?;
+    let certificates = certificates(config)?;
     let listener = listen(config).await?;
-    let pipelines = settings::pipelines(config)
-        .map_err(|error| Failure::new(Exit::Usage, format!("output.filter: {error}")))?;
-    let mut supervisor = Supervisor::start(&settings::shared(config), pipelines)
-        .await
-        .map_err(|error| failed(&error))?;
+    let pipelines = settings::pipelines(config).map_err(|error| settings::wrong_filter(&error))?;
+    let mut supervisor = Supervisor::start(&settings::shared(config), pipelines, &Begin::Resume).await?;
     let handle = supervisor.handle();
     let api = Api {
         handle: handle.clone(),
@@ -71,19 +87,17 @@ async fn serve(config: &Config, quiet: bool) -> Result<(), Failure> {
         metrics_path: config.server.metric_route_path.clone(),
     };
     tracing::info!(listen = %config.server.listen, version = env!("CARGO_PKG_VERSION"), "gunyu is up");
-    let stopping = handle.clone();
-    let server = tokio::spawn(routes::serve(
-        api,
-        listener,
-        async move { stopping.stopping().await },
-    ));
+    let server = listener
+        .into_std()
+        .and_then(|listener| Server::start(api, listener, guard, certificates))
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot serve the API: {error}")))?;
     tokio::spawn(progress::draw(handle.clone(), quiet));
     tokio::spawn(stop_at_signals(handle.clone()));
     let ended = drain(&mut supervisor, &handle, config.server.graceful_stop_timeout).await;
     handle.stop();
     // The answer to DELETE / may still be on its way.
-    let _ = tokio::time::timeout(Duration::from_secs(1), server).await;
-    ended
+    let listener = tokio::time::timeout(Duration::from_secs(1), server.end()).await;
+    Ok((ended, listener.ok().flatten()))
 }
 
 /// Waits for the pipelines: without limit while they run, up to `limit` once they are asked to stop.
@@ -96,7 +110,7 @@ async fn drain(supervisor: &mut Supervisor, handle: &Handle, limit: Duration) ->
     tokio::select! {
         biased;
         result = supervisor.run() => {
-            result.map_err(|error| failed(&error))?;
+            result?;
             tracing::info!("stopped");
         }
         () = too_late => {
@@ -106,20 +120,46 @@ async fn drain(supervisor: &mut Supervisor, handle: &Handle, limit: Duration) ->
     Ok(())
 }
 
+/// Who may call the API.
+fn guard(config: &Config) -> Result<Guard, Failure> {
+    let server = &config.server;
+    let token = server
+        .auth
+        .token()
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    if let Some(note) = server.auth.token_file_note() {
+        tracing::warn!("{note}");
+    }
+    Ok(Guard {
+        listen_host: server.listen.host.clone(),
+        is_on_loopback: server.listen.is_loopback() || server.listen.is_unspecified(),
+        allowed_hosts: server.allowed_hosts.clone(),
+        metrics_path: server.metric_route_path.clone(),
+        token: token.map(|token| token.expose().to_owned()),
+        is_https: server.tls.is_some(),
+    })
+}
+
+/// The certificate of the API, where it is served over TLS.
+fn certificates(config: &Config) -> Result<Option<Certificates>, Failure> {
+    let Some(tls) = &config.server.tls else {
+        return Ok(None);
+    };
+    let files = tls::Files {
+        cert: tls.cert.clone(),
+        key: tls.key.clone(),
+    };
+    Certificates::load(files)
+        .map(Some)
+        .map_err(|error| Failure::new(Exit::Usage, format!("server.tls: {error}")))
+}
+
 async fn listen(config: &Config) -> Result<TcpListener, Failure> {
     let address = &config.server.listen;
     TcpListener::bind((address.host.as_str(), address.port)).await.map_err(|error| {
         Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}"))
             .with_hint(Some("another gunyu may be running: gunyu status, or choose another port with --set server.listen=127.0.0.1:PORT".to_owned()))
     })
-}
-
-fn failed(error: &supervisor::Error) -> Failure {
-    let exit = match error {
-        supervisor::Error::Fatal(_) | supervisor::Error::SameName(_) => Exit::Usage,
-        supervisor::Error::Log(_) | supervisor::Error::Catalog(_) | supervisor::Error::Bug(_) => Exit::Failed,
-    };
-    Failure::new(exit, error.to_string()).with_hint(error.hint())
 }
 
 /// The first signal drains; the second ends the process where it is.

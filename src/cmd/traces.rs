@@ -1,6 +1,7 @@
 //! Traces: where diagnostics go, how they look, and how their files are rotated.
 //!
 //! Owns the set-up of `tracing` from `log.*` of the configuration. The standard stream is stderr: stdout belongs to what a command prints.
+//! Promises that no trace holds a registered secret, whoever wrote it: see [`redact`].
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use super::config::{Format, Level, Log, LogFile};
-use super::progress;
+use super::{progress, redact};
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
@@ -45,8 +46,12 @@ fn layer<W>(log: &Log, writer: W, ansi: bool) -> Boxed
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    let is_json = log.format == Format::Json;
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
+        .with_writer(Scrubbing {
+            inner: writer,
+            is_json,
+        })
         .with_ansi(ansi)
         .with_target(log.with_module_name)
         .with_file(log.with_caller)
@@ -68,6 +73,40 @@ fn filter(level: Level) -> EnvFilter {
     };
     let own = EnvFilter::new(format!("warn,gunyu={level}"));
     EnvFilter::try_from_env("GUNYU_TRACE").unwrap_or(own)
+}
+
+/// Writers that mask what is secret. `tracing` hands over each trace whole, in one write.
+struct Scrubbing<W> {
+    inner: W,
+    is_json: bool,
+}
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Scrubbing<W> {
+    type Writer = Scrubbing<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Scrubbing {
+            inner: self.inner.make_writer(),
+            is_json: self.is_json,
+        }
+    }
+}
+
+impl<W: Write> Write for Scrubbing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        let clean = if self.is_json {
+            redact::scrub_json(&text)
+        } else {
+            redact::scrub(&text)
+        };
+        self.inner.write_all(clean.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// A file that rotates by size, shared by all who trace.

@@ -1,0 +1,266 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[gunyu] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'gunyu'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'gunyu'= {
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand sync 'Run the daemon: follow the source, and keep the target its copy'
+            cand status 'Show how far a running daemon is'
+            cand fullsync 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon'
+            cand rdb-dump 'Write an input''s newest snapshot to an RDB file'
+            cand pause 'Stop replaying some inputs; what their sources send is still received and kept'
+            cand resume 'Go on replaying paused inputs'
+            cand restart 'Let every input begin anew from its checkpoint'
+            cand handover 'Hand leadership of some inputs over to another node'
+            cand gc 'Remove logs and checkpoints of inputs that are not configured any more'
+            cand config 'Show the effective configuration, without secrets'
+            cand stop 'Stop a running daemon'
+            cand completions 'Print the completions for a shell'
+            cand man 'Print the manual page, or write all of them into a folder'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'gunyu;sync'= {
+            cand -c 'Configuration file (YAML)'
+            cand --config 'Configuration file (YAML)'
+            cand --source 'Source, as redis://[user[:password]@]host:port[/db]'
+            cand --target 'Target, as redis://[user[:password]@]host:port[/db]'
+            cand --set 'Set any key of the configuration by its dotted path; may be repeated'
+            cand -q 'Draw no progress on the terminal'
+            cand --quiet 'Draw no progress on the terminal'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;status'= {
+            cand --server 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]'
+            cand --token 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]'
+            cand --ca-cert 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]'
+            cand -c 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --config 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --source 'Source, as redis://[user[:password]@]host:port[/db]'
+            cand --target 'Target, as redis://[user[:password]@]host:port[/db]'
+            cand --set 'Set any key of the configuration by its dotted path; may be repeated'
+            cand --json 'Print the daemon''s JSON as it is'
+            cand -w 'Redraw every second until interrupted'
+            cand --watch 'Redraw every second until interrupted'
+            cand --local 'Ask source and target of --config (or of --source and --target) instead of a daemon'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;fullsync'= {
+            cand --server 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]'
+            cand --token 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]'
+            cand --ca-cert 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]'
+            cand -c 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --config 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --source 'Source to copy here, as redis://[user[:password]@]host:port[/db]'
+            cand --target 'Target to copy to here, as redis://[user[:password]@]host:port[/db]'
+            cand --set 'Set any key of the configuration by its dotted path, for a copy made here; may be repeated'
+            cand --inputs 'What the daemon is to copy: `all`, or source addresses (host:port) between commas'
+            cand --flush-command 'What FLUSHDB is called on the target, where it was renamed'
+            cand --patience 'Give up when nothing has moved for so long'
+            cand --local 'Run here, with --config, instead of asking a daemon'
+            cand --flushdb 'Empty the target''s databases that are fed, first'
+            cand --wait 'Follow the daemon''s progress until the stream is live'
+            cand --snapshot-only 'End after the snapshot, and leave nothing of gunyu''s on the target'
+            cand --json 'Print the outcome as JSON; draw no progress'
+            cand -q 'Draw no progress'
+            cand --quiet 'Draw no progress'
+            cand -v 'Trace on stderr what is going on, as log.level says'
+            cand --verbose 'Trace on stderr what is going on, as log.level says'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;rdb-dump'= {
+            cand --server 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]'
+            cand --token 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]'
+            cand --ca-cert 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]'
+            cand -c 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --config 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --input 'The input, by its source address (host:port); may be left out where there is only one'
+            cand -o 'The file to write, or - for stdout'
+            cand --output 'The file to write, or - for stdout'
+            cand --json 'Print the outcome as JSON; draw no progress'
+            cand -q 'Draw no progress'
+            cand --quiet 'Draw no progress'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;pause'= {
+            cand --inputs '`all`, or source addresses (host:port) between commas, as `gunyu status` shows them'
+            cand --server 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]'
+            cand --token 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]'
+            cand --ca-cert 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]'
+            cand -c 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --config 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --json 'Print the daemon''s answer as JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;resume'= {
+            cand --inputs '`all`, or source addresses (host:port) between commas, as `gunyu status` shows them'
+            cand --server 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]'
+            cand --token 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]'
+            cand --ca-cert 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]'
+            cand -c 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --config 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --json 'Print the daemon''s answer as JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;restart'= {
+            cand --server 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]'
+            cand --token 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]'
+            cand --ca-cert 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]'
+            cand -c 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --config 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --json 'Print the daemon''s answer as JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;handover'= {
+            cand --inputs '`all`, or source addresses (host:port) between commas, as `gunyu status` shows them'
+            cand --server 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]'
+            cand --token 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]'
+            cand --ca-cert 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]'
+            cand -c 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --config 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --json 'Print the daemon''s answer as JSON'
+            cand --wait 'Return when another node leads'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;gc'= {
+            cand --server 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]'
+            cand --token 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]'
+            cand --ca-cert 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]'
+            cand -c 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --config 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --json 'Print the daemon''s answer as JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;config'= {
+            cand --server 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]'
+            cand --token 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]'
+            cand --ca-cert 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]'
+            cand -c 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --config 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --source 'Source, as redis://[user[:password]@]host:port[/db]'
+            cand --target 'Target, as redis://[user[:password]@]host:port[/db]'
+            cand --set 'Set any key of the configuration by its dotted path; may be repeated'
+            cand --json 'Print the daemon''s answer as JSON'
+            cand --local 'Show what --config (or --source and --target) means, without a daemon'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;stop'= {
+            cand --server 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]'
+            cand --token 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]'
+            cand --ca-cert 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]'
+            cand -c 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --config 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --json 'Print the daemon''s answer as JSON'
+            cand --wait 'Return when the daemon has ended'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;completions'= {
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;man'= {
+            cand --dir 'Write gunyu.1 and a page for each command into this folder, which is made where it is missing'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;help'= {
+            cand sync 'Run the daemon: follow the source, and keep the target its copy'
+            cand status 'Show how far a running daemon is'
+            cand fullsync 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon'
+            cand rdb-dump 'Write an input''s newest snapshot to an RDB file'
+            cand pause 'Stop replaying some inputs; what their sources send is still received and kept'
+            cand resume 'Go on replaying paused inputs'
+            cand restart 'Let every input begin anew from its checkpoint'
+            cand handover 'Hand leadership of some inputs over to another node'
+            cand gc 'Remove logs and checkpoints of inputs that are not configured any more'
+            cand config 'Show the effective configuration, without secrets'
+            cand stop 'Stop a running daemon'
+            cand completions 'Print the completions for a shell'
+            cand man 'Print the manual page, or write all of them into a folder'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'gunyu;help;sync'= {
+        }
+        &'gunyu;help;status'= {
+        }
+        &'gunyu;help;fullsync'= {
+        }
+        &'gunyu;help;rdb-dump'= {
+        }
+        &'gunyu;help;pause'= {
+        }
+        &'gunyu;help;resume'= {
+        }
+        &'gunyu;help;restart'= {
+        }
+        &'gunyu;help;handover'= {
+        }
+        &'gunyu;help;gc'= {
+        }
+        &'gunyu;help;config'= {
+        }
+        &'gunyu;help;stop'= {
+        }
+        &'gunyu;help;completions'= {
+        }
+        &'gunyu;help;man'= {
+        }
+        &'gunyu;help;help'= {
+        }
+    ]
+    $completions[$command]
+}

@@ -1,0 +1,167 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_gunyu_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_gunyu_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_gunyu_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_gunyu_using_subcommand
+    set -l cmd (__fish_gunyu_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c gunyu -n "__fish_gunyu_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_needs_command" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "sync" -d 'Run the daemon: follow the source, and keep the target its copy'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "status" -d 'Show how far a running daemon is'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "fullsync" -d 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "rdb-dump" -d 'Write an input\'s newest snapshot to an RDB file'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "pause" -d 'Stop replaying some inputs; what their sources send is still received and kept'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "resume" -d 'Go on replaying paused inputs'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "restart" -d 'Let every input begin anew from its checkpoint'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "handover" -d 'Hand leadership of some inputs over to another node'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "gc" -d 'Remove logs and checkpoints of inputs that are not configured any more'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "config" -d 'Show the effective configuration, without secrets'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "stop" -d 'Stop a running daemon'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "completions" -d 'Print the completions for a shell'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -s c -l config -d 'Configuration file (YAML)' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l source -d 'Source, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l target -d 'Target, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l set -d 'Set any key of the configuration by its dotted path; may be repeated' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -s q -l quiet -d 'Draw no progress on the terminal'
+complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l server -d 'The daemon\'s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l source -d 'Source, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l target -d 'Target, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l set -d 'Set any key of the configuration by its dotted path; may be repeated' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l json -d 'Print the daemon\'s JSON as it is'
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -s w -l watch -d 'Redraw every second until interrupted'
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l local -d 'Ask source and target of --config (or of --source and --target) instead of a daemon'
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l server -d 'The daemon\'s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l source -d 'Source to copy here, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l target -d 'Target to copy to here, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l set -d 'Set any key of the configuration by its dotted path, for a copy made here; may be repeated' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l inputs -d 'What the daemon is to copy: `all`, or source addresses (host:port) between commas' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l flush-command -d 'What FLUSHDB is called on the target, where it was renamed' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l patience -d 'Give up when nothing has moved for so long' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l local -d 'Run here, with --config, instead of asking a daemon'
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l flushdb -d 'Empty the target\'s databases that are fed, first'
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l wait -d 'Follow the daemon\'s progress until the stream is live'
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l snapshot-only -d 'End after the snapshot, and leave nothing of gunyu\'s on the target'
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l json -d 'Print the outcome as JSON; draw no progress'
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -s q -l quiet -d 'Draw no progress'
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -s v -l verbose -d 'Trace on stderr what is going on, as log.level says'
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l server -d 'The daemon\'s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l input -d 'The input, by its source address (host:port); may be left out where there is only one' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s o -l output -d 'The file to write, or - for stdout' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l json -d 'Print the outcome as JSON; draw no progress'
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s q -l quiet -d 'Draw no progress'
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand pause" -l inputs -d '`all`, or source addresses (host:port) between commas, as `gunyu status` shows them' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand pause" -l server -d 'The daemon\'s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand pause" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand pause" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand pause" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand pause" -l json -d 'Print the daemon\'s answer as JSON'
+complete -c gunyu -n "__fish_gunyu_using_subcommand pause" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand pause" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand resume" -l inputs -d '`all`, or source addresses (host:port) between commas, as `gunyu status` shows them' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand resume" -l server -d 'The daemon\'s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand resume" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand resume" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand resume" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand resume" -l json -d 'Print the daemon\'s answer as JSON'
+complete -c gunyu -n "__fish_gunyu_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand resume" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand restart" -l server -d 'The daemon\'s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand restart" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand restart" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand restart" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand restart" -l json -d 'Print the daemon\'s answer as JSON'
+complete -c gunyu -n "__fish_gunyu_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand restart" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -l inputs -d '`all`, or source addresses (host:port) between commas, as `gunyu status` shows them' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -l server -d 'The daemon\'s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -l json -d 'Print the daemon\'s answer as JSON'
+complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -l wait -d 'Return when another node leads'
+complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand gc" -l server -d 'The daemon\'s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand gc" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand gc" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand gc" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand gc" -l json -d 'Print the daemon\'s answer as JSON'
+complete -c gunyu -n "__fish_gunyu_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand gc" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l server -d 'The daemon\'s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l source -d 'Source, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l target -d 'Target, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l set -d 'Set any key of the configuration by its dotted path; may be repeated' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l json -d 'Print the daemon\'s answer as JSON'
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l local -d 'Show what --config (or --source and --target) means, without a daemon'
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand stop" -l server -d 'The daemon\'s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand stop" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand stop" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand stop" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand stop" -l json -d 'Print the daemon\'s answer as JSON'
+complete -c gunyu -n "__fish_gunyu_using_subcommand stop" -l wait -d 'Return when the daemon has ended'
+complete -c gunyu -n "__fish_gunyu_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand stop" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand completions" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand man" -l dir -d 'Write gunyu.1 and a page for each command into this folder, which is made where it is missing' -r -f -a "(__fish_complete_directories)"
+complete -c gunyu -n "__fish_gunyu_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gunyu -n "__fish_gunyu_using_subcommand man" -s V -l version -d 'Print version'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "sync" -d 'Run the daemon: follow the source, and keep the target its copy'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "status" -d 'Show how far a running daemon is'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "fullsync" -d 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "rdb-dump" -d 'Write an input\'s newest snapshot to an RDB file'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "pause" -d 'Stop replaying some inputs; what their sources send is still received and kept'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "resume" -d 'Go on replaying paused inputs'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "restart" -d 'Let every input begin anew from its checkpoint'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "handover" -d 'Hand leadership of some inputs over to another node'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "gc" -d 'Remove logs and checkpoints of inputs that are not configured any more'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "config" -d 'Show the effective configuration, without secrets'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "stop" -d 'Stop a running daemon'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
