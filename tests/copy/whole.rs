@@ -20,12 +20,23 @@ fn keys() -> usize {
     }
 }
 
+/// At its full size the copy shares the machine with its writers: unbounded they would write more than a debug build can apply.
+fn pace() -> Options {
+    let per_second = std::env::var_os("GUNYU_FULL").map(|_| 10_000);
+    Options {
+        per_second,
+        ..Options::default()
+    }
+}
+
 #[test]
 fn a_source_that_is_written_to_throughout_becomes_equal() {
     let seed = Seed::pick();
     let (source, target) = (Server::start(), Server::start());
     Fill::keys(keys()).run(&source, &seed);
-    let (writers, counters) = (Writers::start(&source, &seed), Counters::start(&source, &seed));
+    let pace = pace();
+    let writers = Writers::with(&source, &source.url(), &seed, &pace);
+    let counters = Counters::with(&source.url(), &seed, &pace);
     let began = Instant::now();
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
     let before = writers.commands();

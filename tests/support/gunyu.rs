@@ -20,6 +20,9 @@ use super::{SOON, wait_for};
 /// The program that cargo built for this test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_gunyu");
 
+/// The longest call: a full sync with a flush, which the target may take a minute for.
+const CALL_LIMIT: Duration = Duration::from_secs(100);
+
 /// A running `gunyu sync`.
 #[derive(Debug)]
 pub struct Gunyu {
@@ -103,6 +106,49 @@ impl Gunyu {
     /// It does not answer.
     pub fn request(&self, method: &str, path: &str) -> std::io::Result<Response> {
         http::send(self.http(), method, path, &[])
+    }
+
+    /// A request that may take as long as a flush of the target may; fails the test where nobody answers.
+    #[track_caller]
+    pub fn call(&self, method: &str, path: &str) -> Response {
+        http::send_within(self.http(), method, path, &[], CALL_LIMIT)
+            .unwrap_or_else(|e| panic!("{method} {path}: {e}\n{}", self.last_words()))
+    }
+
+    /// A call that must succeed; its JSON.
+    #[track_caller]
+    pub fn must(&self, method: &str, path: &str) -> Value {
+        let response = self.call(method, path);
+        assert_eq!(
+            response.status,
+            200,
+            "{method} {path}: {}\n{}",
+            response.text(),
+            self.last_words()
+        );
+        response.json()
+    }
+
+    /// A call that must be refused with this code; its error and hint.
+    #[track_caller]
+    pub fn refused(&self, code: u16, method: &str, path: &str) -> (String, String) {
+        let response = self.call(method, path);
+        let text = response.text();
+        assert_eq!(
+            response.status,
+            code,
+            "{method} {path}: {text}\n{}",
+            self.last_words()
+        );
+        assert!(response.headers.contains("application/json"), "{response:?}");
+        let body = response.json();
+        let told = |field: &str| {
+            body[field]
+                .as_str()
+                .unwrap_or_else(|| panic!("{text}"))
+                .to_owned()
+        };
+        (told("error"), told("hint"))
     }
 
     /// `GET /syncer/status`: an array, an object for each input.
@@ -218,6 +264,13 @@ impl Gunyu {
     /// Starts it again (killing it first where it still runs): same arguments, port and folder.
     pub fn restart(&mut self) {
         self.kill9();
+        self.process = launch(&self.args, &self.env, &self.port, self.dir.path());
+    }
+
+    /// The same with other arguments.
+    pub fn restart_with(&mut self, args: Vec<String>) {
+        self.kill9();
+        self.args = args;
         self.process = launch(&self.args, &self.env, &self.port, self.dir.path());
     }
 

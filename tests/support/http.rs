@@ -42,8 +42,22 @@ pub fn get(addr: SocketAddr, path: &str) -> io::Result<Response> {
 /// # Errors
 /// Nobody listens there, or the answer is not HTTP.
 pub fn send(addr: SocketAddr, method: &str, path: &str, headers: &[&str]) -> io::Result<Response> {
+    send_within(addr, method, path, headers, LIMIT)
+}
+
+/// The same for a call that may take longer: the server may be silent for so long.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_within(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    limit: Duration,
+) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&addr, LIMIT)?;
-    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_read_timeout(Some(limit))?;
     let more: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
     let host = if more.to_lowercase().contains("host:") {
         String::new()

@@ -32,7 +32,7 @@ pub mod workload;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub use compare::{assert_equal, equal};
+pub use compare::{assert_equal, equal, equal_key_by_key};
 pub use gunyu::Gunyu;
 pub use proxy::Proxy;
 pub use server::{Binary, Server};
