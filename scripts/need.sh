@@ -15,16 +15,22 @@ as_root() {
 need() {
   local command=$1 package=$2 reason=$3
   command -v "$command" >/dev/null && return
+  install_package "$package" "$command" "$reason"
+  command -v "$command" >/dev/null || { echo "need: $package is installed, and yet there is no $command" >&2; return 1; }
+}
+
+# install_package PACKAGE WHAT REASON: of Debian
+install_package() {
+  local package=$1 what=$2 reason=$3
   say "installing Debian's package $package: $reason"
   if ! command -v apt-get >/dev/null; then
-    echo "need: no apt-get here; please install $package ($command) yourself: $reason" >&2
+    echo "need: no apt-get here; please install $package ($what) yourself: $reason" >&2
     return 1
   fi
   # With fresh lists a second time: those of a new machine are often missing or old.
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package" ||
     { as_root apt-get update && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package"; }
   hash -r
-  command -v "$command" >/dev/null || { echo "need: $package is installed, and yet there is no $command" >&2; return 1; }
 }
 
 need_rust() {
@@ -42,3 +48,68 @@ need_component() {
 }
 
 need_redis() { need redis-server redis-server "the tests, the benchmarks and the demo start their own servers of it"; }
+
+# Tools that only the tests use are kept here: unpacked, not installed. `make clean` removes them.
+tools_dir() {
+  local dir
+  dir=$(dirname "${BASH_SOURCE[0]}")/../target/tools
+  mkdir -p "$dir" && (cd "$dir" && pwd)
+}
+
+# need_promtool: sets PROMTOOL. Debian has it in the package prometheus, which would start a server: only promtool is
+# taken out of it.
+need_promtool() {
+  local tools
+  if [[ -n ${PROMTOOL:-} ]]; then export PROMTOOL; return; fi
+  if command -v promtool >/dev/null; then PROMTOOL=$(command -v promtool); export PROMTOOL; return; fi
+  tools=$(tools_dir) || return
+  export PROMTOOL=$tools/promtool
+  "$PROMTOOL" --version >/dev/null 2>&1 && return
+  say "fetching promtool out of Debian's package prometheus: the tests of the alert rules run it"
+  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+    echo "need: no apt-get here; please install promtool (it comes with Prometheus) yourself, or set PROMTOOL to its path" >&2
+    return 1
+  fi
+  unpack_promtool "$tools" || { as_root apt-get update && unpack_promtool "$tools"; } ||
+    { echo "need: promtool could not be fetched; please install it yourself, or set PROMTOOL to its path" >&2; return 1; }
+}
+
+# In a folder of its own, and into place in one step: an interrupted download leaves no half of a program behind.
+unpack_promtool() (
+  dir=$(mktemp -d "$1/promtool.XXXXXX")
+  trap 'rm -rf "$dir"' EXIT
+  cd "$dir" || exit
+  apt-get -q -o APT::Sandbox::User=root download prometheus || exit
+  dpkg -x prometheus_*.deb unpacked || exit
+  unpacked/usr/bin/promtool --version || exit
+  mv unpacked/usr/bin/promtool "$1/promtool"
+)
+
+# One version, so that the same seed makes the same requests.
+schemathesis_version=4.32.5
+
+# need_schemathesis: sets SCHEMATHESIS, installed into a Python environment of its own.
+need_schemathesis() {
+  local tools home
+  if [[ -n ${SCHEMATHESIS:-} ]]; then export SCHEMATHESIS; return; fi
+  tools=$(tools_dir) || return
+  home=$tools/schemathesis-$schemathesis_version
+  export SCHEMATHESIS=$home/bin/schemathesis
+  "$SCHEMATHESIS" --version >/dev/null 2>&1 && return
+  need python3 python3 "the fuzzer of the HTTP API is a Python program" || return
+  # Debian's python3 lacks what makes environments; others have it.
+  python3 -c 'import ensurepip, venv' 2>/dev/null ||
+    install_package python3-venv "Python's venv" "the fuzzer of the HTTP API gets an environment of its own" || return
+  say "installing schemathesis $schemathesis_version with pip into target/tools: it fuzzes the HTTP API"
+  rm -rf "$home"
+  install_schemathesis "$home" ||
+    { echo "need: schemathesis could not be installed; please do it yourself, or set SCHEMATHESIS to its path" >&2; return 1; }
+}
+
+install_schemathesis() {
+  python3 -m venv "$1" &&
+    "$1/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$schemathesis_version" &&
+    "$1/bin/schemathesis" --version
+}
+
+need_curl() { need curl curl "a test makes the calls of the HTTP API with it"; }

@@ -17,21 +17,30 @@ threads=$(($(nproc) * 2))
 
 need_rust
 need_redis
+need_curl
 
 if (($#)); then
   name=$1
   say "tests named *$name*"
-  grep -qE "^ *(async )?fn [a-z0-9_]*$name" tests/*.rs || { echo "test.sh: no test is named *$name*" >&2; exit 1; }
+  grep -rqE --include='*.rs' "^ *(async )?fn [a-z0-9_]*$name" tests || { echo "test.sh: no test is named *$name*" >&2; exit 1; }
   exec cargo test --locked --release --no-fail-fast --test '*' -- --test-threads 1 --nocapture "$name"
 fi
 
 need_component fmt
 need_component clippy
+need_promtool
+need_schemathesis
 
 say "format"
 cargo fmt --check
 say "lints"
 cargo clippy --locked --all-targets -- -D warnings
+
+# The tests are built with the features of their own crates beside ours; what a user builds has ours alone.
+say "the program as a user builds it"
+shown=$(GUNYU_TARGET_PASSWORD=hidden cargo run --locked --quiet -- config --local --source redis://127.0.0.1:1 --target redis://127.0.0.1:2 \
+  --set "output.filter.keyFilter.regexKeyWhitelist=['(?i)^\w+\d\$']")
+[[ $shown == *"password: '***'"* ]] || { echo "test.sh: the program does not work as it is built" >&2; exit 1; }
 
 # Each group runs even if one before it failed: one run should tell everything.
 failed=()
