@@ -387,3 +387,34 @@ fn a_migration_of_two_inputs_of_which_one_is_not_there_ends_with_1() {
         assert!(ran.stderr.contains(&other.addr()), "{ran:?}");
     }
 }
+
+/// Without a daemon: what stands on the two servers, and what a `gunyu sync` would do with it.
+#[test]
+fn status_local_tells_what_comes_next_at_every_stage_of_a_migration() {
+    let (source, target) = (Server::start(), Server::start());
+    let () = source.run(&["SET", "k", "v"]);
+    let urls = [
+        format!("--source={}", source.url()),
+        format!("--target={}", target.url()),
+    ];
+    let status = |more: &[&str]| run(&[&["status", "--local", &urls[0], &urls[1]][..], more].concat());
+    let json = || -> serde_json::Value { serde_json::from_str(&status(&["--json"]).stdout).unwrap() };
+    assert_eq!(json()[0]["Next"], "full_sync");
+    assert!(json()[0]["Checkpoint"].is_null());
+    assert_eq!(migrate(&source, &target, &["--quiet"]).code, Some(0));
+    let () = source.run(&["SET", "k", "w"]);
+    let after = json();
+    assert_eq!(after[0]["Next"], "go_on", "{after}");
+    assert_eq!(after[0]["InUse"], false, "{after}");
+    let (at, now) = (&after[0]["Checkpoint"]["Offset"], &after[0]["SourceOffset"]);
+    let behind = now.as_u64().unwrap() - at.as_u64().unwrap();
+    assert!(behind > 0 && after[0]["LagBytes"] == behind, "{after}");
+    status(&[]).says(0, &["goes on from the checkpoint", "none is connected"]);
+    let gunyu = Gunyu::between(&source, &target);
+    assert_eq!(json()[0]["InUse"], true);
+    drop(gunyu);
+    let () = source.run(&["DEBUG", "CHANGE-REPL-ID"]);
+    status(&[]).says(0, &["another history", "makes a full sync"]);
+    drop(target);
+    status(&[]).says(1, &["error: ", "hint: "]);
+}
