@@ -31,6 +31,15 @@ pub struct CallArgs {
     json: bool,
 }
 
+/// A call that is about some inputs.
+#[derive(Debug, Clone, clap::Args)]
+struct OnInputs {
+    #[command(flatten)]
+    inputs: InputsArgs,
+    #[command(flatten)]
+    call: CallArgs,
+}
+
 /// Stop replaying some inputs; what their sources send is still received and kept
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -45,9 +54,7 @@ Examples:
 Exit codes: 0 paused, 3 no daemon answers, 5 the daemon refuses.")]
 pub struct Pause {
     #[command(flatten)]
-    inputs: InputsArgs,
-    #[command(flatten)]
-    call: CallArgs,
+    on: OnInputs,
 }
 
 /// Go on replaying paused inputs
@@ -62,9 +69,7 @@ Examples:
 Exit codes: 0 resumed, 3 no daemon answers, 5 the daemon refuses.")]
 pub struct Resume {
     #[command(flatten)]
-    inputs: InputsArgs,
-    #[command(flatten)]
-    call: CallArgs,
+    on: OnInputs,
 }
 
 /// Let every input begin anew from its checkpoint
@@ -188,7 +193,7 @@ impl Pause {
     /// # Errors
     /// As [`Daemon::post`].
     pub fn run(&self) -> Result<(), Failure> {
-        self.call.on_inputs("/syncer/pause", &self.inputs, "paused")
+        self.on.call("/syncer/pause", "paused")
     }
 }
 
@@ -198,7 +203,7 @@ impl Resume {
     /// # Errors
     /// As [`Daemon::post`].
     pub fn run(&self) -> Result<(), Failure> {
-        self.call.on_inputs("/syncer/resume", &self.inputs, "resumed")
+        self.on.call("/syncer/resume", "resumed")
     }
 }
 
@@ -338,12 +343,16 @@ fn wait_for_another_leader(daemon: &Daemon, inputs: &str) -> Result<(), Failure>
     }
 }
 
-impl CallArgs {
-    fn on_inputs(&self, path: &str, inputs: &InputsArgs, done: &str) -> Result<(), Failure> {
-        let answer = Daemon::find(&self.server)?.post(&query(path, &[("inputs", &inputs.inputs)]))?;
-        self.show(&answer, || format!("{done}: {}", listed(&answer["inputs"])))
+impl OnInputs {
+    fn call(&self, path: &str, done: &str) -> Result<(), Failure> {
+        let path = query(path, &[("inputs", &self.inputs.inputs)]);
+        let answer = Daemon::find(&self.call.server)?.post(&path)?;
+        self.call
+            .show(&answer, || format!("{done}: {}", listed(&answer["inputs"])))
     }
+}
 
+impl CallArgs {
     fn show(&self, answer: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.json {
             true => print::json(answer),
