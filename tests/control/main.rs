@@ -14,6 +14,7 @@
 mod support;
 
 mod curl;
+mod cut;
 mod full_sync;
 mod mended;
 mod pause;
