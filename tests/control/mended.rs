@@ -168,3 +168,25 @@ fn a_migration_that_is_run_again_deletes_what_the_source_has_deleted_meanwhile()
     }
     assert_equal(&source, &target);
 }
+
+/// After the resume it was asked for once more.
+#[test]
+fn a_full_sync_that_is_paused_before_its_snapshot_comes_goes_on_with_that_snapshot() {
+    let (source, target) = (
+        Server::with(&["--repl-diskless-sync-delay", "1"]),
+        Server::start(),
+    );
+    fill_strings(&source, 10, 10);
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
+    gunyu.wait_ready(PATIENCE);
+    gunyu.must("POST", "/syncer/fullsync?inputs=all&flushdb=yes");
+    gunyu.must("POST", "/syncer/pause?inputs=all");
+    gunyu.wait_status(SOON, "the snapshot has come during the pause", |status| {
+        status[0]["FullSync"]["ReceivedBytes"].as_u64() > Some(0)
+    });
+    assert!(!has(&target, 0, "plain:1"), "nothing is applied");
+    gunyu.must("POST", "/syncer/resume?inputs=all");
+    gunyu.wait_ready(PATIENCE);
+    assert_eq!(full_syncs(&source), 2, "{}", gunyu.traces());
+    end_equal(&mut gunyu, &source, &target);
+}

@@ -138,6 +138,8 @@ struct Round {
     trust_checkpoint: bool,
     /// A full sync that must come about whatever the plan says.
     force: Option<Reason>,
+    /// The receiver asks for that full sync; until its snapshot has begun.
+    force_is_asked: bool,
     /// Why the source is being asked for a snapshot, until it begins: not to be called another reason when everything begins anew meanwhile.
     asked_for: Option<Reason>,
     /// The ladder shows how far the target is: its checkpoint has been read since the process began.
@@ -194,6 +196,7 @@ impl Pipeline {
             tokens: VecDeque::new(),
             trust_checkpoint: self.settings.resume,
             force: None,
+            force_is_asked: false,
             asked_for: None,
             placed: false,
             requested: false,
@@ -425,12 +428,17 @@ impl Pipeline {
             log.as_ref(),
             recorded.map(|at| at.position),
         );
-        let force = round.force;
-        let forced = force.is_some();
         let is_asking = round
             .receiver
             .as_ref()
             .is_some_and(receive::Task::asks_for_snapshot);
+        let is_coming = round.force_is_asked && round.receiver.is_some();
+        if is_coming && !is_asking {
+            // Its snapshot has begun while nothing was applied: it is the log's, as any other.
+            (round.force, round.force_is_asked) = (None, false);
+        }
+        let force = round.force.filter(|_| !is_coming);
+        let forced = force.is_some();
         let whole = |case, reason| Plan {
             case,
             keep_log: false,
@@ -465,6 +473,7 @@ impl Pipeline {
             self.prepare_log(&plan).await?;
             generation = self.progress.generation();
             round.receiver = Some(self.receiver(plan.ask));
+            round.force_is_asked = forced;
         }
         let reason = match plan.ask {
             Ask::FullSync(reason) => reason,
@@ -489,7 +498,9 @@ impl Pipeline {
         };
         if plan.read == Read::Coming {
             match receiver.snapshot_begins(&self.log, &mut self.wish).await {
-                receive::Begins::Snapshot => (round.asked_for, round.force) = (None, None),
+                receive::Begins::Snapshot => {
+                    (round.asked_for, round.force, round.force_is_asked) = (None, None, false);
+                }
                 receive::Begins::Wished => return Ok(End::Wished),
                 receive::Begins::Refused(message, hint) => return Ok(End::SourceRefuses { message, hint }),
             }

@@ -68,6 +68,7 @@ impl Pipeline {
             tracing::info!(%end, "receiving from the log's end while nothing is applied");
             self.progress.begin_history(end.offset);
             round.receiver = Some(self.receiver(Ask::Continue(end)));
+            round.force_is_asked = false;
         }
     }
 
