@@ -190,3 +190,32 @@ fn a_full_sync_that_is_paused_before_its_snapshot_comes_goes_on_with_that_snapsh
     assert_eq!(full_syncs(&source), 2, "{}", gunyu.traces());
     end_equal(&mut gunyu, &source, &target);
 }
+
+/// Giving keys their expiry left database 0 selected, and the lane believed that the stream's was: what came next went into the wrong database.
+#[test]
+fn what_is_written_while_expiries_are_settled_stays_in_its_database_with_delivery_at_least_once() {
+    let (source, target) = (Server::with(BACKLOG), Server::start());
+    let mut conn = source.conn();
+    for number in 0..600 {
+        let (key, mut set) = (format!("soon:{number}"), redis::cmd("SET"));
+        set.arg(key).arg("v").arg("EX").arg(600).exec(&mut conn).unwrap();
+    }
+    redis::cmd("SELECT").arg(1).exec(&mut conn).unwrap();
+    let mut gunyu = Gunyu::start(
+        &source.url(),
+        &target.url(),
+        &["output.replay.delivery=at_least_once"],
+    );
+    let write = |conn: &mut redis::Connection| {
+        redis::cmd("INCR").arg("n").query::<u64>(conn).unwrap();
+    };
+    gunyu.wait_status(PATIENCE, "every key has its own expiry", |status| {
+        write(&mut conn);
+        let full_sync = &status[0]["FullSync"];
+        status[0]["Phase"] == "incremental" && full_sync["ExpiriesPending"] == false
+    });
+    (0..20).for_each(|_| write(&mut conn));
+    wait_caught_up(&mut gunyu, &source);
+    assert!(!has(&target, 0, "n"), "{}", gunyu.traces());
+    end_equal(&mut gunyu, &source, &target);
+}

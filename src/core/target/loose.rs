@@ -29,7 +29,7 @@ pub struct Loose {
     in_flight: VecDeque<Flight>,
     in_flight_bytes: usize,
     /// The database that the connection will have selected when all that was sent is done.
-    target_db: u32,
+    target_db: Option<u32>,
     confirmed: Option<Checkpoint>,
     checkpoint_every: Duration,
     checkpoint_sent: Instant,
@@ -66,7 +66,7 @@ impl Loose {
             history,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
-            target_db: 0,
+            target_db: Some(0),
             confirmed: None,
             checkpoint_every,
             checkpoint_sent: Instant::now(),
@@ -96,9 +96,13 @@ impl Loose {
         &mut self.session.record.seen
     }
 
-    /// The session, while nothing is under way.
+    /// The session, while nothing is under way. Whoever gets it may select what he likes.
     pub fn session(&mut self) -> Option<&mut Session> {
-        self.in_flight.is_empty().then_some(&mut self.session)
+        if !self.in_flight.is_empty() {
+            return None;
+        }
+        self.target_db = None;
+        Some(&mut self.session)
     }
 
     /// Sends a batch; an empty one counts as confirmed and brings its checkpoint. Not cancel safe.
@@ -234,15 +238,20 @@ impl Loose {
         record.cursor = None;
         let mut out = BytesMut::new();
         let mut expected = 2;
-        let elsewhere = self.target_db != 0;
-        if elsewhere {
+        let before = self.target_db;
+        if before != Some(0) {
             encode_select(&mut out, 0);
-            expected += 2;
+            expected += 1;
         }
         self.session.encode_checkpoint(&mut out, &record);
         self.session.encode_question(&mut out);
-        if elsewhere {
-            encode_select(&mut out, self.target_db);
+        match before {
+            Some(0) => {}
+            Some(db) => {
+                encode_select(&mut out, db);
+                expected += 1;
+            }
+            None => self.target_db = Some(0),
         }
         wire.push(out.freeze());
         self.in_flight
@@ -256,11 +265,11 @@ impl Loose {
             resp::encode_command(&mut out, &[b"UNWATCH"]);
             flight.expect(None, 1);
         }
-        if self.target_db != batch.first_target_db() {
+        if self.target_db != Some(batch.first_target_db()) {
             encode_select(&mut out, batch.first_target_db());
             flight.expect(None, 1);
         }
-        self.target_db = batch.target_db();
+        self.target_db = Some(batch.target_db());
         let mut next = 0;
         for piece in batch.pieces() {
             match piece {
