@@ -269,6 +269,7 @@ impl Restoring<'_> {
                         self.attend().await?;
                     }
                 }
+                Step::Large(_) | Step::Piece(_) | Step::LargeEnd(_) => return Err(End::LogChanged),
                 Step::End(_) => break,
                 Step::NeedMore => {
                     // Wishes first; then the look at what is confirmed, which is due however fast chunks come.

@@ -124,7 +124,7 @@ impl Head {
                 Step::Item(Item::Function(raw)) => self.libraries.push(library_name(&raw)),
                 // Data of modules may stand before the functions.
                 Step::Item(Item::ModuleAux { .. }) => {}
-                Step::Item(_) | Step::End(_) => {
+                Step::Item(_) | Step::Large(_) | Step::Piece(_) | Step::LargeEnd(_) | Step::End(_) => {
                     self.done = true;
                     return Ok(());
                 }

@@ -96,6 +96,9 @@ pub enum Cause {
         /// What the file says it is.
         version: Version,
     },
+    /// Not a type of this flavor.
+    #[error("{0} is no type of value known to us")]
+    Type(u8),
     /// A module's value from before Redis 4.0: nothing says where it ends.
     #[error("module values of Redis 4.0 release candidates (type 6) cannot be read without the module")]
     ModulePreGa,
@@ -104,6 +107,22 @@ pub enum Cause {
         "function libraries of Redis 7.0 release candidates (opcode 246) are no longer readable by any server"
     )]
     FunctionPreGa,
+    /// A string that holds the entries of a small collection is broken.
+    #[error("the {what} is broken at its byte {at}: {why}")]
+    Packed {
+        /// What it is.
+        what: Packed,
+        /// The byte, counted from the beginning of the unpacked string.
+        at: usize,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A score that is not a number.
+    #[error("the score is not a number")]
+    Score,
+    /// The parts of a value do not fit together.
+    #[error("{0}")]
+    Contradiction(&'static str),
     /// Not an opcode that a module can write.
     #[error("unknown module opcode {0}")]
     ModuleOpcode(u64),
@@ -127,4 +146,28 @@ pub enum Cause {
     /// There are bytes after the end.
     #[error("{0} bytes follow the end")]
     Trailing(usize),
+}
+
+/// A string that holds the entries of a small collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packed {
+    /// Since 7.0; in streams since 5.0.
+    Listpack,
+    /// Before 7.0.
+    Ziplist,
+    /// Before 2.6.
+    Zipmap,
+    /// Of integers.
+    Intset,
+}
+
+impl std::fmt::Display for Packed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Packed::Listpack => "listpack",
+            Packed::Ziplist => "ziplist",
+            Packed::Zipmap => "zipmap",
+            Packed::Intset => "intset",
+        })
+    }
 }

@@ -127,7 +127,7 @@ static COMMON: [Kind; 20] = [
     kind(3, "zset", "skiplist", 1, &[Many(&[Str, Score])]),
     kind(4, "hash", "hashtable", 1, &[Many(&[Str, Str])]),
     kind(5, "zset", "skiplist", 8, &[Many(&[Str, Fixed(8)])]),
-    kind(7, "module", "module", 8, &[Lens(1), Module]),
+    kind(7, "module", "module", 8, MODULE_PARTS),
     kind(9, "hash", "zipmap", 2, BLOB),
     kind(10, "list", "ziplist", 2, BLOB),
     kind(11, "set", "intset", 2, BLOB),
@@ -156,6 +156,9 @@ const COMMON_AT: [u8; 22] = {
 
 /// The type byte of modules' values.
 pub(super) const MODULE: u8 = 7;
+
+/// A module's value: its type, and what it wrote.
+pub(super) const MODULE_PARTS: &[Part] = &[Lens(1), Module];
 
 /// The greatest type byte that means the same to Redis and to Valkey.
 pub(super) const COMMON_MAX: u8 = 21;

@@ -27,6 +27,7 @@ mod checksum;
 mod error;
 mod item;
 mod layout;
+pub mod lzf;
 mod parse;
 pub mod payload;
 mod reader;
@@ -35,11 +36,12 @@ mod skip;
 mod string;
 #[cfg(test)]
 mod tests;
+pub mod value;
 mod version;
 mod window;
 
 pub use checksum::Checksum;
-pub use error::{Cause, Error, Reading};
+pub use error::{Cause, Error, Packed, Reading};
 pub use item::{Item, Key, ModuleId};
 pub use layout::{Kind, kind_of};
 pub use scan::{Cursor, End, Prefix, Scanner, Step};

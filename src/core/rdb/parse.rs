@@ -217,6 +217,31 @@ impl Parse {
         })
     }
 
+    /// Where the value in hand begins, from the item's start; none while no value is being read.
+    pub(super) fn value_at(&self) -> Option<usize> {
+        (self.state == State::Value).then_some(self.draft.body)
+    }
+
+    /// Makes a key of `raw`, the beginning of an item whose value is given in pieces: all that comes before the value,
+    /// and the value as far as it goes. The value in hand begins at the item's start from now on.
+    pub(super) fn head(&mut self, raw: Bytes, start: u64) -> Result<Key, Cause> {
+        let code = self.draft.code;
+        let draft = std::mem::replace(
+            &mut self.draft,
+            Draft {
+                code,
+                ..Draft::default()
+            },
+        );
+        self.key(draft, raw, start)
+    }
+
+    /// The value that was given in pieces is whole.
+    pub(super) fn end_value(&mut self) {
+        self.draft = Draft::default();
+        self.state = State::Record;
+    }
+
     #[inline]
     fn key(&self, draft: Draft, raw: Bytes, start: u64) -> Result<Key, Cause> {
         Ok(Key {

@@ -105,17 +105,32 @@ impl<'a> Reader<'a> {
     /// Reads over a string.
     #[inline]
     pub(super) fn skip_string(&mut self) -> Result<(), Stop> {
-        let len = match self.length_or_packing()? {
-            Length::Plain(len) => len,
-            Length::Packed(packing @ 0..LZF) => 1 << packing,
+        let len = self.string_bytes()?;
+        self.take(len).map(|_| ())
+    }
+
+    /// Reads what stands before a string's bytes; gives how many these are as they stand here.
+    #[inline]
+    pub(super) fn string_bytes(&mut self) -> Result<u64, Stop> {
+        match self.length_or_packing()? {
+            Length::Plain(len) => Ok(len),
+            Length::Packed(packing @ 0..LZF) => Ok(1 << packing),
             Length::Packed(LZF) => {
                 let packed = self.length()?;
                 self.length()?;
-                packed
+                Ok(packed)
             }
-            Length::Packed(packing) => return Err(Stop::Bad(Cause::Packing(packing))),
-        };
-        self.take(len).map(|_| ())
+            Length::Packed(packing) => Err(Stop::Bad(Cause::Packing(packing))),
+        }
+    }
+
+    /// Reads over at most `bytes` bytes: as many as there are. Says how many.
+    #[inline]
+    pub(super) fn pass(&mut self, bytes: u64) -> u64 {
+        let there = (self.data.len() - self.at.min(self.data.len())) as u64;
+        let passed = there.min(bytes);
+        self.at += passed as usize;
+        passed
     }
 
     /// Reads over a score written as text.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::checksum::Checksum;
 use super::error::{Cause, Error, Reading};
-use super::item::Item;
+use super::item::{Item, Key};
 use super::parse::{Parse, State, Whole};
 use super::reader::{Reader, Stop};
 use super::window::Window;
@@ -20,6 +20,12 @@ use super::{Flavor, Version};
 pub enum Step {
     /// It is here.
     Item(Item),
+    /// A key whose value is so large that it is given in pieces: here is the first of them. See [`Scanner::in_pieces`].
+    Large(Key),
+    /// The next piece of that value.
+    Piece(Bytes),
+    /// That value is whole; the byte of the file after it.
+    LargeEnd(u64),
     /// It has not arrived whole: push more.
     NeedMore,
     /// There is none: the file is whole.
@@ -63,6 +69,10 @@ pub struct Scanner {
     parse: Parse,
     /// The checksum of everything up to the opcode for the end, once that has been read.
     computed: Option<u64>,
+    /// Values beyond this many bytes are given in pieces.
+    whole_bytes_max: usize,
+    /// A value is being given in pieces.
+    in_pieces: bool,
     /// How the scan ended. Set once, kept to be answered again.
     outcome: Option<Result<End, Error>>,
 }
@@ -87,6 +97,8 @@ impl Scanner {
             window: Window::new(0, Some(Checksum::new())),
             parse,
             computed: None,
+            whole_bytes_max: usize::MAX,
+            in_pieces: false,
             outcome: None,
         }
     }
@@ -103,8 +115,18 @@ impl Scanner {
             window: Window::new(cursor.at, checksum),
             parse,
             computed: None,
+            whole_bytes_max: usize::MAX,
+            in_pieces: false,
             outcome: None,
         }
+    }
+
+    /// Gives values in pieces that are longer than this and have not arrived whole by then, so that memory stays flat: as
+    /// [`Step::Large`], [`Step::Piece`]s, and [`Step::LargeEnd`].
+    #[must_use]
+    pub fn in_pieces(mut self, above_bytes: usize) -> Scanner {
+        self.whole_bytes_max = above_bytes;
+        self
     }
 
     /// Gives the bytes that follow those pushed before. Best after [`Step::NeedMore`]: what is pushed earlier is held
@@ -178,6 +200,7 @@ impl Scanner {
             let read = reader.at;
             self.window.advance(read);
             match outcome {
+                Ok(Whole::Item) if self.in_pieces => return Ok(self.last_piece()),
                 Ok(Whole::Item) => return self.item(),
                 Ok(Whole::Header) => {
                     self.window.take_item();
@@ -191,6 +214,9 @@ impl Scanner {
                 }
                 Ok(Whole::Trailer(stored)) => return self.compare(stored),
                 Err(Stop::Short(needed)) => {
+                    if let Some(piece) = self.piece()? {
+                        return Ok(piece);
+                    }
                     if !self.window.extend(needed.saturating_sub(read)) {
                         return Ok(Step::NeedMore);
                     }
@@ -198,6 +224,39 @@ impl Scanner {
                 Err(Stop::Bad(cause)) => return Err(self.error(self.parse.reading(), cause)),
             }
         }
+    }
+
+    /// What has been read of a value that is given in pieces, or is to be from now on.
+    fn piece(&mut self) -> Result<Option<Step>, Error> {
+        let Some(value_at) = self.parse.value_at() else {
+            return Ok(None);
+        };
+        if self.in_pieces {
+            let there = self.window.at() > 0;
+            return Ok(there.then(|| Step::Piece(self.window.take_item())));
+        }
+        if self.window.at() - value_at <= self.whole_bytes_max {
+            return Ok(None);
+        }
+        let at = self.window.start();
+        let reading = self.parse.reading();
+        let raw = self.window.take_item();
+        self.in_pieces = true;
+        let head = self
+            .parse
+            .head(raw, at)
+            .map_err(|cause| Error { at, reading, cause })?;
+        Ok(Some(Step::Large(head)))
+    }
+
+    /// The last piece, or the end where that has been given.
+    fn last_piece(&mut self) -> Step {
+        if self.window.at() > 0 {
+            return Step::Piece(self.window.take_item());
+        }
+        self.in_pieces = false;
+        self.parse.end_value();
+        Step::LargeEnd(self.window.start())
     }
 
     fn item(&mut self) -> Result<Step, Error> {

@@ -13,6 +13,8 @@ use super::reader::{Reader, Stop};
 pub(super) struct Skip {
     /// The parts we are in, outermost first. No layout is more than five deep.
     frames: Vec<Frame>,
+    /// Bytes of a string that are still to be read over: a string need not be there whole.
+    passing: u64,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,7 @@ impl Skip {
     #[inline]
     pub(super) fn begin(&mut self, parts: &'static [Part]) {
         self.frames.clear();
+        self.passing = 0;
         self.frames.push(Frame {
             parts,
             next: 0,
@@ -47,8 +50,9 @@ impl Skip {
     }
 
     /// Reads to the end of the layout. Where the bytes end before that, `reader` stands after the last part that was
-    /// there whole; go on by calling again with the bytes from there.
+    /// there whole, or at the end within a string; go on by calling again with the bytes from there.
     pub(super) fn run(&mut self, reader: &mut Reader<'_>) -> Result<(), Stop> {
+        self.pass(reader)?;
         while let Some(frame) = self.frames.last_mut() {
             let Some(part) = frame.parts.get(frame.next) else {
                 frame.next = 0;
@@ -60,9 +64,20 @@ impl Skip {
             };
             let before = reader.at;
             match read(*part, reader) {
-                Ok(inner) => {
+                Ok(Read::Whole) => frame.next += 1,
+                Ok(Read::Opens(inner)) => {
                     frame.next += 1;
-                    self.frames.extend(inner);
+                    self.frames.push(inner);
+                }
+                Ok(Read::Passing(bytes)) => {
+                    frame.next += 1;
+                    self.passing = bytes;
+                    self.pass(reader)?;
+                }
+                // What a module wrote goes on after its string.
+                Ok(Read::ModulePassing(bytes)) => {
+                    self.passing = bytes;
+                    self.pass(reader)?;
                 }
                 Err(stop) => {
                     // A module's operands are parts of their own: those read so far stay read.
@@ -75,13 +90,38 @@ impl Skip {
         }
         Ok(())
     }
+
+    /// Reads on within a string.
+    #[inline]
+    fn pass(&mut self, reader: &mut Reader<'_>) -> Result<(), Stop> {
+        if self.passing == 0 {
+            return Ok(());
+        }
+        self.passing -= reader.pass(self.passing);
+        match self.passing {
+            0 => Ok(()),
+            _ => Err(Stop::Short(reader.at + 1)),
+        }
+    }
 }
 
-/// Reads one part; gives the parts it opens.
+/// What came of reading one part.
+enum Read {
+    /// It was there whole.
+    Whole,
+    /// It was a count; so many parts follow.
+    Opens(Frame),
+    /// It is a string of which so many bytes are still to be read over.
+    Passing(u64),
+    /// The same of a string that a module wrote.
+    ModulePassing(u64),
+}
+
+/// Reads one part.
 #[inline]
-fn read(part: Part, reader: &mut Reader<'_>) -> Result<Option<Frame>, Stop> {
+fn read(part: Part, reader: &mut Reader<'_>) -> Result<Read, Stop> {
     match part {
-        Part::Str => reader.skip_string()?,
+        Part::Str => return Ok(passing(reader.string_bytes()?, reader)),
         Part::Lens(count) => {
             for _ in 0..count {
                 reader.length()?;
@@ -89,22 +129,36 @@ fn read(part: Part, reader: &mut Reader<'_>) -> Result<Option<Frame>, Stop> {
         }
         Part::Fixed(len) => reader.take(u64::from(len)).map(|_| ())?,
         Part::Score => reader.skip_score()?,
-        Part::Module => skip_module(reader)?,
+        Part::Module => return skip_module(reader),
         Part::Many(parts) => {
             let left = reader.length()?;
-            return Ok((left > 0).then_some(Frame { parts, next: 0, left }));
+            let frame = Frame { parts, next: 0, left };
+            return Ok(if left > 0 { Read::Opens(frame) } else { Read::Whole });
         }
     }
-    Ok(None)
+    Ok(Read::Whole)
 }
 
-/// Reads what a module wrote, up to and with the opcode for the end.
-fn skip_module(reader: &mut Reader<'_>) -> Result<(), Stop> {
+#[inline]
+fn passing(bytes: u64, reader: &mut Reader<'_>) -> Read {
+    match bytes - reader.pass(bytes) {
+        0 => Read::Whole,
+        left => Read::Passing(left),
+    }
+}
+
+/// Reads what a module wrote, up to and with the opcode for the end, or into a string that is not there whole.
+fn skip_module(reader: &mut Reader<'_>) -> Result<Read, Stop> {
     loop {
         let before = reader.at;
         match skip_operand(reader) {
-            Ok(operand::END) => return Ok(()),
-            Ok(_) => {}
+            Ok(Operand::End) => return Ok(Read::Whole),
+            Ok(Operand::Other) => {}
+            Ok(Operand::String(bytes)) => {
+                if let Read::Passing(left) = passing(bytes, reader) {
+                    return Ok(Read::ModulePassing(left));
+                }
+            }
             Err(stop) => {
                 reader.at = before;
                 return Err(stop);
@@ -113,17 +167,24 @@ fn skip_module(reader: &mut Reader<'_>) -> Result<(), Stop> {
     }
 }
 
-fn skip_operand(reader: &mut Reader<'_>) -> Result<u64, Stop> {
-    let opcode = reader.length()?;
-    match opcode {
-        operand::END => {}
+enum Operand {
+    End,
+    /// It has been read over.
+    Other,
+    /// So many bytes of it are to be read over.
+    String(u64),
+}
+
+fn skip_operand(reader: &mut Reader<'_>) -> Result<Operand, Stop> {
+    match reader.length()? {
+        operand::END => return Ok(Operand::End),
         operand::SIGNED | operand::UNSIGNED => reader.length().map(|_| ())?,
         operand::FLOAT => reader.take(4).map(|_| ())?,
         operand::DOUBLE => reader.take(8).map(|_| ())?,
-        operand::STRING => reader.skip_string()?,
+        operand::STRING => return Ok(Operand::String(reader.string_bytes()?)),
         unknown => return Err(Stop::Bad(Cause::ModuleOpcode(unknown))),
     }
-    Ok(opcode)
+    Ok(Operand::Other)
 }
 
 #[cfg(test)]

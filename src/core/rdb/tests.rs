@@ -7,7 +7,7 @@ use super::layout::opcode;
 use super::*;
 use fixture::*;
 
-mod fixture;
+pub(in crate::core::rdb) mod fixture;
 
 #[test]
 fn a_value_of_every_type_ends_where_the_next_key_begins() {
@@ -400,5 +400,67 @@ proptest! {
         let whole = scan(Scanner::new(), [file.clone()]).map_err(trailing);
         let pieces = scan(Scanner::new(), cut(&file, std::iter::repeat(size))).map_err(trailing);
         prop_assert_eq!(whole, pieces);
+    }
+}
+
+/// Items, with values that came in pieces put together again; and the longest piece.
+fn scan_in_pieces(file: &Bytes, size: usize, above: usize) -> (Vec<Item>, usize) {
+    let mut scanner = Scanner::new().in_pieces(above);
+    let (mut items, mut large, mut longest) = (Vec::new(), None::<(Key, Vec<u8>)>, 0);
+    let mut chunks = (0..file.len()).step_by(size);
+    loop {
+        match scanner.step().unwrap() {
+            Step::Item(item) => items.push(item),
+            Step::Large(key) => {
+                longest = longest.max(key.value.len());
+                let value = key.value.to_vec();
+                large = Some((key, value));
+            }
+            Step::Piece(piece) => {
+                longest = longest.max(piece.len());
+                large.as_mut().unwrap().1.extend_from_slice(&piece);
+                assert!(scanner.cursor().is_none());
+            }
+            Step::LargeEnd(end) => {
+                let (key, value) = large.take().unwrap();
+                let value = Bytes::from(value);
+                items.push(Item::Key(Key { value, end, ..key }));
+            }
+            Step::End(_) => return (items, longest),
+            Step::NeedMore => {
+                let at = chunks.next().unwrap();
+                scanner.push(file.slice(at..file.len().min(at + size)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_in_pieces_is_the_same_value_and_no_piece_is_longer_than_what_arrived() {
+    let long = "x".repeat(3000).into_bytes();
+    let fields: Vec<u8> = (0..200)
+        .flat_map(|n| string(format!("field {n}").as_bytes()))
+        .collect();
+    let module = [&[0x05][..], &[0x05], &string(&long), &[0x02, 0x07, 0x00]].concat();
+    let file = File::new(REDIS)
+        .key(b"small", 0, &string(b"v"))
+        .key(b"string", 0, &string(&long))
+        .raw(&[opcode::EXPIRETIME_MS])
+        .raw(&5000_i64.to_le_bytes())
+        .key(b"set", 2, &[len(200), fields].concat())
+        .key(b"module", 7, &module)
+        .key(b"last", 0, &string(b"w"))
+        .end();
+    let (whole, _) = scan_in_pieces(&file, file.len(), usize::MAX);
+    assert_eq!(whole.len(), 5);
+    for size in [1, 7, 100, 1000] {
+        for above in [0, 50, 500] {
+            let (items, longest) = scan_in_pieces(&file, size, above);
+            assert_eq!(items, whole, "chunks of {size}, pieces above {above}");
+            assert!(
+                longest <= above + 2 * size + 16,
+                "{longest} with {size} and {above}"
+            );
+        }
     }
 }

@@ -116,6 +116,10 @@ impl Window {
     pub(super) fn take_item(&mut self) -> Bytes {
         let len = std::mem::take(&mut self.at);
         self.start += len as u64;
+        // A part was completed in the spill and has not been read: what is taken ends before it.
+        if len < self.spill.len() {
+            return self.spill.split_to(len).freeze();
+        }
         let from_chunk = self
             .chunk
             .split_to(len.saturating_sub(self.spill.len()).min(self.chunk.len()));
@@ -210,6 +214,24 @@ mod tests {
         window.push(Bytes::from_static(b"cd"));
         assert!(window.extend(3));
         assert_eq!(window.unread(), b"abc");
+    }
+
+    #[test]
+    fn what_is_taken_ends_before_a_part_that_was_completed_and_not_read() {
+        let mut window = window(&[b"abc", b"defg"]);
+        assert!(window.extend(1));
+        window.advance(2);
+        assert!(window.extend(3));
+        assert_eq!(
+            (&window.take_item()[..], window.unread()),
+            (&b"ab"[..], &b"cde"[..])
+        );
+        window.advance(3);
+        assert_eq!(
+            (&window.take_item()[..], window.unread()),
+            (&b"cde"[..], &b"fg"[..])
+        );
+        assert_eq!((window.start(), window.remaining()), (5, 2));
     }
 
     #[test]

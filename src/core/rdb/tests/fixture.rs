@@ -5,34 +5,34 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::super::layout::opcode;
 use super::super::*;
 
-pub(super) const REDIS: Version = Version {
+pub(in crate::core::rdb) const REDIS: Version = Version {
     flavor: Flavor::Redis,
     number: 13,
 };
-pub(super) const VALKEY: Version = Version {
+pub(in crate::core::rdb) const VALKEY: Version = Version {
     flavor: Flavor::Valkey,
     number: 80,
 };
 
 /// Writes a file.
-pub(super) struct File(pub(super) BytesMut);
+pub(in crate::core::rdb) struct File(pub(in crate::core::rdb) BytesMut);
 
 impl File {
-    pub(super) fn new(version: Version) -> File {
+    pub(in crate::core::rdb) fn new(version: Version) -> File {
         File(BytesMut::from(version.to_string().as_bytes()))
     }
 
-    pub(super) fn raw(mut self, bytes: &[u8]) -> File {
+    pub(in crate::core::rdb) fn raw(mut self, bytes: &[u8]) -> File {
         self.0.put_slice(bytes);
         self
     }
 
-    pub(super) fn key(self, name: &[u8], value_type: u8, value: &[u8]) -> File {
+    pub(in crate::core::rdb) fn key(self, name: &[u8], value_type: u8, value: &[u8]) -> File {
         self.raw(&[value_type]).raw(&string(name)).raw(value)
     }
 
     /// The opcode for the end and the checksum.
-    pub(super) fn end(self) -> Bytes {
+    pub(in crate::core::rdb) fn end(self) -> Bytes {
         let mut file = self.raw(&[opcode::EOF]);
         let checksum = Checksum::of(&file.0);
         file.0.put_u64_le(checksum);
@@ -40,7 +40,7 @@ impl File {
     }
 }
 
-pub(super) fn len(len: usize) -> Vec<u8> {
+pub(in crate::core::rdb) fn len(len: usize) -> Vec<u8> {
     match len {
         0..=63 => vec![len as u8],
         64..=16_383 => vec![0x40 | (len >> 8) as u8, len as u8],
@@ -48,14 +48,14 @@ pub(super) fn len(len: usize) -> Vec<u8> {
     }
 }
 
-pub(super) fn string(bytes: &[u8]) -> Vec<u8> {
+pub(in crate::core::rdb) fn string(bytes: &[u8]) -> Vec<u8> {
     [len(bytes.len()), bytes.to_vec()].concat()
 }
 
 /// 40 times "a" as LZF: "a", then 39 = 7 + 2 + 30 from one back.
-pub(super) const LZF_A40: &[u8] = &[0xc3, 5, 40, 0, b'a', 0xe0, 30, 0];
+pub(in crate::core::rdb) const LZF_A40: &[u8] = &[0xc3, 5, 40, 0, b'a', 0xe0, 30, 0];
 
-pub(super) fn scan(
+pub(in crate::core::rdb) fn scan(
     mut scanner: Scanner,
     chunks: impl IntoIterator<Item = Bytes>,
 ) -> Result<(Vec<Item>, End), Error> {
@@ -69,7 +69,7 @@ pub(super) fn scan(
     Ok((items, scanner.finish()?))
 }
 
-pub(super) fn scan_all(file: &Bytes) -> Result<Vec<Item>, Error> {
+pub(in crate::core::rdb) fn scan_all(file: &Bytes) -> Result<Vec<Item>, Error> {
     let (items, end) = scan(Scanner::new(), [file.clone()])?;
     assert_eq!(
         end,
@@ -81,7 +81,7 @@ pub(super) fn scan_all(file: &Bytes) -> Result<Vec<Item>, Error> {
     Ok(items)
 }
 
-pub(super) fn only_key(file: &Bytes) -> Key {
+pub(in crate::core::rdb) fn only_key(file: &Bytes) -> Key {
     match &scan_all(file).unwrap()[..] {
         [Item::Key(key)] => key.clone(),
         other => panic!("not one key: {other:?}"),
@@ -89,12 +89,12 @@ pub(super) fn only_key(file: &Bytes) -> Key {
 }
 
 /// The cause of the error that a file ends in.
-pub(super) fn cause(file: &Bytes) -> Cause {
+pub(in crate::core::rdb) fn cause(file: &Bytes) -> Cause {
     scan(Scanner::new(), [file.clone()]).unwrap_err().cause
 }
 
 /// A value of each type, by hand from `rdb.c`, with nested counts above one.
-pub(super) fn values() -> Vec<(Version, u8, Vec<u8>)> {
+pub(in crate::core::rdb) fn values() -> Vec<(Version, u8, Vec<u8>)> {
     let entries = b"\x02\x10IDIDIDIDIDIDIDID\x03lp1\x10IDIDIDIDIDIDIDID\x02lp";
     let pending = [
         b"\x02".as_slice(),
@@ -187,7 +187,7 @@ pub(super) fn values() -> Vec<(Version, u8, Vec<u8>)> {
 }
 
 /// A file with a value of every type of the flavor, and some of everything else.
-pub(super) fn everything(version: Version) -> Bytes {
+pub(in crate::core::rdb) fn everything(version: Version) -> Bytes {
     let mut file = File::new(version).raw(b"\xfa\x09redis-ver\x057.0.1\xf5\x04code\xfe\x00\xfb\x05\x01");
     for (n, (_, value_type, value)) in values()
         .into_iter()
@@ -208,7 +208,7 @@ pub(super) fn everything(version: Version) -> Bytes {
     file.end()
 }
 
-pub(super) fn cut(file: &Bytes, mut sizes: impl Iterator<Item = usize>) -> Vec<Bytes> {
+pub(in crate::core::rdb) fn cut(file: &Bytes, mut sizes: impl Iterator<Item = usize>) -> Vec<Bytes> {
     let mut rest = file.clone();
     let mut chunks = Vec::new();
     while !rest.is_empty() {
