@@ -219,10 +219,10 @@ fn small_collections_are_unpacked() {
     check(20, REDIS, &listpack_pairs, &["a", "1.5", "b", "7"]);
     check_count(17, REDIS, &listpack_pairs, Some(2));
     check_count(20, REDIS, &listpack_pairs, Some(4));
-    let intset = packed(b"\x02\0\0\0\x02\0\0\0\xff\xff\x05\x00".to_vec());
+    let intset = packed(b"\x02\0\0\0\x02\0\0\0\xff\xff\x05\x00");
     check(11, REDIS, &intset, &["-1", "5"]);
     check_count(11, REDIS, &intset, Some(2));
-    let zipmap = packed(b"\x01\x03foo\x03\x00bar\xff".to_vec());
+    let zipmap = packed(b"\x01\x03foo\x03\x00bar\xff");
     check(9, REDIS, &zipmap, &["foo=bar"]);
     check_count(9, REDIS, &zipmap, Some(1));
     let odd = packed(listpack(&[b"\x81a"]));
