@@ -334,7 +334,8 @@ fn drain(scanner: &mut Scanner, chunk: Bytes) -> Vec<Item> {
     scanner.push(chunk);
     let next = || match scanner.step().unwrap() {
         Step::Item(item) => Some(item),
-        Step::NeedMore | Step::End(_) => None,
+        // Values are given whole unless asked for otherwise.
+        Step::Large(_) | Step::Piece(_) | Step::LargeEnd(_) | Step::NeedMore | Step::End(_) => None,
     };
     std::iter::from_fn(next).collect()
 }

@@ -138,7 +138,7 @@ impl Context {
         // Before the phase: whoever waits for the stream to be live must see what is still pending.
         self.show_parked(&parked);
         self.progress.set_phase(Phase::Incremental);
-        let (databases, bulk_bytes_max) = (session.databases, session.bulk_bytes_max);
+        let (databases, bulk_bytes_max) = (session.facts.databases, session.facts.bulk_bytes_max);
         let history = match reader.history() {
             Ok(history) => history,
             Err(error) => return End::Log(error),

@@ -79,7 +79,7 @@ impl<'a> FullSync<'a> {
         } = header::open(&self.context.log, cursor).await?;
         let settings = &self.context.settings;
         let dialect = Dialect {
-            absolute_ttl: session.version.0 >= 5,
+            absolute_ttl: session.facts.version.0 >= 5,
             replace: settings.key_exists == KeyExists::Replace,
         };
         let name = session.client_name(&settings.target);
@@ -345,8 +345,8 @@ impl Restoring<'_> {
                 return Ok(());
             }
         };
-        if target_db >= self.session.databases {
-            return Err(no_database(target_db, self.session.databases));
+        if target_db >= self.session.facts.databases {
+            return Err(no_database(target_db, self.session.facts.databases));
         }
         if self.seen_dbs.last() != Some(&key.db) && !self.seen_dbs.contains(&key.db) {
             self.seen_dbs.push(key.db);
@@ -356,7 +356,7 @@ impl Restoring<'_> {
         }
         let payload = key.payload();
         let footer = self.footer(&payload, scanner, &key.key)?;
-        let limit = self.session.bulk_bytes_max;
+        let limit = self.session.facts.bulk_bytes_max;
         if payload.len_bytes() > limit {
             return Err(too_long(&key.key, payload.len_bytes(), limit));
         }
@@ -384,7 +384,7 @@ impl Restoring<'_> {
         let Some(source) = scanner.version() else {
             return Err(End::LogChanged);
         };
-        let target = self.session.rdb_version.unwrap_or(source);
+        let target = self.session.facts.rdb_version.unwrap_or(source);
         payload.footer(source, target, Modules::Unknown).ok_or_else(|| {
             let kind = rdb::kind_of(payload.value_type, source.flavor).map_or("unknown", |kind| kind.object);
             End::Stuck {
@@ -435,7 +435,7 @@ impl Restoring<'_> {
         let Some(source) = scanner.version() else {
             return Err(End::LogChanged);
         };
-        let target = self.session.rdb_version.unwrap_or(source);
+        let target = self.session.facts.rdb_version.unwrap_or(source);
         let Some(footer) = payload::functions_footer(source, target) else {
             return Err(End::Stuck {
                 message: format!("the source has functions, which the target ({target}) does not know"),

@@ -337,7 +337,7 @@ impl Pipeline {
         match taken {
             Ok(session) => {
                 round.first_contact = false;
-                self.progress.set_target_run_id(session.run_id.clone());
+                self.progress.set_target_run_id(session.facts.run_id.clone());
                 self.notice_rival(&round.tokens, &session);
                 Ok(Some(session))
             }

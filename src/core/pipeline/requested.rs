@@ -79,7 +79,7 @@ impl Pipeline {
 
     /// The databases of the target that this input feeds.
     fn fed(&self, session: &Session) -> Vec<u32> {
-        let fed = self.settings.filter.fed_databases(session.databases);
+        let fed = self.settings.filter.fed_databases(session.facts.databases);
         fed.into_iter().map(|(_, target)| target).collect()
     }
 

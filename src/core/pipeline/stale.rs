@@ -102,7 +102,7 @@ async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(),
     let settings = &context.settings;
     let shared = is_shared(session, &settings.name).await?;
     let seen = context.catalog.seen(&settings.name).map_err(End::Catalog)?;
-    for (source_db, target_db) in settings.filter.fed_databases(session.databases) {
+    for (source_db, target_db) in settings.filter.fed_databases(session.facts.databases) {
         let foreign = !session.record.owned.contains(&target_db);
         let delete = deletes(Case {
             policy: settings.stale_keys,
@@ -129,7 +129,7 @@ async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(),
 /// The target fails.
 pub async fn unowned_so_far(session: &mut Session) -> Result<(Vec<u32>, bool), End> {
     let mut empty = Vec::new();
-    for db in 0..session.databases.min(1024) {
+    for db in 0..session.facts.databases.min(1024) {
         let commands = [
             vec![b"SELECT".to_vec(), db.to_string().into_bytes()],
             vec![b"DBSIZE".to_vec()],
@@ -198,7 +198,11 @@ async fn sweep(
 ) -> Result<u64, End> {
     let mut stale = 0;
     let mut cursor = b"0".to_vec();
-    let verb: &[u8] = if session.version.0 >= 4 { b"UNLINK" } else { b"DEL" };
+    let verb: &[u8] = if session.facts.version.0 >= 4 {
+        b"UNLINK"
+    } else {
+        b"DEL"
+    };
     select(session, target_db).await?;
     loop {
         let (next, keys) = scan(session, &cursor, None).await?;

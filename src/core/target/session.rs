@@ -16,10 +16,9 @@ mod transaction;
 use bytes::{Bytes, BytesMut};
 
 use super::checkpoint::{self, Record};
+use super::facts::Facts;
 use super::lane::Lane;
-use super::refusal::Kind;
 use super::{Error, Settings};
-use crate::core::rdb;
 use crate::core::resp::{self, Value};
 
 pub use transaction::{Flush, Member};
@@ -35,16 +34,8 @@ pub struct Session {
     pub previous: Option<String>,
     key: Bytes,
     session_key: Bytes,
-    /// How many databases the target has.
-    pub databases: u32,
-    /// The id of the server's process, where `INFO` is permitted.
-    pub run_id: Option<String>,
-    /// The server's version, 7.0.0 being assumed where `INFO` is not permitted.
-    pub version: (u32, u32, u32),
-    /// The RDB version that its `RESTORE` takes, where `DUMP` is permitted.
-    pub rdb_version: Option<rdb::Version>,
-    /// The longest argument that it takes (`proto-max-bulk-len`): it closes the connection on a longer one.
-    pub bulk_bytes_max: usize,
+    /// What the server is.
+    pub facts: Facts,
     /// What stood on the target when the session began, kept up to date by whoever writes it.
     pub record: Record,
 }
@@ -62,8 +53,8 @@ impl Session {
         let prefix = format!("gunyu:{}:", settings.name);
         let mut lane = Lane::open(settings, &format!("{prefix}{token}")).await?;
         // Before anything is written: the source itself must not become its own target.
-        let (run_id, version) = server_info(&mut lane).await?;
-        if run_id.is_some() && run_id.as_deref() == source_run_id {
+        let mut facts = Facts::of_server(&mut lane).await?;
+        if facts.run_id.is_some() && facts.run_id.as_deref() == source_run_id {
             return Err(Error::SameServer {
                 address: settings.endpoint.address.clone(),
             });
@@ -77,9 +68,7 @@ impl Session {
         lane.call(&[b"HSET", &session_key, token.as_bytes(), b"1"])
             .await?;
         lane.call(&[b"EXEC"]).await?;
-        let databases = count_databases(&mut lane).await?;
-        let rdb_version = rdb_version(&mut lane, &session_key).await?;
-        let bulk_bytes_max = bulk_bytes_max(&mut lane).await?;
+        facts.complete(&mut lane, &session_key).await?;
         let record = Record::default();
         let mut session = Session {
             lane,
@@ -87,11 +76,7 @@ impl Session {
             previous,
             key,
             session_key,
-            databases,
-            run_id,
-            version,
-            rdb_version,
-            bulk_bytes_max,
+            facts,
             record,
         };
         session.watch().await?;
@@ -197,80 +182,6 @@ fn holder(keys: &Value) -> Option<String> {
     let Value::Array(fields) = keys else { return None };
     let token = fields.first()?.text()?;
     Some(String::from_utf8_lossy(token).into_owned())
-}
-
-/// `run_id` and version from `INFO server`.
-async fn server_info(lane: &mut Lane) -> Result<(Option<String>, (u32, u32, u32)), Error> {
-    const ASSUMED: (u32, u32, u32) = (7, 0, 0);
-    let Some(reply) = permitted(lane.call(&[b"INFO", b"server"]).await)? else {
-        return Ok((None, ASSUMED));
-    };
-    let text = String::from_utf8_lossy(reply.text().unwrap_or_default()).into_owned();
-    let field = |name: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name))
-            .map(|value| value.trim().to_owned())
-    };
-    let version = field("redis_version:").map_or(ASSUMED, |text| {
-        let mut numbers = text.split('.').map(|n| n.parse().unwrap_or(0));
-        let mut next = || numbers.next().unwrap_or(0);
-        (next(), next(), next())
-    });
-    Ok((field("run_id:"), version))
-}
-
-/// The RDB version in the footer of a `DUMP`.
-async fn rdb_version(lane: &mut Lane, key: &[u8]) -> Result<Option<rdb::Version>, Error> {
-    let reply = permitted(lane.call(&[b"DUMP", key]).await)?;
-    Ok(reply.and_then(|reply| rdb::payload::version_of(reply.text()?)))
-}
-
-/// `proto-max-bulk-len`; what every server has unless configured otherwise, where we may not ask.
-async fn bulk_bytes_max(lane: &mut Lane) -> Result<usize, Error> {
-    const USUAL: usize = 512 << 20;
-    let reply = permitted(lane.call(&[b"CONFIG", b"GET", b"proto-max-bulk-len"]).await)?;
-    let value = reply.as_ref().and_then(Value::array).and_then(|pair| pair.get(1));
-    let number = value.and_then(Value::text).map(String::from_utf8_lossy);
-    Ok(number.and_then(|text| text.parse().ok()).unwrap_or(USUAL))
-}
-
-/// A reply, or nothing where we may not ask.
-fn permitted(reply: Result<Value, Error>) -> Result<Option<Value>, Error> {
-    match reply {
-        Ok(value) => Ok(Some(value)),
-        Err(Error::Refused { reply, .. }) if !Kind::of(&reply).may_be_repeated() => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// How many databases the target has, found by selecting: `CONFIG GET` is often not permitted. Ends with database 0 selected.
-///
-/// It must be known beforehand: a `SELECT` that fails inside a transaction lets the commands after it run in the wrong database.
-async fn count_databases(lane: &mut Lane) -> Result<u32, Error> {
-    let mut exists = async |db: u32| match lane.call(&[b"SELECT", db.to_string().as_bytes()]).await {
-        Ok(_) => Ok(true),
-        Err(Error::Refused { reply, .. }) if Kind::of(&reply) == Kind::Command => Ok(false),
-        Err(error) => Err(error),
-    };
-    // Databases 0 to `known - 1` exist, `absent` does not.
-    let (mut known, mut absent) = (1, 16);
-    while exists(absent).await? {
-        known = absent + 1;
-        absent = absent.saturating_mul(2).min(i32::MAX.unsigned_abs());
-        if known >= 1 << 24 {
-            break;
-        }
-    }
-    while known < absent {
-        let middle = known + (absent - known) / 2;
-        if exists(middle).await? {
-            known = middle + 1;
-        } else {
-            absent = middle;
-        }
-    }
-    exists(0).await?;
-    Ok(known)
 }
 
 /// Writes `SELECT db`.

@@ -89,7 +89,7 @@ impl Session {
         let mut commands = Vec::new();
         for db in flush.databases {
             commands.push(command(&[b"SELECT", db.to_string().as_bytes()]));
-            commands.push(match self.version.0 {
+            commands.push(match self.facts.version.0 {
                 0..4 => command(&[flush.command.as_bytes()]),
                 _ => command(&[flush.command.as_bytes(), b"ASYNC"]),
             });
