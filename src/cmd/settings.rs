@@ -137,6 +137,9 @@ fn pipeline(
             config::StaleKeys::Keep => StaleKeys::Keep,
         },
         connections: replay.connections as usize,
+        restore: replay.restore,
+        restore_bytes_max: usize::try_from(replay.proto_bulk_bytes_max).unwrap_or(usize::MAX),
+        big_value_bytes: usize::try_from(replay.big_value_bytes).unwrap_or(usize::MAX),
         batch_commands_max: replay.batch_commands_max as usize,
         batch_bytes_max: usize::try_from(replay.batch_bytes_max).unwrap_or(usize::MAX),
         rate_limit: RateLimit {

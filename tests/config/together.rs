@@ -157,11 +157,8 @@ fn what_this_release_cannot_do_is_refused_with_what_to_do() {
         ("output: {redis: {tlsEnable: true}}", &["output.redis.tls"]),
         ("cluster: {groupName: g}", &["cluster.groupName"]),
         (
-            "output: {replay: {replaceHashTag: true, replayRdbEnableRestore: false}}",
-            &[
-                "output.replay.replaceHashTag",
-                "output.replay.replayRdbEnableRestore",
-            ],
+            "output: {replay: {replaceHashTag: true}}",
+            &["output.replay.replaceHashTag"],
         ),
     ] {
         let error = Written::with(file).config().refuse_unbuilt().unwrap_err();

@@ -28,12 +28,6 @@ impl Config {
             "take the key out: keys keep their braces",
         );
         refuse(
-            !self.output.replay.restore,
-            "output.replay.replayRdbEnableRestore",
-            "writing a snapshot's values without RESTORE",
-            "take the key out: values go by RESTORE",
-        );
-        refuse(
             self.cluster.is_some(),
             "cluster.groupName",
             "several gunyu that stand in for each other",

@@ -14,7 +14,7 @@
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -22,19 +22,19 @@ use super::apply::{Context, LOOK_EVERY};
 use super::dead_letter::{DeadLetters, Letter};
 use super::header::{self, Libraries, Opened};
 use super::parked::{GUARD_MS, HORIZON_MS_MIN};
-use super::refused::{no_database, refuse, too_long};
+use super::refused::{no_database, refuse};
+use super::replay::{Placed, Replayer};
 use super::stale;
-use super::{End, FunctionExists, KeyExists, ModuleAux, StaleKeys, Wish};
+use super::{End, StaleKeys, Wish};
 use crate::core::catalog::{KeySet, ParkedKeys};
 use crate::core::log::{SnapshotInfo, SnapshotReader};
 use crate::core::position::Offset;
 use crate::core::progress::Counters;
-use crate::core::rdb::payload::{self, Modules, Payload};
 use crate::core::rdb::{self, Item, Scanner, Step};
 use crate::core::resume::Reason;
 use crate::core::target::checkpoint::{Checkpoint, Cursor, Record};
 use crate::core::target::pace::Pace;
-use crate::core::target::restore::{Dialect, Key, Refused, Restorer};
+use crate::core::target::restore::{Refused, Restorer};
 use crate::core::target::session::{Session, now_ms};
 
 /// After so many keys, what else is due is attended to.
@@ -78,17 +78,14 @@ impl<'a> FullSync<'a> {
             libraries,
         } = header::open(&self.context.log, cursor).await?;
         let settings = &self.context.settings;
-        let dialect = Dialect {
-            absolute_ttl: session.facts.version.0 >= 5,
-            replace: settings.key_exists == KeyExists::Replace,
-        };
+        let dialect = Replayer::dialect(&settings.replay(), &session.facts);
         let name = session.client_name(&settings.target);
         let restorer = Restorer::open(&settings.target, &name, settings.connections, dialect).await;
         let mut restoring = self.restoring(session, cursor, restorer.map_err(End::Target)?)?;
         restoring.stream_db = stream_db;
         restoring.libraries = libraries;
         restoring.run(reader, scanner).await?;
-        let keys = restoring.keys_before + restoring.restorer.confirmed_keys();
+        let keys = restoring.keys_before + restoring.replayer.restorer.confirmed_keys();
         let stream_db = restoring.stream_db;
         let mut seen = std::mem::take(&mut restoring.seen_dbs);
         let libraries = std::mem::take(&mut restoring.libraries);
@@ -161,9 +158,22 @@ impl<'a> FullSync<'a> {
         let name = &context.settings.name;
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ours = match session.record.resync || cursor.is_some() {
+            true => session.record.owned.clone(),
+            false => Vec::new(),
+        };
+        let policy = context.settings.replay();
+        let mut replayer = Replayer::new(policy, session.facts.clone(), restorer, ours, cursor.is_some());
+        if cursor.is_some() {
+            let targets = session.record.seen.iter();
+            let targets: Vec<u32> = targets
+                .filter_map(|db| context.settings.filter.target_db(*db))
+                .collect();
+            replayer.clear_staged_in(&targets);
+        }
         Ok(Restoring {
             context,
-            restorer,
+            replayer,
             looks,
             wish: context.wish.clone(),
             seen: context.catalog.seen(name).map_err(End::Catalog)?,
@@ -176,19 +186,13 @@ impl<'a> FullSync<'a> {
             pace: Pace::new(context.settings.rate_limit, Instant::now()),
             keys_before: cursor.map_or(0, |cursor| cursor.keys),
             keys_scanned: cursor.map_or(0, |cursor| cursor.keys),
-            reader_at: cursor.unwrap_or(Cursor {
-                at: 0,
-                db: 0,
-                keys: 0,
-            }),
+            reader_at: Cursor {
+                elements: 0,
+                ..cursor.unwrap_or_default()
+            },
+            resume_elements: cursor.map_or(0, |cursor| cursor.elements),
             horizon_ms: HORIZON_MS_MIN,
             began: Instant::now(),
-            functions_flushed: cursor.is_some(),
-            ours: if session.record.resync || cursor.is_some() {
-                session.record.owned.clone()
-            } else {
-                Vec::new()
-            },
             seen_dbs: session.record.seen.clone(),
             stream_db: 0,
             libraries: Vec::new(),
@@ -222,7 +226,7 @@ impl<'a> FullSync<'a> {
 struct Restoring<'a> {
     context: &'a Context,
     session: &'a mut Session,
-    restorer: Restorer,
+    replayer: Replayer,
     letters: &'a mut DeadLetters,
     looks: Interval,
     wish: watch::Receiver<Wish>,
@@ -237,13 +241,11 @@ struct Restoring<'a> {
     keys_scanned: u64,
     /// Where the scanner stood before the item in hand.
     reader_at: Cursor,
+    /// Elements of the next key that are written already: where an earlier process stopped within it.
+    resume_elements: u64,
     /// Keys that expire within this time are parked.
     horizon_ms: i64,
     began: Instant,
-    functions_flushed: bool,
-    /// Target databases in which a key that is there already was written by us, in an earlier full sync or before a crash: it is replaced
-    /// whatever `keyExists` says.
-    ours: Vec<u32>,
     /// The source's databases that have keys in the snapshot.
     seen_dbs: Vec<u32>,
     /// The database that the stream after the snapshot has selected.
@@ -253,23 +255,10 @@ struct Restoring<'a> {
 }
 
 impl Restoring<'_> {
-    async fn run(&mut self, mut reader: SnapshotReader, mut scanner: Scanner) -> Result<(), End> {
+    async fn run(&mut self, mut reader: SnapshotReader, scanner: Scanner) -> Result<(), End> {
+        let mut scanner = scanner.in_pieces(self.context.settings.big_value_bytes);
         loop {
             match scanner.step().map_err(End::Snapshot)? {
-                Step::Item(item) => {
-                    self.item(item, &scanner).await?;
-                    if let Some(cursor) = scanner.cursor() {
-                        self.reader_at = Cursor {
-                            at: cursor.at,
-                            db: cursor.db,
-                            keys: self.keys_scanned,
-                        };
-                    }
-                    if self.keys_scanned.is_multiple_of(ATTEND_EVERY_KEYS) {
-                        self.attend().await?;
-                    }
-                }
-                Step::Large(_) | Step::Piece(_) | Step::LargeEnd(_) => return Err(End::LogChanged),
                 Step::End(_) => break,
                 Step::NeedMore => {
                     // Wishes first; then the look at what is confirmed, which is due however fast chunks come.
@@ -283,6 +272,7 @@ impl Restoring<'_> {
                         },
                     }
                 }
+                step => self.step(step, &scanner).await?,
             }
         }
         // Bytes after the end, or a snapshot that was given up after its last byte, are found here.
@@ -290,11 +280,46 @@ impl Restoring<'_> {
             scanner.push(chunk);
             scanner.step().map_err(End::Snapshot)?;
         }
-        self.restorer.finish().await.map_err(End::Target)?;
+        self.replayer.restorer.finish().await.map_err(End::Target)?;
         self.store_key_sets(0)?;
         self.parked.persist().map_err(End::Catalog)?;
-        self.note_refused()?;
+        while self.note_refused().await? {
+            self.replayer.restorer.finish().await.map_err(End::Target)?;
+        }
+        self.replayer.finish(&mut self.session.lane).await?;
         self.show();
+        Ok(())
+    }
+
+    /// An item, or a part of one.
+    async fn step(&mut self, step: Step, scanner: &Scanner) -> Result<(), End> {
+        if let Some(version) = scanner.version() {
+            self.replayer.set_source(version);
+        }
+        let is_piece = match step {
+            Step::Item(item) => self.item(item).await.map(|()| false)?,
+            Step::Large(key) => self.large(&key).await.map(|()| true)?,
+            Step::Piece(piece) => {
+                self.keep_pace(0, piece.len()).await?;
+                self.replayer.piece(piece).await.map(|()| true)?
+            }
+            Step::LargeEnd(_) => {
+                self.replayer.end_pieces(&mut self.session.lane).await?;
+                true
+            }
+            Step::NeedMore | Step::End(_) => return Ok(()),
+        };
+        if let Some(cursor) = scanner.cursor() {
+            self.reader_at = Cursor {
+                at: cursor.at,
+                db: cursor.db,
+                keys: self.keys_scanned,
+                elements: 0,
+            };
+        }
+        if is_piece || self.keys_scanned.is_multiple_of(ATTEND_EVERY_KEYS) {
+            self.attend().await?;
+        }
         Ok(())
     }
 
@@ -308,19 +333,18 @@ impl Restoring<'_> {
         }
     }
 
-    async fn item(&mut self, item: Item, scanner: &Scanner) -> Result<(), End> {
+    async fn item(&mut self, item: Item) -> Result<(), End> {
         match item {
-            Item::Key(key) => self.key(&key, scanner).await,
+            Item::Key(key) => self.key(&key).await,
             Item::Function(_) if self.context.settings.filter.denies(b"function") => Ok(()),
-            Item::Function(library) => self.function(&library, scanner).await,
-            Item::Aux { key, value } if &key[..] == b"lua" => {
-                let args: [&[u8]; 3] = [b"SCRIPT", b"LOAD", &value];
-                self.restorer
-                    .command(self.reader_at, &args)
-                    .await
-                    .map_err(End::Target)
+            Item::Function(library) => {
+                self.libraries.push(header::library_name(&library));
+                self.replayer.function(&library, self.reader_at).await
             }
-            Item::ModuleAux { module, .. } => self.module_aux(&module.to_string()),
+            Item::Aux { key, value } if &key[..] == b"lua" => {
+                self.replayer.script(&value, self.reader_at).await
+            }
+            Item::ModuleAux { module, .. } => self.replayer.module_aux(module),
             Item::SlotImport { .. } => {
                 tracing::warn!(
                     "the snapshot holds slots that the source was importing; their keys are taken as they are"
@@ -335,14 +359,41 @@ impl Restoring<'_> {
         }
     }
 
-    async fn key(&mut self, key: &rdb::Key, scanner: &Scanner) -> Result<(), End> {
+    async fn key(&mut self, key: &rdb::Key) -> Result<(), End> {
+        let Some(to) = self.place(key)? else {
+            return Ok(());
+        };
+        self.keep_pace(1, key.value.len()).await?;
+        self.replayer.key(&mut self.session.lane, key, to).await?;
+        Counters::add(&self.context.progress.counters.snapshot_keys_sent, 1);
+        self.store_key_sets(CATALOG_BATCH)
+    }
+
+    /// A key whose value comes in pieces.
+    async fn large(&mut self, key: &rdb::Key) -> Result<(), End> {
+        let Some(to) = self.place(key)? else {
+            self.replayer.pass();
+            return Ok(());
+        };
+        self.keep_pace(1, key.value.len()).await?;
+        self.replayer.begin(&mut self.session.lane, key, to).await?;
+        Counters::add(&self.context.progress.counters.snapshot_keys_sent, 1);
+        self.store_key_sets(CATALOG_BATCH)
+    }
+
+    /// Where a key goes; nowhere if the filter drops it.
+    fn place(&mut self, key: &rdb::Key) -> Result<Option<Placed>, End> {
+        let at = Cursor {
+            elements: std::mem::take(&mut self.resume_elements),
+            ..self.reader_at
+        };
         self.keys_scanned += 1;
         let filter = &self.context.settings.filter;
         let target_db = match filter.target_db(key.db) {
             Some(db) if filter.key(key.db, &key.key).is_none() => db,
             _ => {
                 Counters::add(&self.context.progress.counters.snapshot_keys_filtered, 1);
-                return Ok(());
+                return Ok(None);
             }
         };
         if target_db >= self.session.facts.databases {
@@ -354,48 +405,11 @@ impl Restoring<'_> {
         if self.records_seen {
             self.seen_batch.push((target_db, key.key.clone()));
         }
-        let payload = key.payload();
-        let footer = self.footer(&payload, scanner, &key.key)?;
-        let limit = self.session.facts.bulk_bytes_max;
-        if payload.len_bytes() > limit {
-            return Err(too_long(&key.key, payload.len_bytes(), limit));
-        }
-        let restore = Key {
+        Ok(Some(Placed {
             db: target_db,
-            name: &key.key,
             expire_at_ms: self.park(key),
-            idle_secs: key.idle_secs,
-            freq: key.freq,
-            payload_len: payload.len_bytes(),
-            replace: self.ours.contains(&target_db),
-        };
-        self.keep_pace(payload.len_bytes()).await?;
-        let at = self.reader_at;
-        self.restorer
-            .restore(at, &restore, |out| payload.write(out, footer))
-            .await
-            .map_err(End::Target)?;
-        Counters::add(&self.context.progress.counters.snapshot_keys_sent, 1);
-        self.store_key_sets(CATALOG_BATCH)
-    }
-
-    /// The version that the payload's footer says, so that the target takes it.
-    fn footer(&self, payload: &Payload<'_>, scanner: &Scanner, key: &[u8]) -> Result<u16, End> {
-        let Some(source) = scanner.version() else {
-            return Err(End::LogChanged);
-        };
-        let target = self.session.facts.rdb_version.unwrap_or(source);
-        payload.footer(source, target, Modules::Unknown).ok_or_else(|| {
-            let kind = rdb::kind_of(payload.value_type, source.flavor).map_or("unknown", |kind| kind.object);
-            End::Stuck {
-                message: format!(
-                    "the target ({target}) cannot load the source's format ({source}): key {} of type {} ({kind})",
-                    String::from_utf8_lossy(key),
-                    payload.value_type,
-                ),
-                hint: "use a target of at least the source's version".to_owned(),
-            }
-        })
+            at,
+        }))
     }
 
     /// The expiry to restore the key with: its own, or one far ahead where it might pass before all is caught up.
@@ -410,7 +424,7 @@ impl Restoring<'_> {
     }
 
     /// Waits until the pace allows the next key. What is due meanwhile is done, and a wish ends it.
-    async fn keep_pace(&mut self, bytes: usize) -> Result<(), End> {
+    async fn keep_pace(&mut self, keys: u64, bytes: usize) -> Result<(), End> {
         while let Some(until) = self.pace.wait_until(Instant::now()) {
             tokio::select! {
                 biased;
@@ -419,7 +433,7 @@ impl Restoring<'_> {
                 () = tokio::time::sleep_until(until.into()) => {}
             }
         }
-        self.pace.spend(1, bytes as u64, Instant::now());
+        self.pace.spend(keys, bytes as u64, Instant::now());
         Ok(())
     }
 
@@ -429,51 +443,6 @@ impl Restoring<'_> {
         }
         self.look().await?;
         Err(End::Wished)
-    }
-
-    async fn function(&mut self, library: &Bytes, scanner: &Scanner) -> Result<(), End> {
-        let Some(source) = scanner.version() else {
-            return Err(End::LogChanged);
-        };
-        let target = self.session.facts.rdb_version.unwrap_or(source);
-        let Some(footer) = payload::functions_footer(source, target) else {
-            return Err(End::Stuck {
-                message: format!("the source has functions, which the target ({target}) does not know"),
-                hint: "use a target of version 7.0 or later".to_owned(),
-            });
-        };
-        self.libraries.push(header::library_name(library));
-        let policy = self.context.settings.function_exists;
-        if policy == FunctionExists::Flush && !std::mem::replace(&mut self.functions_flushed, true) {
-            self.restorer
-                .command(self.reader_at, &[b"FUNCTION", b"FLUSH"])
-                .await
-                .map_err(End::Target)?;
-        }
-        let mut dump = BytesMut::new();
-        payload::write_functions(&mut dump, [&library[..]], footer);
-        let how: &[u8] = if policy == FunctionExists::Append {
-            b"APPEND"
-        } else {
-            b"REPLACE"
-        };
-        let args: [&[u8]; 4] = [b"FUNCTION", b"RESTORE", &dump, how];
-        self.restorer
-            .command(self.reader_at, &args)
-            .await
-            .map_err(End::Target)
-    }
-
-    fn module_aux(&self, module: &str) -> Result<(), End> {
-        if self.context.settings.module_aux == ModuleAux::Skip {
-            tracing::warn!(module, "module data beside the keys is left out");
-            return Ok(());
-        }
-        Err(End::Stuck {
-            message: format!("the snapshot holds data of module {module} beside the keys, which no command can restore"),
-            hint: "set output.replay.moduleAuxPolicy: skip to leave it out (search indexes must then be made anew on the target)"
-                .to_owned(),
-        })
     }
 
     /// Writes the key sets that have grown beyond `limit` to the catalog.
@@ -495,11 +464,11 @@ impl Restoring<'_> {
 
     /// Sends what is waiting, records the low-water mark, and shows how far it is.
     async fn look(&mut self) -> Result<(), End> {
-        self.restorer.flush().await.map_err(End::Target)?;
-        self.note_refused()?;
+        self.replayer.flush().await?;
+        self.note_refused().await?;
         // The key sets before the mark: what lies before it is not scanned again.
         self.store_key_sets(0)?;
-        let low = self.restorer.low_water(self.reader_at);
+        let low = self.replayer.low_water(self.reader_at);
         if self.session.record.cursor != Some(low) && low.at > 0 {
             self.parked.persist().map_err(End::Catalog)?;
             let record = Record {
@@ -530,26 +499,22 @@ impl Restoring<'_> {
     }
 
     fn show(&self) {
-        let low = self.restorer.low_water(self.reader_at);
-        let keys = self.keys_before + self.restorer.confirmed_keys();
+        let low = self.replayer.low_water(self.reader_at);
+        let keys = self.keys_before + self.replayer.restorer.confirmed_keys();
         self.context.progress.update_full_sync(|one| {
             one.keys = keys;
             one.replayed_bytes = one.replayed_bytes.max(low.at);
         });
     }
 
-    fn note_refused(&mut self) -> Result<(), End> {
-        let refused = self.restorer.take_refused();
-        let ignore = self.context.settings.key_exists == KeyExists::Ignore;
-        let letters: Vec<Letter> = refused
-            .into_iter()
-            .filter(|one| !(ignore && one.reply.starts_with("BUSYKEY")))
-            .map(|one| self.letter(one))
-            .collect();
-        if letters.is_empty() {
-            return Ok(());
+    /// Deals with what was refused. True: some of it was written in another way, and is under way.
+    async fn note_refused(&mut self) -> Result<bool, End> {
+        let refused = self.replayer.take_refused(&mut self.session.lane).await?;
+        let letters: Vec<Letter> = refused.into_iter().map(|one| self.letter(one)).collect();
+        if !letters.is_empty() {
+            refuse(self.context, self.letters, &letters)?;
         }
-        refuse(self.context, self.letters, &letters)
+        Ok(self.replayer.restorer.has_outstanding())
     }
 
     fn letter(&self, refused: Refused) -> Letter {

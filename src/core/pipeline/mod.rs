@@ -18,6 +18,7 @@ pub mod header;
 pub mod orders;
 pub mod parked;
 pub mod receive;
+pub mod replay;
 pub mod stale;
 
 mod decide;

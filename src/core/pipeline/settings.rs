@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::replay::Policy;
 use crate::core::filter::Filter;
 use crate::core::target::pace::RateLimit;
 use crate::core::{source, target};
@@ -124,6 +125,12 @@ pub struct Settings {
     pub stale_keys: StaleKeys,
     /// Lanes of a full sync.
     pub connections: usize,
+    /// Whether values go by `RESTORE` where the target takes it.
+    pub restore: bool,
+    /// The longest argument of `RESTORE`, whatever the target would take.
+    pub restore_bytes_max: usize,
+    /// Longer values are written in pieces.
+    pub big_value_bytes: usize,
     /// A batch has at most so many commands, unless a transaction of the source has more.
     pub batch_commands_max: usize,
     /// A batch has at most so many bytes, unless a command or a transaction has more.
@@ -136,4 +143,20 @@ pub struct Settings {
     pub resume: bool,
     /// Where dead letters go.
     pub dead_letter_dir: PathBuf,
+}
+
+impl Settings {
+    /// How items of a snapshot are replayed.
+    #[must_use]
+    pub fn replay(&self) -> Policy {
+        Policy {
+            deployment: self.name.clone(),
+            key_exists: self.key_exists,
+            function_exists: self.function_exists,
+            module_aux: self.module_aux,
+            restore: self.restore,
+            restore_bytes_max: self.restore_bytes_max,
+            big_value_bytes: self.big_value_bytes,
+        }
+    }
 }

@@ -76,7 +76,7 @@ pub struct Key {
     pub meta: Bytes,
     /// The byte of the file with which the key begins, expiry and the like included.
     pub start: u64,
-    /// The byte of the file after the value.
+    /// The byte of the file after the value, as far as it is here.
     pub end: u64,
 }
 
@@ -89,6 +89,12 @@ impl Key {
             value_type: self.value_type,
             value: &self.value,
         }
+    }
+
+    /// The byte of the file at which the value begins.
+    #[must_use]
+    pub fn value_start(&self) -> u64 {
+        self.end.saturating_sub(self.value.len() as u64)
     }
 
     /// Which module's type the value is of, if it is a module's.

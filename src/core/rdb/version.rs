@@ -25,6 +25,11 @@ pub struct Version {
 impl Version {
     /// The last version before the flavors parted.
     pub(super) const SHARED_MAX: u32 = 11;
+    /// The same, as a version.
+    pub const SHARED: Version = Version {
+        flavor: Flavor::Redis,
+        number: Version::SHARED_MAX,
+    };
     /// Valkey counts from here, so that the number alone tells the flavors apart.
     const VALKEY_MIN: u32 = 80;
 

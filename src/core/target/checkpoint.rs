@@ -11,7 +11,7 @@
 //! | `epoch` | `0` | of the lease under which it was written |
 //! | `full_sync` | `5ab3…:9000` | a snapshot for this position is being replayed; `replid` and `offset` are absent then |
 //! | `snapshot_ms` | `1760000000000` | when receiving that snapshot began, Unix time: two snapshots may have one position |
-//! | `cursor` | `81920:0:1042` | of that snapshot: everything before this byte is restored, the database selected there, keys so far |
+//! | `cursor` | `81920:0:1042:0` | of that snapshot: everything before this byte is restored, the database selected there, keys so far, elements that are written of the key that begins there |
 //! | `resync` | `1` | that snapshot is not the first: what an earlier sync wrote may be on the target |
 //! | `seen` | `0,1,7` | the source's databases that have been replicated so far |
 //! | `owned` | `0,3` | databases that were empty when this deployment first synced: their keys are ours alone |
@@ -77,7 +77,7 @@ pub struct Record {
 }
 
 /// How far the replay of a snapshot has certainly come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cursor {
     /// Byte of the snapshot at which to go on.
     pub at: u64,
@@ -85,6 +85,8 @@ pub struct Cursor {
     pub db: u32,
     /// Keys before it.
     pub keys: u64,
+    /// Elements of the key that begins there that are written already, under its staged name; of a string, bytes.
+    pub elements: u64,
 }
 
 /// The hash on the target is not one of ours.
@@ -151,7 +153,8 @@ impl Record {
             field("snapshot_ms", self.snapshot_ms.to_string());
         }
         if let Some(cursor) = self.cursor {
-            field("cursor", format!("{}:{}:{}", cursor.at, cursor.db, cursor.keys));
+            let (at, db, keys, elements) = (cursor.at, cursor.db, cursor.keys, cursor.elements);
+            field("cursor", format!("{at}:{db}:{keys}:{elements}"));
         }
         if self.resync {
             field("resync", "1".to_owned());
@@ -173,7 +176,14 @@ impl Cursor {
         let at = numbers.next()?.parse().ok()?;
         let db = numbers.next()?.parse().ok()?;
         let keys = numbers.next()?.parse().ok()?;
-        Some(Cursor { at, db, keys })
+        // Versions before 0.2 did not write this one.
+        let elements = numbers.next().map_or(Some(0), |number| number.parse().ok())?;
+        Some(Cursor {
+            at,
+            db,
+            keys,
+            elements,
+        })
     }
 }
 
@@ -219,11 +229,22 @@ mod tests {
                 at: 5,
                 db: 1,
                 keys: 9,
+                elements: 4,
             }),
             resync: true,
         };
         assert_eq!(parsed(&record.hset(b"k", 1)), Ok(record));
         assert_eq!(parsed(&Record::default().hset(b"k", 1)), Ok(Record::default()));
+    }
+
+    #[test]
+    fn a_cursor_of_an_older_gunyu_stands_at_the_beginning_of_its_key() {
+        let record = Record::parse([(&b"cursor"[..], &b"5:1:9"[..])]).unwrap();
+        assert_eq!(
+            record.cursor.map(|cursor| (cursor.at, cursor.elements)),
+            Some((5, 0))
+        );
+        assert!(Record::parse([(&b"cursor"[..], &b"5:1:9:x"[..])]).is_err());
     }
 
     #[test]

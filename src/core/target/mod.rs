@@ -18,6 +18,7 @@ pub mod refusal;
 pub mod restore;
 pub mod rewrite;
 pub mod session;
+pub mod staging;
 
 use std::time::Duration;
 

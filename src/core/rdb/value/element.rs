@@ -73,6 +73,34 @@ pub enum Element {
     Module(Bytes),
 }
 
+impl Element {
+    /// The length of its longest part, in bytes: no command has a longer argument of it.
+    #[must_use]
+    pub fn longest_bytes(&self) -> usize {
+        match self {
+            Element::Text(one) | Element::Item(one) | Element::Member(one) | Element::Module(one) => {
+                one.len()
+            }
+            Element::Scored { member, .. } => member.len(),
+            Element::Field { name, value, .. } => name.len().max(value.len()),
+            Element::Entry { fields, .. } => {
+                let longest = fields.iter().map(|(name, value)| name.len().max(value.len()));
+                longest.max().unwrap_or(0)
+            }
+            Element::Group(group) => group.name.len(),
+            Element::Consumer { name, .. } => name.len(),
+            Element::Produced {
+                producer, produced, ..
+            } => producer.len().max(produced.len()),
+            Element::StreamMeta(_)
+            | Element::Pending(_)
+            | Element::Owned(_)
+            | Element::GivenBack(_)
+            | Element::Idempotence { .. } => 0,
+        }
+    }
+}
+
 /// The id of an entry of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct StreamId {

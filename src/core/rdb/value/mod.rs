@@ -90,7 +90,7 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::new`].
     pub fn of(key: &Key, flavor: Flavor) -> Result<Decoder, Error> {
-        let mut decoder = Decoder::new(key.value_type, flavor, key.end - key.value.len() as u64)?;
+        let mut decoder = Decoder::new(key.value_type, flavor, key.value_start())?;
         decoder.push(key.value.clone());
         Ok(decoder)
     }

@@ -93,9 +93,9 @@ struct Open {
 }
 
 impl Rewriter {
-    /// Writes the value of `key` under `name`. `from` elements of it are there already.
+    /// Writes the value of `key` under `name`; `resumed` says that some of it was written before: see [`Rewriter::skip`].
     #[must_use]
-    pub fn new(name: Bytes, key: Bytes, ability: Ability, from: u64) -> Rewriter {
+    pub fn new(name: Bytes, key: Bytes, ability: Ability, resumed: bool) -> Rewriter {
         Rewriter {
             name,
             key,
@@ -104,9 +104,9 @@ impl Rewriter {
             open: Open::default(),
             expiring: Vec::new(),
             has_expiring: false,
-            stream: Stream::new(from > 0),
-            taken: from,
-            closed: from,
+            stream: Stream::new(resumed),
+            taken: 0,
+            closed: 0,
             lost: Vec::new(),
         }
     }
@@ -131,29 +131,23 @@ impl Rewriter {
         }
     }
 
+    /// Counts elements that are written already.
+    pub fn skip(&mut self, elements: u64) {
+        self.taken += elements;
+        self.closed = self.taken;
+    }
+
     /// Says beforehand which pending entries of a stream are of entries that are gone. See [`stream::Dangling`].
     pub fn prepare(&mut self, dangling: stream::Dangling) {
-        let mut ctx = stream::Writing {
-            name: &self.name,
-            key: &self.key,
-            ability: self.ability,
-            out: &mut self.out,
-            lost: &mut self.lost,
-        };
-        self.stream.prepare(&mut ctx, dangling);
+        let (stream, mut to) = self.stream();
+        stream.prepare(&mut to, dangling);
     }
 
     /// There are no more elements.
     pub fn finish(&mut self, is_text: bool) {
         self.close();
-        let mut ctx = stream::Writing {
-            name: &self.name,
-            key: &self.key,
-            ability: self.ability,
-            out: &mut self.out,
-            lost: &mut self.lost,
-        };
-        self.stream.finish(&mut ctx);
+        let (stream, mut to) = self.stream();
+        stream.finish(&mut to);
         if is_text && self.taken == 0 {
             self.out.push(&[b"SET", &self.name, b""]);
         }
@@ -278,16 +272,21 @@ impl Rewriter {
         }
     }
 
-    fn stream_element(&mut self, element: Element) {
-        let is_entry = matches!(element, Element::Entry { .. });
-        let mut ctx = stream::Writing {
+    fn stream(&mut self) -> (&mut Stream, stream::Writing<'_>) {
+        let to = stream::Writing {
             name: &self.name,
             key: &self.key,
             ability: self.ability,
             out: &mut self.out,
             lost: &mut self.lost,
         };
-        self.stream.element(&mut ctx, element);
+        (&mut self.stream, to)
+    }
+
+    fn stream_element(&mut self, element: Element) {
+        let is_entry = matches!(element, Element::Entry { .. });
+        let (stream, mut to) = self.stream();
+        stream.element(&mut to, element);
         if is_entry {
             self.taken += 1;
             self.closed = self.taken;

@@ -40,7 +40,7 @@ fn lines(bytes: &[u8]) -> Vec<String> {
 }
 
 fn written(ability: Ability, elements: Vec<Element>, is_text: bool) -> (Vec<String>, Vec<String>) {
-    let mut rewriter = Rewriter::new(Bytes::from("n"), Bytes::from("k"), ability, 0);
+    let mut rewriter = Rewriter::new(Bytes::from("n"), Bytes::from("k"), ability, false);
     for element in elements {
         rewriter.element(element);
     }
@@ -67,7 +67,7 @@ fn field(name: &str, expire_at_ms: Option<i64>) -> Element {
 #[test]
 fn elements_share_commands_of_at_most_64_kib() {
     let item = || Element::Item(Bytes::from(vec![b'x'; 10_000]));
-    let mut rewriter = Rewriter::new(Bytes::from("n"), Bytes::from("k"), NEWEST, 0);
+    let mut rewriter = Rewriter::new(Bytes::from("n"), Bytes::from("k"), NEWEST, false);
     for _ in 0..20 {
         rewriter.element(item());
     }
@@ -92,7 +92,8 @@ fn strings_are_written_by_place() {
         .collect();
     assert_eq!(starts, ["SET n ", "SETRANGE n 65536 ", "SETRANGE n 65539 "]);
     assert_eq!(written(NEWEST, vec![], true).0, ["SET n "]);
-    let mut resumed = Rewriter::new(Bytes::from("n"), Bytes::from("k"), NEWEST, 7);
+    let mut resumed = Rewriter::new(Bytes::from("n"), Bytes::from("k"), NEWEST, true);
+    resumed.skip(7);
     resumed.element(piece(1));
     resumed.finish(true);
     assert_eq!(lines(&resumed.commands().bytes), ["SETRANGE n 7 x"]);
@@ -226,7 +227,7 @@ fn a_stream_is_written_with_its_groups_and_consumers() {
 fn a_pending_entry_whose_entry_is_gone_is_written_with_a_stand_in() {
     let mut elements = stream(Some(2)).into_iter();
     let dangling = stream::Dangling::find(|| Ok::<_, ()>(elements.next())).unwrap();
-    let mut rewriter = Rewriter::new(Bytes::from("n"), Bytes::from("k"), NEWEST, 0);
+    let mut rewriter = Rewriter::new(Bytes::from("n"), Bytes::from("k"), NEWEST, false);
     rewriter.prepare(dangling);
     stream(Some(2))
         .into_iter()

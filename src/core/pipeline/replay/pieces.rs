@@ -1,0 +1,375 @@
+//! A value written in pieces under its staged name, while it is read; and going on with it after a crash.
+//!
+//! The place of what is written counts elements, too, so that the low-water mark moves within the key. Whoever comes back to such a mark finds
+//! the elements before it under the staged name:
+//!
+//! | type | goes on |
+//! | --- | --- |
+//! | list | after the elements that the mark counts; what was written beyond is trimmed |
+//! | string, set, sorted set, hash | after those; what was written beyond is written again, and is the same |
+//! | stream | after the last entry that is there; groups are made anew |
+//! | any, if the staged name is not there | from the beginning |
+
+use bytes::{Bytes, BytesMut};
+
+use super::{How, Placed, Replayer, Why, asked, how};
+use crate::core::pipeline::End;
+use crate::core::rdb::value::{Decoder, Element, Step, StreamId};
+use crate::core::rdb::{self, Key, kind_of};
+use crate::core::resp::Value;
+use crate::core::target::checkpoint::Cursor;
+use crate::core::target::lane::Lane;
+use crate::core::target::rewrite::{Commands, Rewriter};
+use crate::core::target::staging;
+
+/// Commands are put on the lane when there are so many bytes of them.
+const SEND_BYTES: usize = 64 << 10;
+
+/// The value in hand.
+#[derive(Debug)]
+pub(super) enum Pieces {
+    /// There is none.
+    None,
+    /// It is not replayed: its pieces pass.
+    Passed,
+    /// Only `RESTORE` can write it: it is put together.
+    Gathered(Box<Gathered>),
+    /// It is written while it is read.
+    Written(Box<Written>),
+}
+
+/// A value that is put together.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    head: Key,
+    to: Placed,
+    value: BytesMut,
+}
+
+/// A value that is being written.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// The key, without its value.
+    pub(super) head: Key,
+    pub(super) to: Placed,
+    /// The name it is written under.
+    pub(super) staged: Bytes,
+    /// What `TYPE` will say.
+    pub(super) object: &'static str,
+    pub(super) rewriter: Rewriter,
+    decoder: Decoder,
+    skip: Skip,
+    /// Elements in commands that are on the lane.
+    sent: u64,
+}
+
+/// What is there already.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Skip {
+    Nothing,
+    /// So many elements more; of a string, bytes.
+    Elements(u64),
+    /// Entries up to this one.
+    Entries(StreamId),
+}
+
+impl Pieces {
+    pub(super) fn gather(key: &Key, to: Placed) -> Pieces {
+        Pieces::Gathered(Box::new(Gathered {
+            head: head_of(key),
+            to,
+            value: BytesMut::new(),
+        }))
+    }
+
+    /// How far the value in hand is on its lane.
+    pub(super) fn place(&self) -> Option<Cursor> {
+        match self {
+            Pieces::None | Pieces::Passed => None,
+            Pieces::Gathered(gathered) => Some(gathered.to.at),
+            Pieces::Written(written) => Some(written.place()),
+        }
+    }
+}
+
+impl Written {
+    fn place(&self) -> Cursor {
+        Cursor {
+            elements: self.sent,
+            ..self.to.at
+        }
+    }
+
+    /// Takes an element, less what is there already.
+    fn take(&mut self, element: Element) {
+        match (&mut self.skip, element) {
+            (Skip::Elements(left), Element::Text(mut text)) if *left > 0 => {
+                let there = text.split_to(text.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
+                *left -= there.len() as u64;
+                self.rewriter.skip(there.len() as u64);
+                if !text.is_empty() {
+                    self.rewriter.element(Element::Text(text));
+                }
+            }
+            (Skip::Elements(left), _) if *left > 0 => {
+                *left -= 1;
+                self.rewriter.skip(1);
+            }
+            (Skip::Entries(last), Element::Entry { id, .. }) if id <= *last => self.rewriter.skip(1),
+            (_, element) => self.rewriter.element(element),
+        }
+    }
+}
+
+impl Replayer {
+    /// Begins, or goes on with, a value that is written in pieces. What `key` has of it is still to be given.
+    pub(super) async fn begin_pieces(
+        &mut self,
+        control: &mut Lane,
+        key: &Key,
+        to: Placed,
+    ) -> Result<(), End> {
+        self.pieces = Pieces::Passed;
+        if self.is_kept(control, key, to).await? {
+            return Ok(());
+        }
+        let staged = staging::name(&self.policy.deployment, &key.key);
+        self.note_staged(to.db);
+        let object = kind_of(key.value_type, self.source.flavor).map_or("unknown", |kind| kind.object);
+        let skip = match to.at.elements {
+            0 => Skip::Nothing,
+            elements => written_before(control, to.db, &staged, object, elements).await?,
+        };
+        if skip == Skip::Nothing {
+            let mut commands = Commands::default();
+            commands.push(&[b"DEL", &staged]);
+            let at = Cursor { elements: 0, ..to.at };
+            let sent = self.restorer.commands(at, to.db, &key.key, &commands, 0).await;
+            sent.map_err(End::Target)?;
+        } else {
+            let name = String::from_utf8_lossy(&key.key).into_owned();
+            tracing::info!(key = name, ?skip, "goes on within a key");
+        }
+        let decoder = Decoder::new(key.value_type, self.source.flavor, key.value_start());
+        let decoder = decoder.map_err(End::Snapshot)?;
+        let resumed = skip != Skip::Nothing;
+        self.tell_metadata(key, to);
+        self.pieces = Pieces::Written(Box::new(Written {
+            head: head_of(key),
+            to,
+            rewriter: Rewriter::new(staged.clone(), key.key.clone(), self.ability, resumed),
+            staged,
+            object,
+            decoder,
+            skip,
+            sent: if resumed { to.at.elements } else { 0 },
+        }));
+        Ok(())
+    }
+
+    /// The next piece of the value in hand.
+    ///
+    /// # Errors
+    /// As [`Replayer::key`].
+    pub async fn piece(&mut self, piece: Bytes) -> Result<(), End> {
+        match &mut self.pieces {
+            Pieces::None | Pieces::Passed => Ok(()),
+            Pieces::Gathered(gathered) => {
+                gathered.value.extend_from_slice(&piece);
+                let fits =
+                    gathered.value.len() <= self.policy.restore_bytes_max.min(self.facts.bulk_bytes_max);
+                if !fits {
+                    let (head, to) = (gathered.head.clone(), gathered.to);
+                    let bytes = gathered.value.len() as u64;
+                    self.pieces = Pieces::Passed;
+                    self.refuse(&head, to, Why::TooLong(bytes));
+                }
+                Ok(())
+            }
+            Pieces::Written(written) => {
+                written.decoder.push(piece);
+                self.write_on().await
+            }
+        }
+    }
+
+    /// Writes the elements that are there.
+    async fn write_on(&mut self) -> Result<(), End> {
+        while let Pieces::Written(written) = &mut self.pieces {
+            let element = match written.decoder.step() {
+                Ok(Step::Element(element)) => element,
+                Ok(Step::NeedMore | Step::End) => return Ok(()),
+                Err(error) => {
+                    return self
+                        .give_up(&format!("cannot be written with commands: {error}"))
+                        .await;
+                }
+            };
+            let longest = element.longest_bytes();
+            let is_text = matches!(element, Element::Text(_));
+            if longest > self.facts.bulk_bytes_max && !is_text {
+                let max = self.facts.bulk_bytes_max;
+                let reason = format!(
+                    "has an element of {longest} bytes, more than the target takes ({max}, its proto-max-bulk-len)"
+                );
+                return self.give_up(&reason).await;
+            }
+            written.take(element);
+            if written.rewriter.commands().bytes.len() >= SEND_BYTES {
+                self.send_written().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the commands that are ready on the lane.
+    async fn send_written(&mut self) -> Result<(), End> {
+        let Pieces::Written(written) = &mut self.pieces else {
+            return Ok(());
+        };
+        let (place, to) = (written.place(), written.to);
+        let lost = written.rewriter.take_lost();
+        let commands = written.rewriter.commands().take();
+        written.sent = written.rewriter.closed();
+        let key = written.head.key.clone();
+        self.tell_lost(to, lost);
+        if commands.count == 0 {
+            return Ok(());
+        }
+        let sent = self.restorer.commands(place, to.db, &key, &commands, 0).await;
+        sent.map_err(End::Target)
+    }
+
+    /// Puts everything that has been read on the lane.
+    pub(super) async fn flush_pieces(&mut self) -> Result<(), End> {
+        if let Pieces::Written(written) = &mut self.pieces {
+            written.rewriter.close();
+            self.send_written().await?;
+        }
+        Ok(())
+    }
+
+    /// The value cannot be written after all: nothing of it stays.
+    async fn give_up(&mut self, why: &str) -> Result<(), End> {
+        let Pieces::Written(written) = std::mem::replace(&mut self.pieces, Pieces::Passed) else {
+            return Ok(());
+        };
+        let mut commands = Commands::default();
+        commands.push(&[b"DEL", &written.staged]);
+        let (to, key) = (written.to, &written.head.key);
+        let sent = self
+            .restorer
+            .commands(written.place(), to.db, key, &commands, 0)
+            .await;
+        sent.map_err(End::Target)?;
+        let reason = format!("key {} {why}", String::from_utf8_lossy(key));
+        let command = self.told_command(&written.head);
+        self.tell(to, command, reason);
+        Ok(())
+    }
+
+    /// The value in hand is whole.
+    ///
+    /// # Errors
+    /// As [`Replayer::key`].
+    pub async fn end_pieces(&mut self, control: &mut Lane) -> Result<(), End> {
+        if let Pieces::Written(written) = &mut self.pieces {
+            if let Err(error) = ended(&mut written.decoder) {
+                return self
+                    .give_up(&format!("cannot be written with commands: {error}"))
+                    .await;
+            }
+            written.rewriter.finish(written.object == "string");
+            self.send_written().await?;
+            self.restorer.finish().await.map_err(End::Target)?;
+        }
+        match std::mem::replace(&mut self.pieces, Pieces::None) {
+            Pieces::None | Pieces::Passed => Ok(()),
+            Pieces::Written(written) => self.take_name(control, *written).await,
+            Pieces::Gathered(gathered) => {
+                let Gathered { head, to, value } = *gathered;
+                let value = value.freeze();
+                let key = Key { value, ..head };
+                match how::decide(self.case(&key, to, key.value.len() as u64)) {
+                    How::Restore(footer) => self.restore(&key.payload(), &key, to, footer).await,
+                    How::Refuse(why) => {
+                        self.refuse(&key, to, why);
+                        Ok(())
+                    }
+                    // What is gathered is a module's value, for which there is no other way.
+                    How::OneGo | How::Pieces => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// What modules attached to a key is in no command but `RESTORE`.
+    pub(super) fn tell_metadata(&mut self, key: &Key, to: Placed) {
+        if key.meta.is_empty() {
+            return;
+        }
+        let name = String::from_utf8_lossy(&key.key);
+        let reason = format!(
+            "key {name}: what modules attached to it can only be written by RESTORE, to a target of RDB 13"
+        );
+        let command = self.told_command(key);
+        self.tell(to, command, reason);
+    }
+}
+
+/// The key without its value.
+fn head_of(key: &Key) -> Key {
+    Key {
+        value: Bytes::new(),
+        ..key.clone()
+    }
+}
+
+/// Everything has been pushed: whether the value is whole.
+fn ended(decoder: &mut Decoder) -> Result<(), rdb::Error> {
+    decoder.element().map(|_| ())
+}
+
+/// How much of a value stands under its staged name already.
+async fn written_before(
+    control: &mut Lane,
+    db: u32,
+    staged: &Bytes,
+    object: &str,
+    elements: u64,
+) -> Result<Skip, End> {
+    let ask = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect::<Vec<_>>();
+    let question = match object {
+        "list" => ask(&[b"LLEN", staged]),
+        "string" => ask(&[b"STRLEN", staged]),
+        "stream" => ask(&[b"XREVRANGE", staged, b"+", b"-", b"COUNT", b"1"]),
+        _ => ask(&[b"EXISTS", staged]),
+    };
+    let answers = asked(control, db, vec![question]).await?;
+    let there = match (object, answers.first()) {
+        ("stream", Some(Value::Array(entries))) => {
+            return Ok(last_entry(entries).map_or(Skip::Nothing, Skip::Entries));
+        }
+        ("list" | "string", Some(Value::Int(length))) => u64::try_from(*length).unwrap_or(0) >= elements,
+        (_, Some(Value::Int(exists))) => *exists == 1,
+        _ => false,
+    };
+    if !there {
+        return Ok(Skip::Nothing);
+    }
+    if object == "list" {
+        let last = (elements - 1).to_string();
+        asked(control, db, vec![ask(&[b"LTRIM", staged, b"0", last.as_bytes()])]).await?;
+    }
+    Ok(Skip::Elements(elements))
+}
+
+/// The id of the first of some entries, as `XREVRANGE` answers.
+fn last_entry(entries: &[Value]) -> Option<StreamId> {
+    let id = entries.first()?.array()?.first()?.text()?;
+    let (ms, seq) = std::str::from_utf8(id).ok()?.split_once('-')?;
+    Some(StreamId {
+        ms: ms.parse().ok()?,
+        seq: seq.parse().ok()?,
+    })
+}
