@@ -29,7 +29,7 @@ complete -c gunyu -n "__fish_gunyu_needs_command" -s V -l version -d 'Print vers
 complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "sync" -d 'Run the daemon: follow the source, and keep the target its copy'
 complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "status" -d 'Show how far a running daemon is'
 complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "fullsync" -d 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon'
-complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "rdb-dump" -d 'Write an input\'s newest snapshot to an RDB file'
+complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "rdb-dump" -d 'Write a snapshot to an RDB file: a running server\'s own, or a daemon\'s newest'
 complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "pause" -d 'Stop replaying some inputs; what their sources send is still received and kept'
 complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "resume" -d 'Go on replaying paused inputs'
 complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "restart" -d 'Let every input begin anew from its checkpoint'
@@ -82,10 +82,15 @@ complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l server -d 'The 
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
-complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l input -d 'The input, by its source address (host:port); may be left out where there is only one' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l source -d 'The server to take it of here, as redis://[user[:password]@]host:port, or redis+cluster://host:port,host:port' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l set -d 'Set any key of the configuration by its dotted path, for a snapshot taken here; may be repeated' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l input -d 'The daemon\'s input, by its source address (host:port); may be left out where there is only one' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s o -l output -d 'The file to write, or - for stdout' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l patience -d 'Give up when nothing has come of the server for so long' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l local -d 'Take the snapshot here, of input.redis in --config, instead of asking a daemon'
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -l json -d 'Print the outcome as JSON; draw no progress'
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s q -l quiet -d 'Draw no progress'
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s v -l verbose -d 'Trace on stderr what is going on, as log.level says'
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s V -l version -d 'Print version'
 complete -c gunyu -n "__fish_gunyu_using_subcommand pause" -l inputs -d '`all`, or source addresses (host:port) between commas, as `gunyu status` shows them' -r
@@ -154,7 +159,7 @@ complete -c gunyu -n "__fish_gunyu_using_subcommand man" -s V -l version -d 'Pri
 complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "sync" -d 'Run the daemon: follow the source, and keep the target its copy'
 complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "status" -d 'Show how far a running daemon is'
 complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "fullsync" -d 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon'
-complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "rdb-dump" -d 'Write an input\'s newest snapshot to an RDB file'
+complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "rdb-dump" -d 'Write a snapshot to an RDB file: a running server\'s own, or a daemon\'s newest'
 complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "pause" -d 'Stop replaying some inputs; what their sources send is still received and kept'
 complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "resume" -d 'Go on replaying paused inputs'
 complete -c gunyu -n "__fish_gunyu_using_subcommand help; and not __fish_seen_subcommand_from sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help" -f -a "restart" -d 'Let every input begin anew from its checkpoint'

@@ -114,8 +114,20 @@ impl Config {
     /// # Errors
     /// [`Error::Syntax`] or [`Error::Problems`]; the caller prints it and ends with exit code 2.
     pub fn check(sources: &Sources<'_>) -> Result<Config, Error> {
+        Config::check_sides(sources, check::Sides::Both)
+    }
+
+    /// The same for a command that only reads the source: a target need not be named, and then has no address.
+    ///
+    /// # Errors
+    /// As [`Config::check`].
+    pub fn check_source(sources: &Sources<'_>) -> Result<Config, Error> {
+        Config::check_sides(sources, check::Sides::Source)
+    }
+
+    fn check_sides(sources: &Sources<'_>, sides: check::Sides) -> Result<Config, Error> {
         let values = layers::collect(sources)?;
-        check::check(values, sources.environment)
+        check::check(values, sides, sources.environment)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod client;
 pub mod completions;
 pub mod config;
 pub mod full_sync;
+mod interrupt;
 pub mod man;
 pub mod print;
 pub mod progress;
@@ -61,7 +62,7 @@ pub enum Command {
     /// Copy everything anew: a one-shot migration, or a forced full sync by a running daemon.
     #[command(name = "fullsync")]
     FullSync(Box<full_sync::Args>),
-    /// Write an input's newest snapshot to an RDB file.
+    /// Write a snapshot to an RDB file: a running server's own, or a daemon's newest.
     RdbDump(rdb_dump::Args),
     /// Stop replaying some inputs; what their sources send is still received and kept.
     Pause(calls::Pause),
@@ -223,11 +224,27 @@ impl ConfigArgs {
     /// # Errors
     /// As [`ConfigArgs::check`].
     pub fn check_with(&self, environment: config::Environment<'_>) -> Result<config::Config, Failure> {
+        self.read(environment, config::Config::check)
+    }
+
+    /// The same for a command that only reads the source.
+    ///
+    /// # Errors
+    /// As [`ConfigArgs::check`].
+    pub fn check_source(&self) -> Result<config::Config, Failure> {
+        self.read(&|name| std::env::var(name).ok(), config::Config::check_source)
+    }
+
+    fn read(
+        &self,
+        environment: config::Environment<'_>,
+        check: impl FnOnce(&config::Sources<'_>) -> Result<config::Config, config::Error>,
+    ) -> Result<config::Config, Failure> {
         let file = self.config.as_deref().map(config::File::read).transpose()?;
         if let Some(file) = &file {
             redact::register_file(&file.text);
         }
-        let config = config::Config::check(&config::Sources {
+        let config = check(&config::Sources {
             file,
             source: self.source.as_deref(),
             target: self.target.as_deref(),

@@ -3,6 +3,8 @@
 //! Owns the terminal's last lines. Traces are written above them, through [`stderr`]. What is shown comes as status, of pipelines in this
 //! process and of a daemon's alike.
 
+mod download;
+
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
@@ -12,6 +14,8 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration, MultiProgress, ProgressBa
 
 use crate::core::supervisor::Handle;
 use crate::http::model::{FullSync, InputStatus};
+
+pub use download::Download;
 
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
@@ -157,16 +161,6 @@ fn bar() -> ProgressBar {
     let bar = BARS.add(ProgressBar::no_length());
     bar.set_style(spinner());
     bar
-}
-
-/// A bar for a download of which the length is known only to the sender.
-#[must_use]
-pub fn download_bar(how: How) -> ProgressBar {
-    if how != How::Bars {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{spinner} {bytes} received, {bytes_per_sec}");
-    BARS.add(ProgressBar::no_length().with_style(style.expect("the template is a literal")))
 }
 
 fn spinner() -> ProgressStyle {

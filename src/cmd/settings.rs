@@ -76,6 +76,19 @@ pub fn pipelines(config: &Config) -> Result<Vec<pipeline::Settings>, filter::Err
         .collect())
 }
 
+/// The link to a source.
+#[must_use]
+pub fn source(config: &Config, address: &config::Address) -> source::Settings {
+    source::Settings {
+        endpoint: endpoint(&config.input.redis, address),
+        psync_command: config.input.psync_command.clone(),
+        announce_port: config.server.listen.port,
+        announce_version: Some(ANNOUNCED_VERSION.to_owned()),
+        snapshot_only: false,
+        silence_limit: SILENCE_LIMIT,
+    }
+}
+
 fn pipeline(
     config: &Config,
     filter: &Arc<Filter>,
@@ -87,13 +100,7 @@ fn pipeline(
     pipeline::Settings {
         goal: pipeline::Goal::Follow,
         awaits_full_sync: false,
-        source: source::Settings {
-            endpoint: endpoint(&config.input.redis, source),
-            psync_command: config.input.psync_command.clone(),
-            announce_port: config.server.listen.port,
-            announce_version: Some(ANNOUNCED_VERSION.to_owned()),
-            silence_limit: SILENCE_LIMIT,
-        },
+        source: self::source(config, source),
         target: target::Settings {
             endpoint: endpoint(&config.output.redis, target),
             name: name.clone(),

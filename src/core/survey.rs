@@ -4,14 +4,19 @@
 //! Promises that no question waits for ever and that no answer changes anything, but for [`Target::remove_checkpoint`]. Leaves the
 //! replication link and the lanes, where the data goes, to their own rooms.
 
+mod slots;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, Value};
 
+use super::command::SLOTS;
 use super::net::{Address, Endpoint};
+use super::source::handshake::Refusal;
 use super::source::info::SourceInfo;
 use super::target::checkpoint::{self, Malformed, Record};
+use slots::Served;
 
 /// Connecting, and every answer, takes at most so long.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -26,6 +31,20 @@ pub enum Error {
         address: Address,
         /// What came instead of an answer.
         cause: redis::RedisError,
+    },
+    /// It does not know who serves all slots of its cluster: some are served by nobody, or it has joined a moment ago.
+    #[error("{address} knows of {slots} of the cluster's {SLOTS} slots who serves them")]
+    SlotsMissing {
+        /// Whom.
+        address: Address,
+        /// Of how many it knows.
+        slots: u64,
+    },
+    /// What it says of the slots cannot be understood.
+    #[error("{address} does not say where the masters of its cluster are")]
+    NoMasters {
+        /// Whom.
+        address: Address,
     },
     /// The checkpoint on it is none that this gunyu reads.
     #[error("the checkpoint {key} on {address} cannot be read: {cause}")]
@@ -47,6 +66,13 @@ impl Error {
             Error::Redis { address, cause } if cause.is_io_error() => {
                 format!("check that a server listens on {address} and that no firewall is between")
             }
+            Error::Redis { address, cause } if is_no_cluster(cause) => {
+                format!("it is not a cluster's: use redis://{address}")
+            }
+            Error::SlotsMissing { .. } | Error::NoMasters { .. } => {
+                "look at CLUSTER NODES there; each master can be reached by itself, as redis://host:port"
+                    .to_owned()
+            }
             Error::Redis { .. } => {
                 "check user, password and permissions (README.md lists what gunyu needs)".to_owned()
             }
@@ -55,6 +81,29 @@ impl Error {
             }
         }
     }
+
+    /// Whether only a person can mend it.
+    #[must_use]
+    pub fn needs_a_person(&self) -> bool {
+        match self {
+            Error::Redis { cause, .. } if cause.kind() == redis::ErrorKind::AuthenticationFailed => true,
+            Error::Redis { cause, .. } => refusal(cause).needs_a_person() || is_no_cluster(cause),
+            Error::SlotsMissing { .. } | Error::NoMasters { .. } => false,
+            Error::Checkpoint { .. } => true,
+        }
+    }
+}
+
+/// What kind of refusal a server's error reply is.
+fn refusal(cause: &redis::RedisError) -> Refusal {
+    let code = cause.code().unwrap_or_default();
+    Refusal::of(&format!("{code} {}", cause.detail().unwrap_or_default()))
+}
+
+fn is_no_cluster(cause: &redis::RedisError) -> bool {
+    cause
+        .detail()
+        .is_some_and(|detail| detail.contains("cluster support disabled"))
 }
 
 /// Asks a source.
@@ -87,6 +136,28 @@ impl Source {
             .await;
         let text = asked.map_err(|cause| failed(&self.address, cause))?;
         Ok(SourceInfo::parse(&text))
+    }
+
+    /// The masters of its cluster, in the order of their slots: all that hold keys. `CLUSTER SLOTS` is known to every server that knows clusters.
+    ///
+    /// # Errors
+    /// It does not answer, refuses, is in no cluster, or does not know who serves all slots.
+    pub async fn masters(&mut self) -> Result<Vec<Address>, Error> {
+        let address = || self.address.clone();
+        let asked = redis::cmd("CLUSTER")
+            .arg("SLOTS")
+            .query_async::<Value>(&mut self.connection)
+            .await;
+        let answer = asked.map_err(|cause| failed(&self.address, cause))?;
+        let served = Served::parse(&answer, &self.address);
+        let served = served.ok_or_else(|| Error::NoMasters { address: address() })?;
+        if served.slots != u64::from(SLOTS) {
+            return Err(Error::SlotsMissing {
+                address: address(),
+                slots: served.slots,
+            });
+        }
+        Ok(served.masters)
     }
 }
 

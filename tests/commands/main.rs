@@ -10,6 +10,9 @@
 mod support;
 
 mod daemon;
+mod dump;
+mod dump_cluster;
+mod dump_trouble;
 mod migration;
 
 use std::path::Path;

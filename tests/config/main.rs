@@ -63,11 +63,15 @@ impl Written {
     }
 
     fn check(&self) -> Result<Config, Error> {
+        self.check_by(Config::check)
+    }
+
+    fn check_by(&self, check: fn(&Sources<'_>) -> Result<Config, Error>) -> Result<Config, Error> {
         let file = self.file.as_ref().map(|text| File {
             name: "gunyu.yaml".to_owned(),
             text: text.clone(),
         });
-        Config::check(&Sources {
+        check(&Sources {
             file,
             source: self.source,
             target: self.target,

@@ -172,3 +172,31 @@ fn what_this_release_cannot_do_is_refused_with_what_to_do() {
     }
     defaults().refuse_unbuilt().unwrap();
 }
+
+#[test]
+fn a_command_that_reads_the_source_needs_no_target_and_none_that_fits() {
+    let source_alone = Written {
+        source: Some("redis+cluster://a:1,b:2"),
+        ..Written::default()
+    };
+    let config = source_alone.check_by(Config::check_source).unwrap();
+    assert_eq!(config.input.redis.addresses.len(), 2);
+    assert!(config.output.redis.addresses.is_empty());
+    config.refuse_unbuilt_source().unwrap();
+    assert!(source_alone.problem().message.contains("at least one address"));
+    let same_on_both_sides = Written::urls("redis://a:1", "redis://a:1");
+    same_on_both_sides.check_by(Config::check_source).unwrap();
+    let nothing = Written::default().check_by(Config::check_source).unwrap_err();
+    assert_eq!(nothing.problems().len(), 1, "{nothing}");
+    for unbuilt in ["rediss://a:1", "rediss+cluster://a:1", "redis+sentinel://a:1/m"] {
+        let written = Written {
+            source: Some(unbuilt),
+            ..Written::default()
+        };
+        let refused = written
+            .check_by(Config::check_source)
+            .unwrap()
+            .refuse_unbuilt_source();
+        assert_eq!(refused.unwrap_err().problems().len(), 1, "{unbuilt}");
+    }
+}

@@ -3,11 +3,12 @@
 //! A test says `mod support;` and uses what it needs. Everything here talks to real processes on loopback, puts their
 //! files into a temporary folder, and ends them by pid when it is dropped, even where the test panics or is killed.
 //!
-//! - [`server`]: a Redis-compatible server as a child process. [`gunyu`]: the program under test, likewise.
+//! - [`server`]: a Redis-compatible server as a child process. [`cluster`]: several that are one. [`gunyu`]: the program under test,
+//!   likewise.
 //! - [`workload`]: data of every type and encoding, writers that go on until told to stop, counters that know what they
 //!   sent. All of it follows from one [`workload::Seed`], which a failing test prints.
 //! - [`compare`]: whether two servers hold the same, and which keys differ.
-//! - [`proxy`]: a connection that can be cut, stalled, or cut after so many bytes.
+//! - [`proxy`]: a connection that can be cut, stalled, cut after so many bytes, or that spoils one of them.
 //! - [`wait_until`] and [`wait_for`]: wait for a condition of *another process*, with an end and a last word.
 
 // Each test binary compiles this folder and uses only a part of it. A helper that fails must fail the test, there and then.
@@ -19,6 +20,7 @@
     clippy::print_stdout
 )]
 
+pub mod cluster;
 pub mod compare;
 pub mod gunyu;
 pub mod http;
@@ -32,6 +34,7 @@ pub mod workload;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use cluster::Cluster;
 pub use compare::{assert_equal, equal, equal_key_by_key};
 pub use gunyu::Gunyu;
 pub use proxy::Proxy;

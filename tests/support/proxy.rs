@@ -28,6 +28,8 @@ struct State {
     closing: bool,
     /// Cut when so many more bytes have gone this way.
     fuse: Option<(Way, u64)>,
+    /// How many bytes go down unharmed before one is spoilt.
+    spoil: Option<u64>,
     open: Vec<Arc<Connection>>,
 }
 
@@ -95,6 +97,7 @@ impl Proxy {
             refusing: false,
             closing: false,
             fuse: None,
+            spoil: None,
             open: Vec::new(),
         };
         let shared = Arc::new(Shared {
@@ -137,6 +140,11 @@ impl Proxy {
     /// Cuts every connection as soon as exactly `bytes` more have gone that way, in the middle of whatever it is.
     pub fn cut_after(&self, way: Way, bytes: u64) {
         self.shared.change(|state| state.fuse = Some((way, bytes)));
+    }
+
+    /// Lets so many more bytes go down, inverts the next one, and leaves the rest alone.
+    pub fn spoil_after(&self, bytes: u64) {
+        self.shared.change(|state| state.spoil = Some(bytes));
     }
 
     /// Connections stay open, and nothing moves on them.
@@ -240,6 +248,9 @@ fn carry(way: Way, connection: &Connection, shared: &Shared) {
         let Some(allowed) = permit(way, len, connection, shared) else {
             return;
         };
+        if way == Way::Down {
+            spoil(&mut buffer[..allowed], shared);
+        }
         // Counted first: whoever has received them finds them counted.
         count.fetch_add(allowed as u64, Ordering::SeqCst);
         if to.write_all(&buffer[..allowed]).is_err() {
@@ -272,5 +283,18 @@ fn permit(way: Way, len: usize, connection: &Connection, shared: &Shared) -> Opt
             Some(len)
         }
         _ => Some(len),
+    }
+}
+
+/// Inverts the byte whose turn it is, if it is among these.
+fn spoil(bytes: &mut [u8], shared: &Shared) {
+    let mut state = shared.state();
+    let Some(left) = state.spoil else { return };
+    match usize::try_from(left).ok().and_then(|at| bytes.get_mut(at)) {
+        Some(byte) => {
+            *byte = !*byte;
+            state.spoil = None;
+        }
+        None => state.spoil = Some(left - bytes.len() as u64),
     }
 }

@@ -18,13 +18,23 @@ use super::sections::*;
 use super::value::PORT_LATER;
 use super::values::Values;
 
+/// The sides that a command works with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sides {
+    /// It copies.
+    Both,
+    /// It reads the source: no target need be named, and one that is need not fit.
+    Source,
+}
+
 /// Builds the checked form.
 ///
 /// # Errors
 /// Everything that does not fit together.
-pub(super) fn check(values: Values, environment: Environment<'_>) -> Result<Config, Error> {
+pub(super) fn check(values: Values, sides: Sides, environment: Environment<'_>) -> Result<Config, Error> {
     let mut check = Check {
         values,
+        sides,
         problems: Vec::new(),
         notes: Vec::new(),
     };
@@ -37,7 +47,9 @@ pub(super) fn check(values: Values, environment: Environment<'_>) -> Result<Conf
         log: check.log(),
         notes: Vec::new(),
     };
-    check.sides(&config);
+    if sides == Sides::Both {
+        check.pairs(&config);
+    }
     check.databases_on_cluster(&config);
     check.peers(&config);
     if !check.problems.is_empty() {
@@ -50,6 +62,7 @@ pub(super) fn check(values: Values, environment: Environment<'_>) -> Result<Conf
 
 struct Check {
     values: Values,
+    sides: Sides,
     problems: Vec<Problem>,
     notes: Vec<String>,
 }
@@ -114,7 +127,8 @@ impl Check {
         for address in addresses.iter_mut().filter(|address| address.port == PORT_LATER) {
             address.port = port;
         }
-        if addresses.is_empty() {
+        let is_needed = self.sides == Sides::Both || side == "input.redis";
+        if addresses.is_empty() && is_needed {
             self.problem(
                 &of("addresses"),
                 "at least one address is needed",
@@ -310,7 +324,7 @@ impl Check {
     /// | cluster or sentinel | one standalone | yes |
     /// | cluster or sentinel | m standalone | no |
     /// | any | cluster or sentinel | yes |
-    fn sides(&mut self, config: &Config) {
+    fn pairs(&mut self, config: &Config) {
         let (source, target) = (&config.input.redis, &config.output.redis);
         if source.addresses.is_empty() || target.addresses.is_empty() {
             return;

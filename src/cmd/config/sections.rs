@@ -37,7 +37,7 @@ pub struct Input {
 pub struct Redis {
     /// What answers at the addresses.
     pub kind: RedisKind,
-    /// At least one.
+    /// At least one; none where the command does not need this side.
     pub addresses: Vec<Address>,
     /// The ACL user.
     pub user: Option<String>,

@@ -14,8 +14,13 @@ impl Config {
     /// One [`Problem`] for each, saying what to do instead.
     pub fn refuse_unbuilt(&self) -> Result<(), Error> {
         let mut unbuilt = Vec::new();
-        refuse_redis(&self.input.redis, "input.redis", &mut unbuilt);
-        refuse_redis(&self.output.redis, "output.redis", &mut unbuilt);
+        for (redis, side) in [
+            (&self.input.redis, "input.redis"),
+            (&self.output.redis, "output.redis"),
+        ] {
+            refuse_redis(redis, side, &mut unbuilt);
+            refuse_cluster(redis, side, &mut unbuilt);
+        }
         let mut refuse = |wanted: bool, key: &str, what: &str, hint: &str| {
             if wanted {
                 unbuilt.push(problem(key, what, hint));
@@ -33,27 +38,42 @@ impl Config {
             "several gunyu that stand in for each other",
             "take the section out and run one gunyu; after a crash it goes on from its checkpoint",
         );
-        match unbuilt.is_empty() {
-            true => Ok(()),
-            false => Err(Error::Problems(unbuilt)),
-        }
+        refused(unbuilt)
+    }
+
+    /// The same for a command that only takes snapshots of the source, which may be a cluster.
+    ///
+    /// # Errors
+    /// As [`Config::refuse_unbuilt`].
+    pub fn refuse_unbuilt_source(&self) -> Result<(), Error> {
+        let mut unbuilt = Vec::new();
+        refuse_redis(&self.input.redis, "input.redis", &mut unbuilt);
+        refused(unbuilt)
+    }
+}
+
+fn refused(unbuilt: Vec<Problem>) -> Result<(), Error> {
+    match unbuilt.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Problems(unbuilt)),
+    }
+}
+
+fn refuse_cluster(redis: &Redis, side: &str, unbuilt: &mut Vec<Problem>) {
+    if redis.kind == RedisKind::Cluster {
+        let hint = "use type: standalone, with a server that is not part of a cluster";
+        unbuilt.push(problem(&schema::join(side, "type"), "a Redis cluster", hint));
     }
 }
 
 fn refuse_redis(redis: &Redis, side: &str, unbuilt: &mut Vec<Problem>) {
-    let (what, hint) = match redis.kind {
-        RedisKind::Standalone => ("", ""),
-        RedisKind::Cluster => (
-            "a Redis cluster",
-            "use type: standalone, with a server that is not part of a cluster",
-        ),
-        RedisKind::Sentinel { .. } => (
+    if let RedisKind::Sentinel { .. } = redis.kind {
+        let hint = "use type: standalone, with the master's address";
+        unbuilt.push(problem(
+            &schema::join(side, "type"),
             "finding the master by sentinels",
-            "use type: standalone, with the master's address",
-        ),
-    };
-    if !what.is_empty() {
-        unbuilt.push(problem(&schema::join(side, "type"), what, hint));
+            hint,
+        ));
     }
     if redis.tls.is_some() {
         let hint = "take TLS out and reach the server through a tunnel (stunnel, ssh -L)";

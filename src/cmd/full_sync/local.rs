@@ -14,10 +14,10 @@ use anyhow::Context;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::Args;
 use crate::cmd::config::{Config, Level};
+use crate::cmd::interrupt::interrupted;
 use crate::cmd::progress::{Display, How, REDRAW_EVERY, statuses};
 use crate::cmd::{Exit, Failure, print, settings, traces};
 use crate::core::net::Endpoint;
@@ -319,17 +319,6 @@ fn trouble(input: &InputStatus) -> Option<Failure> {
     let error = input.last_error.as_ref()?;
     let hint = (!error.hint.is_empty()).then(|| error.hint.clone());
     Some(Failure::new(Exit::Failed, format!("{}: {}", input.input, error.message)).with_hint(hint))
-}
-
-async fn interrupted() {
-    let streams = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = streams else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }
 
 /// The temporary folder goes, but not with commands in it that nobody has seen.

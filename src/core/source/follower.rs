@@ -69,6 +69,7 @@ impl Follower {
             port: settings.announce_port,
             ip: connection.local_ip().map(|ip| ip.to_string()),
             version: settings.announce_version.clone(),
+            rdb_only: settings.snapshot_only,
         };
         let (handshake, first) = Handshake::start(announcement);
         let (read, write) = connection.split();

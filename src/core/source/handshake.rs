@@ -1,11 +1,11 @@
 //! The replication handshake as a state machine without I/O: bytes in, bytes out.
 //!
 //! ```text
-//! AUTH -> PING -> REPLCONF listening-port -> ip-address -> version -> capa eof psync2 -> INFO -> (ready) -> PSYNC
+//! AUTH -> PING -> REPLCONF listening-port -> ip-address -> version -> capa eof psync2 -> rdb-only -> INFO -> (ready) -> PSYNC
 //! ```
 //!
-//! `AUTH` is left out without credentials. A refused `REPLCONF` option is no failure: servers before 6.0 do not know them all
-//! (`replication.c`, `syncWithMaster`, does the same). `INFO` tells the source's [`History`]; servers before 4.0 have no
+//! `AUTH` is left out without credentials, `rdb-only` where the stream is wanted too. A refused `REPLCONF` option is no failure: servers
+//! before 6.0 do not know them all (`replication.c`, `syncWithMaster`, does the same), and `rdb-only` came with 6.2. `INFO` tells the source's [`History`]; servers before 4.0 have no
 //! `master_replid` there, their `run_id` serves, and where `INFO` is not permitted the source decides alone.
 //!
 //! Leaves the socket to `Follower` and what comes after `PSYNC`'s reply to [`super::transfer`].
@@ -141,6 +141,7 @@ enum Step {
     IpAddress,
     Version,
     Capa,
+    RdbOnly,
     Info,
     Psync,
 }
@@ -154,6 +155,7 @@ impl Step {
             Step::IpAddress => "REPLCONF ip-address",
             Step::Version => "REPLCONF version",
             Step::Capa => "REPLCONF capa",
+            Step::RdbOnly => "REPLCONF rdb-only",
             Step::Info => "INFO",
             Step::Psync => "PSYNC",
         }
@@ -171,6 +173,8 @@ pub struct Announcement {
     pub ip: Option<String>,
     /// The version we claim.
     pub version: Option<String>,
+    /// We leave after the snapshot.
+    pub rdb_only: bool,
 }
 
 /// Replies longer than this are nonsense: `INFO` stays far below.
@@ -273,7 +277,7 @@ impl Handshake {
         let refusal = Refusal::of(reply);
         let optional = matches!(
             self.step,
-            Step::ListeningPort | Step::IpAddress | Step::Version | Step::Capa | Step::Info
+            Step::ListeningPort | Step::IpAddress | Step::Version | Step::Capa | Step::RdbOnly | Step::Info
         );
         if optional && !matches!(refusal, Refusal::Credentials | Refusal::Loading) {
             return Ok(());
@@ -295,7 +299,8 @@ impl Handshake {
             Step::ListeningPort if self.announcement.ip.is_some() => Step::IpAddress,
             Step::ListeningPort | Step::IpAddress if self.announcement.version.is_some() => Step::Version,
             Step::ListeningPort | Step::IpAddress | Step::Version => Step::Capa,
-            Step::Capa | Step::Info | Step::Psync => Step::Info,
+            Step::Capa if self.announcement.rdb_only => Step::RdbOnly,
+            Step::Capa | Step::RdbOnly | Step::Info | Step::Psync => Step::Info,
         }
     }
 
@@ -318,6 +323,7 @@ impl Handshake {
                 told.version.as_deref().unwrap_or_default().as_bytes(),
             ]),
             Step::Capa => encode(&[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]),
+            Step::RdbOnly => encode(&[b"REPLCONF", b"rdb-only", b"1"]),
             Step::Info | Step::Psync => encode(&[b"INFO"]),
         }
     }
@@ -388,6 +394,7 @@ mod tests {
             port: 18001,
             ip: Some("127.0.0.1".into()),
             version: Some("9.0.0".into()),
+            rdb_only: true,
         });
         assert_eq!(&first[..], b"*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$1\r\np\r\n");
         assert!(sent(feed(&mut handshake, "+OK\r\n")).contains("PING"));
@@ -401,7 +408,9 @@ mod tests {
             ))
             .contains("capa")
         );
-        assert!(sent(feed(&mut handshake, "+OK\r\n")).contains("INFO"));
+        assert!(sent(feed(&mut handshake, "+OK\r\n")).contains("rdb-only $1 1"));
+        let unknown = "-ERR Unrecognized REPLCONF option: rdb-only\r\n";
+        assert!(sent(feed(&mut handshake, unknown)).contains("INFO"));
     }
 
     #[test]

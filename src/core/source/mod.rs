@@ -29,6 +29,8 @@ pub struct Settings {
     /// Announced as `REPLCONF version`. A Valkey source (9 and later) writes the snapshot in a format
     /// that a replica of that version reads; other sources refuse the option, which does no harm.
     pub announce_version: Option<String>,
+    /// Announced as `REPLCONF rdb-only`: the link ends with the snapshot, and the source (Redis 6.2 and later) keeps no stream for us meanwhile.
+    pub snapshot_only: bool,
     /// A source that sends nothing for so long is taken for dead. Sources ping every `repl-ping-replica-period` (10 s).
     pub silence_limit: Duration,
 }
