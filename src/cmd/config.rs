@@ -125,6 +125,14 @@ impl Config {
         Config::check_sides(sources, check::Sides::Source)
     }
 
+    /// The same for a command that only writes to the target: a source need not be named, and then has no address.
+    ///
+    /// # Errors
+    /// As [`Config::check`].
+    pub fn check_target(sources: &Sources<'_>) -> Result<Config, Error> {
+        Config::check_sides(sources, check::Sides::Target)
+    }
+
     fn check_sides(sources: &Sources<'_>, sides: check::Sides) -> Result<Config, Error> {
         let values = layers::collect(sources)?;
         check::check(values, sides, sources.environment)

@@ -13,6 +13,7 @@ pub mod man;
 pub mod print;
 pub mod progress;
 pub mod rdb_dump;
+pub mod rdb_load;
 pub mod redact;
 pub mod settings;
 pub mod status;
@@ -64,6 +65,8 @@ pub enum Command {
     FullSync(Box<full_sync::Args>),
     /// Write a snapshot to an RDB file: a running server's own, or a daemon's newest.
     RdbDump(rdb_dump::Args),
+    /// Load an RDB file into a running server.
+    RdbLoad(rdb_load::Args),
     /// Stop replaying some inputs; what their sources send is still received and kept.
     Pause(calls::Pause),
     /// Go on replaying paused inputs.
@@ -95,6 +98,7 @@ impl Command {
             Command::Status(args) => status::run(&args),
             Command::FullSync(args) => full_sync::run(&args),
             Command::RdbDump(args) => rdb_dump::run(&args),
+            Command::RdbLoad(args) => rdb_load::run(&args),
             Command::Pause(args) => args.run(),
             Command::Resume(args) => args.run(),
             Command::Restart(args) => args.run(),
@@ -233,6 +237,14 @@ impl ConfigArgs {
     /// As [`ConfigArgs::check`].
     pub fn check_source(&self) -> Result<config::Config, Failure> {
         self.read(&|name| std::env::var(name).ok(), config::Config::check_source)
+    }
+
+    /// The same for a command that only writes to the target.
+    ///
+    /// # Errors
+    /// As [`ConfigArgs::check`].
+    pub fn check_target(&self) -> Result<config::Config, Failure> {
+        self.read(&|name| std::env::var(name).ok(), config::Config::check_target)
     }
 
     fn read(

@@ -11,8 +11,9 @@ use super::{Exit, Failure};
 use crate::core::filter::{DbMap, Filter, Rules};
 use crate::core::log::FlushPolicy;
 use crate::core::net::{Address, Credentials, Endpoint};
+use crate::core::pipeline::replay::Policy;
 use crate::core::pipeline::{
-    self, Delivery, FunctionExists, KeyExists, ModuleAux, OnError, OnFull, StaleKeys,
+    self, Delivery, FunctionExists, KeyExists, ModuleAux, OnError, OnFull, StaleKeys, load,
 };
 use crate::core::supervisor::Shared;
 use crate::core::target::pace::RateLimit;
@@ -106,7 +107,6 @@ fn pipeline(
             name: name.clone(),
             reply_limit: REPLY_LIMIT,
         },
-        name,
         filter: Arc::clone(filter),
         delivery: match replay.delivery {
             config::Delivery::ExactlyOnce => Delivery::ExactlyOnce,
@@ -114,16 +114,69 @@ fn pipeline(
                 checkpoint_every: replay.checkpoint_interval,
             },
         },
-        on_error: match replay.on_error {
-            config::OnError::Stop => OnError::Stop,
-            config::OnError::DeadLetter => OnError::DeadLetter {
-                budget: replay.error_budget,
-            },
-        },
+        on_error: on_error(replay),
         on_full: match config.channel.on_full {
             config::OnFull::Disconnect => OnFull::Disconnect,
             config::OnFull::Block => OnFull::Block,
         },
+        replay: policy(replay, &name),
+        name,
+        stale_keys: match replay.stale_keys {
+            config::StaleKeys::Auto => StaleKeys::Auto,
+            config::StaleKeys::Delete => StaleKeys::Delete,
+            config::StaleKeys::Keep => StaleKeys::Keep,
+        },
+        connections: replay.connections as usize,
+        batch_commands_max: replay.batch_commands_max as usize,
+        batch_bytes_max: usize::try_from(replay.batch_bytes_max).unwrap_or(usize::MAX),
+        rate_limit: rate_limit(replay),
+        idle_checkpoint_every: replay.checkpoint_interval,
+        resume: replay.resume,
+        dead_letter_dir: config.channel.dir.join("dead-letter"),
+    }
+}
+
+/// What `rdb-load` works with, apart from the file. `name` names the loading among others.
+///
+/// # Errors
+/// The filter's rules contradict themselves.
+pub fn load(config: &Config, address: &config::Address, name: &str) -> Result<load::Settings, filter::Error> {
+    let replay = &config.output.replay;
+    let filter = Arc::new(Filter::compile(&rules(config))?);
+    Ok(load::Settings {
+        target: target::Settings {
+            endpoint: endpoint(&config.output.redis, address),
+            name: name.to_owned(),
+            reply_limit: REPLY_LIMIT,
+        },
+        filter,
+        replay: policy(replay, name),
+        connections: replay.connections as usize,
+        rate_limit: rate_limit(replay),
+        on_error: on_error(replay),
+        dead_letter_dir: config.channel.dir.join("dead-letter"),
+    })
+}
+
+fn on_error(replay: &config::Replay) -> OnError {
+    match replay.on_error {
+        config::OnError::Stop => OnError::Stop,
+        config::OnError::DeadLetter => OnError::DeadLetter {
+            budget: replay.error_budget,
+        },
+    }
+}
+
+fn rate_limit(replay: &config::Replay) -> RateLimit {
+    RateLimit {
+        commands_per_sec: replay.rate_limit.ops_per_sec,
+        bytes_per_sec: replay.rate_limit.bytes_per_sec,
+    }
+}
+
+fn policy(replay: &config::Replay, deployment: &str) -> Policy {
+    Policy {
+        deployment: deployment.to_owned(),
         key_exists: match replay.key_exists {
             config::KeyExists::Replace => KeyExists::Replace,
             config::KeyExists::Ignore => KeyExists::Ignore,
@@ -138,24 +191,9 @@ fn pipeline(
             config::ModuleAux::Fail => ModuleAux::Fail,
             config::ModuleAux::Skip => ModuleAux::Skip,
         },
-        stale_keys: match replay.stale_keys {
-            config::StaleKeys::Auto => StaleKeys::Auto,
-            config::StaleKeys::Delete => StaleKeys::Delete,
-            config::StaleKeys::Keep => StaleKeys::Keep,
-        },
-        connections: replay.connections as usize,
         restore: replay.restore,
         restore_bytes_max: usize::try_from(replay.proto_bulk_bytes_max).unwrap_or(usize::MAX),
         big_value_bytes: usize::try_from(replay.big_value_bytes).unwrap_or(usize::MAX),
-        batch_commands_max: replay.batch_commands_max as usize,
-        batch_bytes_max: usize::try_from(replay.batch_bytes_max).unwrap_or(usize::MAX),
-        rate_limit: RateLimit {
-            commands_per_sec: replay.rate_limit.ops_per_sec,
-            bytes_per_sec: replay.rate_limit.bytes_per_sec,
-        },
-        idle_checkpoint_every: replay.checkpoint_interval,
-        resume: replay.resume,
-        dead_letter_dir: config.channel.dir.join("dead-letter"),
     }
 }
 

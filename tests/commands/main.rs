@@ -13,6 +13,7 @@ mod daemon;
 mod dump;
 mod dump_cluster;
 mod dump_trouble;
+mod load;
 mod migration;
 
 use std::path::Path;

@@ -25,6 +25,8 @@ pub(super) enum Sides {
     Both,
     /// It reads the source: no target need be named, and one that is need not fit.
     Source,
+    /// It writes to the target: the same of the source.
+    Target,
 }
 
 /// Builds the checked form.
@@ -127,7 +129,11 @@ impl Check {
         for address in addresses.iter_mut().filter(|address| address.port == PORT_LATER) {
             address.port = port;
         }
-        let is_needed = self.sides == Sides::Both || side == "input.redis";
+        let is_needed = match self.sides {
+            Sides::Both => true,
+            Sides::Source => side == "input.redis",
+            Sides::Target => side == "output.redis",
+        };
         if addresses.is_empty() && is_needed {
             self.problem(
                 &of("addresses"),

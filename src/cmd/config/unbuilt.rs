@@ -21,24 +21,37 @@ impl Config {
             refuse_redis(redis, side, &mut unbuilt);
             refuse_cluster(redis, side, &mut unbuilt);
         }
-        let mut refuse = |wanted: bool, key: &str, what: &str, hint: &str| {
-            if wanted {
-                unbuilt.push(problem(key, what, hint));
-            }
-        };
-        refuse(
-            self.output.replay.replace_hash_tag,
-            "output.replay.replaceHashTag",
-            "taking braces out of keys",
-            "take the key out: keys keep their braces",
-        );
-        refuse(
-            self.cluster.is_some(),
-            "cluster.groupName",
-            "several gunyu that stand in for each other",
-            "take the section out and run one gunyu; after a crash it goes on from its checkpoint",
-        );
+        self.refuse_unbuilt_replay(&mut unbuilt);
+        if self.cluster.is_some() {
+            unbuilt.push(problem(
+                "cluster.groupName",
+                "several gunyu that stand in for each other",
+                "take the section out and run one gunyu; after a crash it goes on from its checkpoint",
+            ));
+        }
         refused(unbuilt)
+    }
+
+    /// The same for a command that only writes to the target.
+    ///
+    /// # Errors
+    /// As [`Config::refuse_unbuilt`].
+    pub fn refuse_unbuilt_target(&self) -> Result<(), Error> {
+        let mut unbuilt = Vec::new();
+        refuse_redis(&self.output.redis, "output.redis", &mut unbuilt);
+        refuse_cluster(&self.output.redis, "output.redis", &mut unbuilt);
+        self.refuse_unbuilt_replay(&mut unbuilt);
+        refused(unbuilt)
+    }
+
+    fn refuse_unbuilt_replay(&self, unbuilt: &mut Vec<Problem>) {
+        if self.output.replay.replace_hash_tag {
+            unbuilt.push(problem(
+                "output.replay.replaceHashTag",
+                "taking braces out of keys",
+                "take the key out: keys keep their braces",
+            ));
+        }
     }
 
     /// The same for a command that only takes snapshots of the source, which may be a cluster.

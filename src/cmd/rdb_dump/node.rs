@@ -136,6 +136,9 @@ async fn showing<T>(shown: &mut Download, what: impl Future<Output = T>) -> T {
     }
 }
 
+/// Longer values are read over in pieces: nothing of them is wanted here.
+const HELD_BYTES_MAX: usize = 256 << 10;
+
 /// What has been read of the snapshot.
 struct Reading {
     source: String,
@@ -149,7 +152,7 @@ impl Reading {
     fn new(source: String) -> Reading {
         Reading {
             source,
-            scanner: Scanner::new(),
+            scanner: Scanner::new().in_pieces(HELD_BYTES_MAX),
             version: None,
             bytes: 0,
             keys: 0,
@@ -166,8 +169,8 @@ impl Reading {
     fn scan(&mut self) -> Result<(), rdb::Error> {
         loop {
             match self.scanner.step()? {
-                Step::Item(Item::Key(_)) => self.keys += 1,
-                Step::Item(_) => {}
+                Step::Item(Item::Key(_)) | Step::Large(_) => self.keys += 1,
+                Step::Item(_) | Step::Piece(_) | Step::LargeEnd(_) => {}
                 Step::NeedMore | Step::End(_) => break,
             }
         }

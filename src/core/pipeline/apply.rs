@@ -433,7 +433,13 @@ impl Stream<'_> {
 
     /// Writes dead letters, and says whether the pipeline may go on.
     fn refuse(&mut self, letters: &[Letter]) -> Result<(), End> {
-        refuse(&self.context, self.letters, letters)
+        let context = &self.context;
+        refuse(
+            &context.progress,
+            context.settings.on_error,
+            self.letters,
+            letters,
+        )
     }
 
     /// Keys whose expiry was put off during the full sync get it once all is caught up.

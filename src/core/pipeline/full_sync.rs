@@ -78,7 +78,7 @@ impl<'a> FullSync<'a> {
             libraries,
         } = header::open(&self.context.log, cursor).await?;
         let settings = &self.context.settings;
-        let dialect = Replayer::dialect(&settings.replay(), &session.facts);
+        let dialect = Replayer::dialect(&settings.replay, &session.facts);
         let name = session.client_name(&settings.target);
         let restorer = Restorer::open(&settings.target, &name, settings.connections, dialect).await;
         let mut restoring = self.restoring(session, cursor, restorer.map_err(End::Target)?)?;
@@ -162,7 +162,7 @@ impl<'a> FullSync<'a> {
             true => session.record.owned.clone(),
             false => Vec::new(),
         };
-        let policy = context.settings.replay();
+        let policy = context.settings.replay.clone();
         let mut replayer = Replayer::new(policy, session.facts.clone(), restorer, ours, cursor.is_some());
         if cursor.is_some() {
             let targets = session.record.seen.iter();
@@ -256,7 +256,7 @@ struct Restoring<'a> {
 
 impl Restoring<'_> {
     async fn run(&mut self, mut reader: SnapshotReader, scanner: Scanner) -> Result<(), End> {
-        let mut scanner = scanner.in_pieces(self.context.settings.big_value_bytes);
+        let mut scanner = scanner.in_pieces(self.context.settings.replay.big_value_bytes);
         loop {
             match scanner.step().map_err(End::Snapshot)? {
                 Step::End(_) => break,
@@ -512,7 +512,8 @@ impl Restoring<'_> {
         let refused = self.replayer.take_refused(&mut self.session.lane).await?;
         let letters: Vec<Letter> = refused.into_iter().map(|one| self.letter(one)).collect();
         if !letters.is_empty() {
-            refuse(self.context, self.letters, &letters)?;
+            let (progress, on_error) = (&self.context.progress, self.context.settings.on_error);
+            refuse(progress, on_error, self.letters, &letters)?;
         }
         Ok(self.replayer.restorer.has_outstanding())
     }

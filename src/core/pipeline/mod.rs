@@ -15,6 +15,7 @@ pub mod full_sync;
 pub mod gate;
 pub mod gauge;
 pub mod header;
+pub mod load;
 pub mod orders;
 pub mod parked;
 pub mod receive;

@@ -1,15 +1,19 @@
 //! What becomes of a command that the target refuses: the dead letter, and whether the pipeline may go on.
 
-use super::apply::Context;
 use super::dead_letter::{DeadLetters, Letter};
 use super::{End, OnError};
-use crate::core::progress::Counters;
+use crate::core::progress::{Counters, Progress};
 use crate::core::target::batch::Batch;
 use crate::core::target::{self, Failed};
 
 /// Writes dead letters, and says whether the pipeline may go on.
-pub(super) fn refuse(context: &Context, file: &mut DeadLetters, letters: &[Letter]) -> Result<(), End> {
-    let counters = &context.progress.counters;
+pub(super) fn refuse(
+    progress: &Progress,
+    on_error: OnError,
+    file: &mut DeadLetters,
+    letters: &[Letter],
+) -> Result<(), End> {
+    let counters = &progress.counters;
     if let Err(error) = file.write(letters) {
         return Err(End::Stuck {
             message: format!("cannot write dead letters to {}: {error}", file.path().display()),
@@ -31,7 +35,7 @@ pub(super) fn refuse(context: &Context, file: &mut DeadLetters, letters: &[Lette
     // What to do about this very reply, where that is known.
     let mend = target::refusal::Kind::of(&reason).hint(&reason);
     let mend = mend.unwrap_or_else(|| "mend the cause".to_owned());
-    match context.settings.on_error {
+    match on_error {
         OnError::Stop => Err(End::Stuck {
             message: format!("the target refused a command: {reason}"),
             hint: format!(
@@ -45,7 +49,7 @@ pub(super) fn refuse(context: &Context, file: &mut DeadLetters, letters: &[Lette
             })
         }
         OnError::DeadLetter { .. } => {
-            context.progress.report(
+            progress.report(
                 format!("the target refused a command: {reason}"),
                 Some(format!("see {path}")),
             );

@@ -115,22 +115,12 @@ pub struct Settings {
     pub on_error: OnError,
     /// A full log.
     pub on_full: OnFull,
-    /// Keys that are there already, in a full sync.
-    pub key_exists: KeyExists,
-    /// Functions that are there already.
-    pub function_exists: FunctionExists,
-    /// Module data beside the keys.
-    pub module_aux: ModuleAux,
     /// Keys that the source does not have any more.
     pub stale_keys: StaleKeys,
     /// Lanes of a full sync.
     pub connections: usize,
-    /// Whether values go by `RESTORE` where the target takes it.
-    pub restore: bool,
-    /// The longest argument of `RESTORE`, whatever the target would take.
-    pub restore_bytes_max: usize,
-    /// Longer values are written in pieces.
-    pub big_value_bytes: usize,
+    /// How items of a snapshot are replayed.
+    pub replay: Policy,
     /// A batch has at most so many commands, unless a transaction of the source has more.
     pub batch_commands_max: usize,
     /// A batch has at most so many bytes, unless a command or a transaction has more.
@@ -143,20 +133,4 @@ pub struct Settings {
     pub resume: bool,
     /// Where dead letters go.
     pub dead_letter_dir: PathBuf,
-}
-
-impl Settings {
-    /// How items of a snapshot are replayed.
-    #[must_use]
-    pub fn replay(&self) -> Policy {
-        Policy {
-            deployment: self.name.clone(),
-            key_exists: self.key_exists,
-            function_exists: self.function_exists,
-            module_aux: self.module_aux,
-            restore: self.restore,
-            restore_bytes_max: self.restore_bytes_max,
-            big_value_bytes: self.big_value_bytes,
-        }
-    }
 }

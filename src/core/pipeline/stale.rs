@@ -89,7 +89,8 @@ pub async fn sweep_all(context: &Context, session: &mut Session, libraries: &Lib
     if session.record.resync {
         sweep_databases(context, session).await?;
     }
-    let keeps = settings.function_exists == FunctionExists::Append || settings.filter.denies(b"function");
+    let keeps =
+        settings.replay.function_exists == FunctionExists::Append || settings.filter.denies(b"function");
     // Where a name cannot be read, nobody knows which library is stale.
     let known: Option<Vec<&Bytes>> = libraries.iter().map(Option::as_ref).collect();
     match known.filter(|_| session.record.owns_libraries && !keeps) {

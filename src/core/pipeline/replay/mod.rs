@@ -194,7 +194,8 @@ impl Replayer {
         let object = kind.map_or("", |kind| kind.object);
         let bulk_bytes_max = self.facts.bulk_bytes_max;
         Case {
-            restore: self.policy.restore,
+            // Before 3.0 it has no REPLACE.
+            restore: self.policy.restore && (self.keeps(to.db) || self.facts.since((3, 0, 0), (0, 0, 0))),
             footer: key.payload().footer(source, self.rdb_version(), Modules::Unknown),
             is_module: object == "module",
             is_foreign_stream: object == "stream" && !self.ability.streams,
