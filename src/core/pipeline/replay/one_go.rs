@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::{Placed, Replayer};
-use crate::core::pipeline::End;
+use crate::core::pipeline::{End, KeyExists};
 use crate::core::position::Offset;
 use crate::core::rdb::value::{Decoder, Element};
 use crate::core::rdb::{self, Key, kind_of};
@@ -28,7 +28,8 @@ enum Trouble {
 impl Replayer {
     /// Writes it.
     pub(super) async fn one_go(&mut self, control: &mut Lane, key: &Key, to: Placed) -> Result<(), End> {
-        if self.is_kept(control, key, to).await? {
+        // A key that is there and is to be kept in silence need not be looked for: RENAMENX sees it.
+        if self.policy.key_exists == KeyExists::Error && self.is_kept(control, key, to).await? {
             return Ok(());
         }
         let staged = self
