@@ -469,7 +469,13 @@ fn a_run_that_is_bad_or_missing_is_named_by_its_own_byte_however_the_string_is_c
     let runs: [&[u8]; 3] = [b"\x00a", b"\x00b", b"\xe0\x09\x05"];
     let reaches_back_too_far = joined(&[&[0xc3, 7, 20], &joined(&runs)]);
     let ends_too_early = reaches_back_too_far[..5].to_vec();
-    for (value, at, of_lzf) in [(reaches_back_too_far, 107, true), (ends_too_early, 105, false)] {
+    let has_too_few_runs = joined(&[&[0xc3, 4, 20], &joined(&runs[..2])]);
+    let table = [
+        (reaches_back_too_far, 107, true),
+        (ends_too_early, 105, false),
+        (has_too_few_runs, 107, true),
+    ];
+    for (value, at, of_lzf) in table {
         for size in 1..=value.len() {
             let pieces = value.chunks(size).map(Bytes::copy_from_slice);
             let error = decoded(0, REDIS, pieces).unwrap_err();

@@ -138,6 +138,8 @@ fn packed(
             break;
         }
     }
+    // What is missing from here on is missing at the string's end.
+    window.begin_part();
     match (unpacker.ready(), *left) {
         (0, 0) if unpacker.is_complete() => Ok(None),
         (0, 0) => Err(bad(lzf::Bad)),
