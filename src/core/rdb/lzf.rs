@@ -65,23 +65,36 @@ impl Unpacker {
     }
 
     /// Unpacks the whole runs at the front of `packed`, until about `enough` bytes are there to be taken; says how
-    /// many packed bytes these were. What is left is a part of a run, or waits for [`Unpacker::take`].
+    /// many packed bytes these were. What is left is a part of a run, or waits for [`Unpacker::take`], or is bad: the
+    /// next call then says so.
     ///
     /// # Errors
-    /// [`Bad`].
+    /// [`Bad`]: `packed` begins with what is no run, or stands for more than was claimed.
     pub fn feed(&mut self, packed: &[u8], enough: usize) -> Result<usize, Bad> {
         let mut read = 0;
         while read < packed.len() && self.plain.len() - self.fresh < enough {
-            let before = self.plain.len();
-            let used = run(&packed[read..], &mut self.plain)?;
-            if used == 0 {
-                break;
+            match self.run(&packed[read..]) {
+                Ok(0) => break,
+                Ok(used) => read += used,
+                // What is bad begins here, however many bytes came at once.
+                Err(Bad) if read > 0 => break,
+                Err(Bad) => return Err(Bad),
             }
-            read += used;
-            let gained = (self.plain.len() - before) as u64;
-            self.left = self.left.checked_sub(gained).ok_or(Bad)?;
         }
         Ok(read)
+    }
+
+    /// Unpacks one run, as [`run`]. Where it is bad, nothing has happened.
+    fn run(&mut self, packed: &[u8]) -> Result<usize, Bad> {
+        let before = self.plain.len();
+        let used = run(packed, &mut self.plain)?;
+        let gained = self.plain.len() - before;
+        let Some(left) = self.left.checked_sub(gained as u64) else {
+            self.plain.truncate(before);
+            return Err(Bad);
+        };
+        self.left = left;
+        Ok(used)
     }
 
     /// What has been unpacked since the last call.
@@ -121,7 +134,7 @@ fn runs(packed: &[u8], plain: &mut Vec<u8>, limit: usize) -> Result<usize, Bad> 
     Ok(read)
 }
 
-/// Unpacks one run; gives how many packed bytes it has, 0 where it is not there whole.
+/// Unpacks one run; gives how many packed bytes it has, 0 where it is not there whole. Where it is bad, `plain` stays.
 #[inline]
 fn run(packed: &[u8], plain: &mut Vec<u8>) -> Result<usize, Bad> {
     let Some((&control, rest)) = packed.split_first() else {
@@ -220,6 +233,16 @@ mod tests {
             }
             assert!(unpacker.is_complete() && out == plain, "in pieces of {cut}");
         }
+    }
+
+    #[test]
+    fn what_is_bad_is_an_error_where_it_begins_and_leaves_what_was_before() {
+        let mut unpacker = Unpacker::new(3);
+        // "ab", then five bytes where one is left of those claimed.
+        let packed = [1, b'a', b'b', 0x60, 0];
+        assert_eq!(unpacker.feed(&packed, 100), Ok(3));
+        assert_eq!(unpacker.feed(&packed[3..], 100), Err(Bad));
+        assert_eq!((unpacker.ready(), unpacker.take()), (2, b"ab".to_vec()));
     }
 
     proptest::proptest! {

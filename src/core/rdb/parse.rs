@@ -25,7 +25,7 @@ use super::item::{Item, Key, ModuleId};
 use super::layout::{self, kind_of, opcode};
 use super::reader::{Reader, Stop};
 use super::skip::Skip;
-use super::string::unpack_at;
+use super::string::{skip_or_unpack, unpack_at};
 use super::{Flavor, Version};
 
 /// What is being read, and what is known of the item so far.
@@ -62,6 +62,8 @@ struct Draft {
     meta: Range<usize>,
     /// Where the name begins.
     key: usize,
+    /// The name, where it was packed: then it is unpacked as soon as it is there, since its value may take long to come.
+    unpacked_key: Option<Bytes>,
     /// Where the value begins, or what follows the opcode.
     body: usize,
     /// Something that only stands before keys has been read.
@@ -126,7 +128,7 @@ impl Parse {
             }
             State::KeyName => {
                 self.draft.key = from + reader.at;
-                reader.skip_string()?;
+                self.draft.unpacked_key = skip_or_unpack(reader)?;
                 self.draft.body = from + reader.at;
                 self.state = State::Value;
                 Ok(None)
@@ -244,9 +246,13 @@ impl Parse {
 
     #[inline]
     fn key(&self, draft: Draft, raw: Bytes, start: u64) -> Result<Key, Cause> {
+        let key = match draft.unpacked_key {
+            Some(key) => key,
+            None => unpack_at(&raw, draft.key)?,
+        };
         Ok(Key {
             db: self.db,
-            key: unpack_at(&raw, draft.key)?,
+            key,
             value_type: draft.code,
             expire_at_ms: draft.expire_at_ms,
             idle_secs: draft.idle_secs,

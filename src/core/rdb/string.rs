@@ -32,15 +32,29 @@ pub(super) fn read(raw: &Bytes, reader: &mut Reader<'_>) -> Result<Bytes, Stop> 
         Length::Packed(0) => Ok(text(i8::from_le_bytes(reader.array()?))),
         Length::Packed(1) => Ok(text(i16::from_le_bytes(reader.array()?))),
         Length::Packed(2) => Ok(text(i32::from_le_bytes(reader.array()?))),
-        Length::Packed(LZF) => {
-            let packed = reader.length()?;
-            let unpacked = reader.length()?;
-            let plain = lzf::unpack(reader.take(packed)?, unpacked);
-            let plain = plain.map_err(|lzf::Bad| Stop::Bad(Cause::Lzf { unpacked }))?;
-            Ok(Bytes::from(plain))
-        }
+        Length::Packed(LZF) => read_lzf(reader),
         Length::Packed(packing) => Err(Stop::Bad(Cause::Packing(packing))),
     }
+}
+
+/// Reads over a string, and unpacks it on the way if that could fail.
+#[inline]
+pub(super) fn skip_or_unpack(reader: &mut Reader<'_>) -> Result<Option<Bytes>, Stop> {
+    match reader.length_or_packing()? {
+        Length::Plain(len) => reader.take(len).map(|_| None),
+        Length::Packed(packing @ 0..LZF) => reader.take(1 << packing).map(|_| None),
+        Length::Packed(LZF) => read_lzf(reader).map(Some),
+        Length::Packed(packing) => Err(Stop::Bad(Cause::Packing(packing))),
+    }
+}
+
+/// What is packed with LZF, after the byte that says so.
+fn read_lzf(reader: &mut Reader<'_>) -> Result<Bytes, Stop> {
+    let packed = reader.length()?;
+    let unpacked = reader.length()?;
+    let plain = lzf::unpack(reader.take(packed)?, unpacked);
+    let plain = plain.map_err(|lzf::Bad| Stop::Bad(Cause::Lzf { unpacked }))?;
+    Ok(Bytes::from(plain))
 }
 
 fn text(number: impl itoa::Integer) -> Bytes {

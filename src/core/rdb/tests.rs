@@ -100,6 +100,26 @@ fn a_packed_name_is_unpacked_and_a_packed_value_is_not() {
     );
 }
 
+/// Found by fuzzing: it was an error only once the value was there, unless that came in pieces.
+#[test]
+fn a_packed_name_that_is_broken_is_an_error_before_its_value_has_come() {
+    let file = File::new(REDIS)
+        .raw(&[0, 0xc3, 2, 9, 0, b'a'])
+        .raw(&[0x80, 0xff])
+        .0
+        .freeze();
+    for above in [0, usize::MAX] {
+        let mut scanner = Scanner::new().in_pieces(above);
+        scanner.push(file.clone());
+        let error = scanner.step().unwrap_err();
+        assert_eq!(
+            (error.at, &error.cause),
+            (10, &Cause::Lzf { unpacked: 9 }),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn opcodes_that_stand_for_themselves_become_items() {
     let file = File::new(REDIS)

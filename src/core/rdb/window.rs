@@ -26,6 +26,8 @@ pub(super) struct Window {
     start: u64,
     /// How far the current item has been read, from its start.
     at: usize,
+    /// Where in the file the part begins that was looked at last.
+    part: u64,
     spill: BytesMut,
     chunk: Bytes,
     queue: VecDeque<Bytes>,
@@ -41,6 +43,7 @@ impl Window {
         Window {
             start,
             at: 0,
+            part: start,
             spill: BytesMut::new(),
             chunk: Bytes::new(),
             queue: VecDeque::new(),
@@ -68,6 +71,16 @@ impl Window {
     /// The file's byte to be read next.
     pub(super) fn position(&self) -> u64 {
         self.start + self.at as u64
+    }
+
+    /// What is read next is a part of its own: should it turn out wrong, even after it was taken, this is where it began.
+    pub(super) fn begin_part(&mut self) {
+        self.part = self.position();
+    }
+
+    /// The file's byte at which the part begins that was looked at last.
+    pub(super) fn part(&self) -> u64 {
+        self.part
     }
 
     /// What can be read on in one piece.

@@ -40,6 +40,11 @@ impl Entries {
         let mut listpack = Listpack::open(data)?;
         let live = int(&mut listpack)?;
         let deleted = int(&mut listpack)?;
+        if live < 0 || deleted < 0 {
+            return Err(Cause::Contradiction(
+                "a stream's listpack has fewer than no entries",
+            ));
+        }
         let mut names = Vec::new();
         for _ in 0..int(&mut listpack)? {
             names.push(entry(&mut listpack)?.into_text());

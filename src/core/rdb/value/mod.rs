@@ -100,25 +100,30 @@ impl Decoder {
         self.window.push(piece);
     }
 
-    /// The next element. After the end, or an error, the same is given again.
+    /// The next element. After the end, or an error, the same is given again; unless bytes follow the end, which are an error.
     ///
     /// # Errors
     /// The value is broken.
     pub fn step(&mut self) -> Result<Step, Error> {
         match &self.outcome {
+            Some(Ok(())) if self.window.remaining() > 0 => {
+                return self.fail(self.window.position(), Cause::Trailing(self.window.remaining()));
+            }
             Some(Ok(())) => return Ok(Step::End),
             Some(Err(error)) => return Err(error.clone()),
             None => {}
         }
         match self.shape.step(&mut self.window) {
             Ok(Some(element)) => Ok(Step::Element(element)),
-            Ok(None) if self.window.remaining() > 0 => self.fail(Cause::Trailing(self.window.remaining())),
+            Ok(None) if self.window.remaining() > 0 => {
+                self.fail(self.window.position(), Cause::Trailing(self.window.remaining()))
+            }
             Ok(None) => {
                 self.outcome = Some(Ok(()));
                 Ok(Step::End)
             }
             Err(Stop::Short(_)) => Ok(Step::NeedMore),
-            Err(Stop::Bad(cause)) => self.fail(cause),
+            Err(Stop::Bad(cause)) => self.fail(self.window.part(), cause),
         }
     }
 
@@ -130,13 +135,13 @@ impl Decoder {
         match self.step()? {
             Step::Element(element) => Ok(Some(element)),
             Step::End => Ok(None),
-            Step::NeedMore => self.fail(Cause::Truncated),
+            Step::NeedMore => self.fail(self.window.position(), Cause::Truncated),
         }
     }
 
-    fn fail<T>(&mut self, cause: Cause) -> Result<T, Error> {
+    fn fail<T>(&mut self, at: u64, cause: Cause) -> Result<T, Error> {
         let error = Error {
-            at: self.window.position(),
+            at,
             reading: self.reading,
             cause,
         };
@@ -147,6 +152,7 @@ impl Decoder {
 
 /// Takes one part of a value: `read` reads over it, and it is given as its bytes. Where it is not there whole, nothing is read.
 fn take(window: &mut Window, read: impl Fn(&mut Reader<'_>) -> Result<(), Stop>) -> Result<Bytes, Stop> {
+    window.begin_part();
     loop {
         let mut reader = Reader::new(window.unread());
         match read(&mut reader) {

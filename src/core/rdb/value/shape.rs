@@ -175,6 +175,7 @@ pub(super) fn take_string(window: &mut Window) -> Result<Bytes, Stop> {
 /// What has arrived of something of which only the structure is known.
 fn structure(skip: &mut Skip, window: &mut Window) -> Result<Option<Bytes>, Stop> {
     loop {
+        window.begin_part();
         let mut reader = Reader::new(window.unread());
         let outcome = skip.run(&mut reader);
         let read = reader.at;

@@ -394,6 +394,21 @@ fn streams_of_every_version_are_decoded() {
     }
 }
 
+/// Found by reading what fuzzing was to find: the count went below the least number there is.
+#[test]
+fn a_listpack_of_fewer_than_no_entries_is_an_error_and_no_overflow() {
+    let least = joined(&[&[0xf4], &i64::MIN.to_le_bytes()]);
+    let entry: [&[u8]; 5] = [&[2], &[0], &[0], &[3], &[0]];
+    for (live, deleted) in [(&least[..], &[0][..]), (&[0], &least)] {
+        let head: [&[u8]; 4] = [live, deleted, &[0], &[0]];
+        let flags = [u8::from(live == [0]) | 2];
+        let entries = [&head[..], &[&flags], &entry[1..4]].concat();
+        let value = joined(&[&[1], &string(&id_bytes(1000, 1)), &string(&listpack(&entries))]);
+        let error = decoded(15, REDIS, [Bytes::from(value)]).unwrap_err();
+        assert!(matches!(error.cause, Cause::Contradiction(_)), "{error}");
+    }
+}
+
 #[test]
 fn a_stream_whose_ids_do_not_ascend_is_an_error() {
     let node = joined(&[&string(&id_bytes(1000, 1)), &string(&stream_listpack())]);
@@ -434,6 +449,63 @@ fn a_type_that_is_unknown_is_an_error() {
         Decoder::new(24, Flavor::Valkey, 7).unwrap_err().cause,
         Cause::Type(24)
     );
+}
+
+/// Found by fuzzing: only bytes that came together with the end were seen.
+#[test]
+fn bytes_that_come_after_the_end_are_an_error_like_those_that_came_with_it() {
+    let mut decoder = Decoder::new(1, REDIS, 100).unwrap();
+    decoder.push(Bytes::from_static(b"\x00"));
+    assert_eq!(decoder.step(), Ok(Step::End));
+    decoder.push(Bytes::from_static(b"more"));
+    let error = decoder.step().unwrap_err();
+    assert_eq!((error.at, &error.cause), (101, &Cause::Trailing(4)));
+    assert_eq!(decoder.step(), Err(error));
+}
+
+/// Found by fuzzing: the byte named was that of whatever had arrived together with it.
+#[test]
+fn a_run_that_is_bad_or_missing_is_named_by_its_own_byte_however_the_string_is_cut() {
+    let runs: [&[u8]; 3] = [b"\x00a", b"\x00b", b"\xe0\x09\x05"];
+    let reaches_back_too_far = joined(&[&[0xc3, 7, 20], &joined(&runs)]);
+    let ends_too_early = reaches_back_too_far[..5].to_vec();
+    let has_too_few_runs = joined(&[&[0xc3, 4, 20], &joined(&runs[..2])]);
+    let table = [
+        (reaches_back_too_far, 107, true),
+        (ends_too_early, 105, false),
+        (has_too_few_runs, 107, true),
+    ];
+    for (value, at, of_lzf) in table {
+        for size in 1..=value.len() {
+            let pieces = value.chunks(size).map(Bytes::copy_from_slice);
+            let error = decoded(0, REDIS, pieces).unwrap_err();
+            assert_eq!(error.at, at, "in pieces of {size}: {error}");
+            assert_eq!(matches!(error.cause, Cause::Lzf { .. }), of_lzf, "{error}");
+        }
+    }
+}
+
+/// Found beside that: the byte named was the one after the string.
+#[test]
+fn a_packed_string_that_is_broken_is_named_by_its_first_byte() {
+    let broken = joined(&[&string(b"name"), &string(b"short")]);
+    let error = decoded(15, REDIS, [Bytes::from(joined(&[&[1], &broken]))]).unwrap_err();
+    assert_eq!(error.at, 101, "{error}");
+    let mut lies = listpack(&[&[1], &[2]]);
+    lies[4] = 1;
+    let nodes = joined(&[&[2, 2], &packed(listpack(&[&[7]])), &[2], &packed(&lies)]);
+    let second = nodes.len() - packed(&lies).len();
+    let error = decoded(18, REDIS, [Bytes::from(nodes)]).unwrap_err();
+    assert_eq!(error.at, 100 + second as u64, "{error}");
+    let nan = joined(&[
+        &[2],
+        &string(b"a"),
+        &[0; 8],
+        &string(b"b"),
+        &f64::NAN.to_le_bytes(),
+    ]);
+    let error = decoded(5, REDIS, [Bytes::from(nan)]).unwrap_err();
+    assert_eq!((error.at, error.cause), (100 + 11, Cause::Score));
 }
 
 proptest::proptest! {

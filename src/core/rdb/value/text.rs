@@ -117,23 +117,29 @@ fn packed(
 ) -> Result<Option<Bytes>, Stop> {
     let bad = |lzf::Bad| Stop::Bad(Cause::Lzf { unpacked: claimed });
     while *left > 0 && unpacker.ready() < PIECE_BYTES {
-        let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(RUN_BYTES_MAX);
-        if window.unread().len() < wanted && !window.extend(wanted) {
-            break;
+        window.begin_part();
+        let left_here = usize::try_from(*left).unwrap_or(usize::MAX);
+        let mine = window.unread().len().min(left_here);
+        let used = unpacker
+            .feed(&window.unread()[..mine], PIECE_BYTES)
+            .map_err(bad)?;
+        if used > 0 {
+            window.advance(used);
+            window.take_item();
+            *left -= used as u64;
+            continue;
         }
-        let arrived = window.unread();
-        if arrived.len() < wanted {
-            break;
-        }
-        let mine = arrived.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-        let used = unpacker.feed(&arrived[..mine], PIECE_BYTES).map_err(bad)?;
-        if used == 0 {
+        let wanted = left_here.min(RUN_BYTES_MAX);
+        if mine >= wanted {
             return Err(bad(lzf::Bad));
         }
-        window.advance(used);
-        window.take_item();
-        *left -= used as u64;
+        // A short run may be whole although fewer bytes than that have arrived.
+        if !window.extend(wanted) && window.unread().len() == mine {
+            break;
+        }
     }
+    // What is missing from here on is missing at the string's end.
+    window.begin_part();
     match (unpacker.ready(), *left) {
         (0, 0) if unpacker.is_complete() => Ok(None),
         (0, 0) => Err(bad(lzf::Bad)),

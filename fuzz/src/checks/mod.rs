@@ -1,0 +1,53 @@
+//! What must hold for whatever bytes: one check for each fuzz target, given the target's input.
+//!
+//! Owns the form of the inputs, so that a corpus can be made of real files and read by the fuzzers and the tests alike. Promises to panic
+//! exactly where the room `rdb` breaks a promise. Knows nothing of libFuzzer.
+//!
+//! | file | what must hold |
+//! | --- | --- |
+//! | `items.rs` | files: the same items, or the same error, however they are cut and wherever the scan is resumed |
+//! | `values.rs` | values: the same for their elements; and as many as were counted |
+//! | `assembled.rs`, `streams.rs` | values put together from the input: exactly what was put into them comes out |
+//! | `payloads.rs` | `RESTORE` payloads: what was put in comes out, version and checksum are right |
+//! | `packed.rs` | LZF: the same bytes, whole or in pieces |
+
+pub mod assembled;
+pub mod items;
+pub mod packed;
+pub mod payloads;
+pub mod streams;
+pub mod values;
+
+use bytes::Bytes;
+
+/// A check of whatever bytes.
+pub type Check = fn(&[u8]);
+
+/// The check of every target, by its name.
+pub const TARGETS: &[(&str, Check)] = &[
+    ("item_reader", items::check),
+    ("plain", |input| values::check(values::PLAIN, input)),
+    ("listpack", |input| values::check(values::LISTPACK, input)),
+    ("ziplist", |input| values::check(values::ZIPLIST, input)),
+    ("zipmap", |input| values::check(values::ZIPMAP, input)),
+    ("intset", |input| values::check(values::INTSET, input)),
+    ("quicklist", |input| values::check(values::QUICKLIST, input)),
+    ("stream", |input| values::check(values::STREAM, input)),
+    ("hash_ttl", |input| values::check(values::HASH_TTL, input)),
+    ("module", |input| values::check(values::MODULE, input)),
+    ("lzf", packed::check),
+    ("restore_payload", payloads::check),
+];
+
+/// Runs the check of the target named so.
+pub fn run(target: &str, input: &[u8]) {
+    let found = TARGETS.iter().find(|(name, _)| *name == target);
+    let (_, check) = found.expect("every target has a check");
+    check(input);
+}
+
+/// These bytes in pieces of `size`.
+pub fn cut(bytes: &Bytes, size: usize) -> impl Iterator<Item = Bytes> {
+    let starts = (0..bytes.len()).step_by(size.max(1));
+    starts.map(move |at| bytes.slice(at..bytes.len().min(at + size)))
+}
