@@ -166,8 +166,8 @@ impl Reading {
     fn scan(&mut self) -> Result<(), rdb::Error> {
         loop {
             match self.scanner.step()? {
-                Step::Item(Item::Key(_)) => self.keys += 1,
-                Step::Item(_) => {}
+                Step::Item(Item::Key(_)) | Step::Large(_) => self.keys += 1,
+                Step::Item(_) | Step::Piece(_) | Step::LargeEnd(_) => {}
                 Step::NeedMore | Step::End(_) => break,
             }
         }
