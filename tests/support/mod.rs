@@ -10,6 +10,7 @@
 //! - [`compare`]: whether two servers hold the same, and which keys differ.
 //! - [`encodings`]: every type in every encoding that a server has.
 //! - [`proxy`]: a connection that can be cut, stalled, cut after so many bytes, or that spoils one of them.
+//! - [`typed`]: the same for servers of different versions.
 //! - [`wait_until`] and [`wait_for`]: wait for a condition of *another process*, with an end and a last word.
 
 // Each test binary compiles this folder and uses only a part of it. A helper that fails must fail the test, there and then.
@@ -30,6 +31,7 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod server;
+pub mod typed;
 pub mod wire;
 pub mod workload;
 

@@ -194,7 +194,7 @@ impl Replayer {
         let object = kind.map_or("", |kind| kind.object);
         let bulk_bytes_max = self.facts.bulk_bytes_max;
         Case {
-            restore: self.policy.restore,
+            restore: self.policy.restore && self.ability.restore_replaces,
             footer: key.payload().footer(source, self.rdb_version(), Modules::Unknown),
             is_module: object == "module",
             is_foreign_stream: object == "stream" && !self.ability.streams,
