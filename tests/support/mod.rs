@@ -8,7 +8,9 @@
 //! - [`workload`]: data of every type and encoding, writers that go on until told to stop, counters that know what they
 //!   sent. All of it follows from one [`workload::Seed`], which a failing test prints.
 //! - [`compare`]: whether two servers hold the same, and which keys differ.
+//! - [`encodings`]: every type in every encoding that a server has.
 //! - [`proxy`]: a connection that can be cut, stalled, cut after so many bytes, or that spoils one of them.
+//! - [`typed`]: the same for servers of different versions.
 //! - [`wait_until`] and [`wait_for`]: wait for a condition of *another process*, with an end and a last word.
 
 // Each test binary compiles this folder and uses only a part of it. A helper that fails must fail the test, there and then.
@@ -22,12 +24,14 @@
 
 pub mod cluster;
 pub mod compare;
+pub mod encodings;
 pub mod gunyu;
 pub mod http;
 pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod server;
+pub mod typed;
 pub mod wire;
 pub mod workload;
 

@@ -134,10 +134,10 @@ impl Record {
         Ok(record)
     }
 
-    /// `HSET` with every field that this record holds. `time_ms` is Unix time.
+    /// The command that writes every field that this record holds; `verb` is the target's for several fields at once. `time_ms` is Unix time.
     #[must_use]
-    pub fn hset(&self, key: &[u8], time_ms: u64) -> Vec<Vec<u8>> {
-        let mut args: Vec<Vec<u8>> = vec![b"HSET".to_vec(), key.to_vec()];
+    pub fn command(&self, verb: &[u8], key: &[u8], time_ms: u64) -> Vec<Vec<u8>> {
+        let mut args: Vec<Vec<u8>> = vec![verb.to_vec(), key.to_vec()];
         let mut field =
             |name: &str, value: String| args.extend([name.as_bytes().to_vec(), value.into_bytes()]);
         field("version", VERSION.to_owned());
@@ -233,8 +233,11 @@ mod tests {
             }),
             resync: true,
         };
-        assert_eq!(parsed(&record.hset(b"k", 1)), Ok(record));
-        assert_eq!(parsed(&Record::default().hset(b"k", 1)), Ok(Record::default()));
+        assert_eq!(parsed(&record.command(b"HSET", b"k", 1)), Ok(record));
+        assert_eq!(
+            parsed(&Record::default().command(b"HSET", b"k", 1)),
+            Ok(Record::default())
+        );
     }
 
     #[test]

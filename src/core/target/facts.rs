@@ -88,6 +88,15 @@ impl Facts {
             Fork::Valkey => self.version >= valkey,
         }
     }
+
+    /// The command that sets several fields of a hash: `HSET` takes more than one since 4.0.
+    #[must_use]
+    pub fn hash_verb(&self) -> &'static [u8] {
+        match self.since((4, 0, 0), (0, 0, 0)) {
+            true => b"HSET",
+            false => b"HMSET",
+        }
+    }
 }
 
 /// What every server has unless configured otherwise.

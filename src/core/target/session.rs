@@ -149,7 +149,7 @@ impl Session {
 
     /// Writes the command that records `record` as it is now.
     pub fn encode_checkpoint(&self, out: &mut BytesMut, record: &Record) {
-        let args = record.hset(&self.key, now_ms());
+        let args = record.command(self.facts.hash_verb(), &self.key, now_ms());
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         resp::encode_command(out, &args);
     }

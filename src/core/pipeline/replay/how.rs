@@ -20,7 +20,7 @@ pub(super) const ONE_GO_BYTES: u64 = 1 << 20;
 /// What is known of a value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Case {
-    /// `RESTORE` is enabled.
+    /// `RESTORE` is enabled, and the target's can replace.
     pub restore: bool,
     /// The version for the footer with which the target takes it; none where it does not.
     pub footer: Option<u16>,

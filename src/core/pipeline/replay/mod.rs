@@ -194,8 +194,7 @@ impl Replayer {
         let object = kind.map_or("", |kind| kind.object);
         let bulk_bytes_max = self.facts.bulk_bytes_max;
         Case {
-            // Before 3.0 it has no REPLACE.
-            restore: self.policy.restore && (self.keeps(to.db) || self.facts.since((3, 0, 0), (0, 0, 0))),
+            restore: self.policy.restore && (self.keeps(to.db) || self.ability.restore_replaces),
             footer: key.payload().footer(source, self.rdb_version(), Modules::Unknown),
             is_module: object == "module",
             is_foreign_stream: object == "stream" && !self.ability.streams,

@@ -5,8 +5,10 @@ use crate::core::target::facts::Facts;
 /// What can be said to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ability {
-    /// `HSET` with several fields: since 4.0.
-    pub hset_takes_many: bool,
+    /// `RESTORE … REPLACE`: since 3.0.
+    pub restore_replaces: bool,
+    /// The command that sets several fields of a hash.
+    pub hash_verb: &'static [u8],
     /// Streams: since 5.0.
     pub streams: bool,
     /// `XGROUP CREATECONSUMER`: since 6.2.
@@ -30,7 +32,8 @@ impl Ability {
         /// Every Valkey has it.
         const ALWAYS: (u32, u32, u32) = (0, 0, 0);
         Ability {
-            hset_takes_many: facts.since((4, 0, 0), ALWAYS),
+            restore_replaces: facts.since((3, 0, 0), ALWAYS),
+            hash_verb: facts.hash_verb(),
             streams: facts.since((5, 0, 0), ALWAYS),
             consumers_are_created: facts.since((6, 2, 0), ALWAYS),
             streams_are_counted: facts.since((7, 0, 0), ALWAYS),

@@ -233,12 +233,7 @@ impl Rewriter {
     }
 
     fn field(&mut self, name: &Bytes, value: &Bytes, expire_at_ms: Option<i64>) {
-        let verb: &[u8] = if self.ability.hset_takes_many {
-            b"HSET"
-        } else {
-            b"HMSET"
-        };
-        self.add(verb, &[name, value]);
+        self.add(self.ability.hash_verb, &[name, value]);
         if let Some(at) = expire_at_ms {
             self.has_expiring = true;
             self.expiring.push((at, name.clone()));

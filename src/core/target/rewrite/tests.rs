@@ -4,7 +4,8 @@ use super::*;
 use crate::core::rdb::value::{Group, Pending, StreamCounts, StreamId, StreamMeta};
 
 const NEWEST: Ability = Ability {
-    hset_takes_many: true,
+    restore_replaces: true,
+    hash_verb: b"HSET",
     streams: true,
     consumers_are_created: true,
     streams_are_counted: true,
@@ -14,7 +15,8 @@ const NEWEST: Ability = Ability {
 };
 
 const OLDEST: Ability = Ability {
-    hset_takes_many: false,
+    restore_replaces: false,
+    hash_verb: b"HMSET",
     streams: true,
     consumers_are_created: false,
     streams_are_counted: false,

@@ -55,7 +55,8 @@ impl Session {
     /// # Errors
     /// The connection fails, the target refuses, or another session has taken over.
     pub async fn write_record(&mut self, record: Record) -> Result<(), Error> {
-        self.transaction(replacing(&self.key, &record).into()).await?;
+        self.transaction(self.replacing(&self.key, &record).into())
+            .await?;
         self.record = record;
         self.watch().await
     }
@@ -74,7 +75,7 @@ impl Session {
         let noted = async {
             self.watch().await?;
             let records = flush.members.iter();
-            let records = records.flat_map(|one| replacing(&checkpoint::key(&one.name), &one.emptied));
+            let records = records.flat_map(|one| self.replacing(&checkpoint::key(&one.name), &one.emptied));
             self.transaction(records.collect()).await?;
             self.record = self.read_record().await?;
             self.watch().await
@@ -98,7 +99,7 @@ impl Session {
         commands.push(command(&[b"SELECT", b"0"]));
         for member in flush.members {
             commands.push(command(&[b"DEL", &checkpoint::session_key(&member.name)]));
-            commands.extend(replacing(&checkpoint::key(&member.name), &member.otherwise));
+            commands.extend(self.replacing(&checkpoint::key(&member.name), &member.otherwise));
         }
         commands.push(command(&[
             b"HSET",
@@ -117,6 +118,12 @@ impl Session {
         let removal = command(&[b"DEL", &self.key, &self.session_key]);
         self.transaction(vec![removal]).await?;
         Ok(())
+    }
+
+    /// The commands that put a record in place of what stands under the key.
+    fn replacing(&self, key: &[u8], record: &Record) -> [Command; 2] {
+        let verb = self.facts.hash_verb();
+        [command(&[b"DEL", key]), record.command(verb, key, now_ms())]
     }
 
     /// Runs commands in a transaction, under `WATCH` of the session's key; the replies of `EXEC`.
@@ -158,9 +165,4 @@ impl Session {
 
 fn command(args: &[&[u8]]) -> Command {
     args.iter().map(|arg| arg.to_vec()).collect()
-}
-
-/// The commands that put a record in place of what stands under the key.
-fn replacing(key: &[u8], record: &Record) -> [Command; 2] {
-    [command(&[b"DEL", key]), record.hset(key, now_ms())]
 }

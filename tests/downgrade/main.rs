@@ -1,0 +1,146 @@
+//! Values that `RESTORE` cannot write, and values of any size: replayed with commands, on real servers.
+//!
+//! Here is only what the claims share; they are in the files beside this one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and tells what it skips"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod matrix;
+
+use std::path::Path;
+use std::process::Output;
+
+use redis::{Connection, RedisResult, Value};
+use serde_json::Value as Json;
+
+use support::encodings::Talk;
+use support::{Binary, Server, gunyu, typed};
+
+/// A connection that knows the version.
+struct Talker<'a> {
+    conn: Connection,
+    server: &'a Server,
+}
+
+impl Talk for Talker<'_> {
+    fn run(&mut self, words: &[&[u8]]) -> RedisResult<Value> {
+        let mut command = redis::cmd(std::str::from_utf8(words[0]).unwrap());
+        command.arg(&words[1..]);
+        command.query(&mut self.conn)
+    }
+
+    fn since(&self, redis: (u32, u32), valkey: (u32, u32)) -> bool {
+        typed::since(self.server.binary(), redis, valkey)
+    }
+}
+
+fn talk(server: &Server) -> Talker<'_> {
+    Talker {
+        conn: server.conn(),
+        server,
+    }
+}
+
+/// The server of this name, or none with a line that says so.
+fn found(id: &str) -> Option<Binary> {
+    if id == "installed" {
+        return Some(Binary::installed());
+    }
+    let servers = support::matrix();
+    let found = servers.into_iter().find(|(label, _)| label == id);
+    if found.is_none() {
+        println!("skipped: GUNYU_TEST_SERVERS names no folder with {id}");
+    }
+    found.map(|(_, binary)| binary)
+}
+
+/// What became of `gunyu fullsync`.
+struct Copied {
+    output: Output,
+    letters: Vec<Json>,
+}
+
+/// `gunyu fullsync` from one to the other, with these settings.
+fn copy(source: &Server, target: &Server, set: &[&str]) -> Copied {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let mut args = vec![
+        "fullsync".to_owned(),
+        "--json".to_owned(),
+        format!("--source={}", source.url()),
+        format!("--target={}", target.url()),
+        format!("--set=channel.storer.dirPath={}", state.display()),
+    ];
+    args.extend(set.iter().map(|pair| format!("--set={pair}")));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    Copied {
+        output: gunyu::run(&args),
+        letters: letters(&state),
+    }
+}
+
+impl Copied {
+    /// It went well; the dead letters.
+    #[track_caller]
+    fn done(self) -> Vec<Json> {
+        assert!(self.output.status.success(), "{}", self.told());
+        self.letters
+    }
+
+    fn told(&self) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        format!(
+            "{} {} {}\n{:#?}",
+            self.output.status,
+            text(&self.output.stdout),
+            text(&self.output.stderr),
+            self.letters
+        )
+    }
+}
+
+/// The dead letters in a log's folder.
+fn letters(state: &Path) -> Vec<Json> {
+    let Ok(folder) = std::fs::read_dir(state.join("dead-letter")) else {
+        return Vec::new();
+    };
+    let files = folder.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let lines: Vec<Json> = files
+        .flat_map(|text| {
+            text.lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    lines
+}
+
+/// The words of a letter's command; binary ones are left empty.
+fn words(letter: &Json) -> Vec<String> {
+    let words = letter["command"].as_array().unwrap().iter();
+    words
+        .map(|word| word.as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// Names of ours that are still on a server.
+fn staged(server: &Server) -> Vec<String> {
+    let (mut conn, mut found) = (server.conn(), Vec::new());
+    for db in server.keyspace().into_keys() {
+        redis::cmd("SELECT").arg(db).exec(&mut conn).unwrap();
+        let keys: Vec<String> = redis::cmd("KEYS")
+            .arg("redis-gunyu-staged*")
+            .query(&mut conn)
+            .unwrap();
+        found.extend(keys);
+    }
+    found
+}
