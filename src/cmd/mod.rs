@@ -7,6 +7,7 @@ pub mod calls;
 pub mod client;
 pub mod completions;
 pub mod config;
+mod file;
 pub mod full_sync;
 mod interrupt;
 pub mod man;
@@ -14,6 +15,7 @@ pub mod print;
 pub mod progress;
 pub mod rdb_dump;
 pub mod rdb_load;
+pub mod rdb_print;
 pub mod redact;
 pub mod settings;
 pub mod status;
@@ -67,6 +69,8 @@ pub enum Command {
     RdbDump(rdb_dump::Args),
     /// Load an RDB file into a running server.
     RdbLoad(rdb_load::Args),
+    /// Print what is in an RDB file, one JSON object a line.
+    RdbPrint(rdb_print::Args),
     /// Stop replaying some inputs; what their sources send is still received and kept.
     Pause(calls::Pause),
     /// Go on replaying paused inputs.
@@ -99,6 +103,7 @@ impl Command {
             Command::FullSync(args) => full_sync::run(&args),
             Command::RdbDump(args) => rdb_dump::run(&args),
             Command::RdbLoad(args) => rdb_load::run(&args),
+            Command::RdbPrint(args) => rdb_print::run(&args),
             Command::Pause(args) => args.run(),
             Command::Resume(args) => args.run(),
             Command::Restart(args) => args.run(),

@@ -1,6 +1,5 @@
 //! `gunyu rdb-dump`: an RDB file, of a running server by the replication protocol, or of a running daemon's newest snapshot.
 
-mod file;
 mod local;
 mod node;
 mod patience;

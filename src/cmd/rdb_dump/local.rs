@@ -13,11 +13,11 @@ use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::file::{self, Out, Unnamed};
 use super::node::{self, Snapshot};
 use super::patience::{Patience, Trouble};
 use super::{Args, until_interrupted};
 use crate::cmd::config::{Config, Endpoint as Url, Level, RedisKind};
+use crate::cmd::file::{self, Out, Unnamed};
 use crate::cmd::progress::{Download, How};
 use crate::cmd::{Exit, Failure, print, settings, traces};
 use crate::core::net::{Address, Endpoint};

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use tokio::task::block_in_place;
 use tokio::time::{interval, timeout};
 
-use super::file::Out;
 use super::patience::{Patience, Trouble};
+use crate::cmd::file::Out;
 use crate::cmd::progress::{Download, REDRAW_EVERY};
 use crate::cmd::{Exit, Failure};
 use crate::core::position::Position;

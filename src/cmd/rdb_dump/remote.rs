@@ -5,10 +5,10 @@ use std::path::Path;
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::file::{self, Out};
 use super::{Args, until_interrupted};
 use crate::cmd::calls::query;
 use crate::cmd::client::Daemon;
+use crate::cmd::file::{self, Out};
 use crate::cmd::progress::{Download, How};
 use crate::cmd::{Exit, Failure, print};
 

@@ -1,6 +1,6 @@
-//! Where a dump goes: into a file that appears whole or not at all, or to stdout.
+//! Where the output of a command goes: into a file that appears whole or not at all, or to stdout.
 //!
-//! A dump is written beside its file under another name, made durable, and only then given the name. Until then it goes away with
+//! It is written beside its file under another name, made durable, and only then given the name. Until then it goes away with
 //! [`Unnamed`], however the command ends; only `kill -9` leaves it behind.
 
 use std::fs::File;
@@ -45,7 +45,7 @@ pub(super) fn create(path: &Path) -> Result<(Unnamed, Out), Failure> {
     }
     let part = tempfile::Builder::new()
         .prefix(".gunyu-")
-        .suffix(".rdb.part")
+        .suffix(".part")
         .tempfile_in(folder(path))
         .map_err(|error| cannot(&error))?;
     let (file, part) = part.into_parts();

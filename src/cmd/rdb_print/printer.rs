@@ -1,0 +1,267 @@
+//! Lines: which items get one, and what stands in it.
+
+use std::io::{self, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+
+use super::glob::Glob;
+use super::value::Value;
+use super::{End, Type, json};
+use crate::core::rdb::value::{self, Decoder};
+use crate::core::rdb::{self, Flavor, Item, Key, Kind, Step, Version, kind_of};
+
+/// What is printed.
+#[derive(Debug)]
+pub(super) struct Selection {
+    pub(super) with_value: bool,
+    pub(super) pattern: Option<Glob>,
+    /// None listed: all.
+    pub(super) dbs: Vec<u32>,
+    /// None listed: all.
+    pub(super) types: Vec<Type>,
+}
+
+impl Selection {
+    fn has_type(&self, one: Type) -> bool {
+        match self.types.is_empty() {
+            // Who asks for certain keys wants keys.
+            true => !one.is_beside_keys() || (self.pattern.is_none() && self.dbs.is_empty()),
+            false => self.types.contains(&one),
+        }
+    }
+
+    fn has_key(&self, key: &Key, kind: &Kind) -> bool {
+        (self.dbs.is_empty() || self.dbs.contains(&key.db))
+            && Type::of(kind.object).is_some_and(|one| self.has_type(one))
+            && self.pattern.as_ref().is_none_or(|glob| glob.matches(&key.key))
+    }
+}
+
+impl Type {
+    fn of(object: &str) -> Option<Type> {
+        Some(match object {
+            "string" => Type::String,
+            "list" => Type::List,
+            "set" => Type::Set,
+            "zset" => Type::Zset,
+            "hash" => Type::Hash,
+            "stream" => Type::Stream,
+            "module" => Type::Module,
+            _ => return None,
+        })
+    }
+
+    fn is_beside_keys(self) -> bool {
+        matches!(self, Type::Aux | Type::Function | Type::ModuleAux)
+    }
+}
+
+/// Prints lines.
+#[derive(Debug)]
+pub(super) struct Printer<W> {
+    out: W,
+    selection: Selection,
+    /// The large value in hand.
+    large: Option<Large>,
+    line: Vec<u8>,
+}
+
+/// A value that comes in pieces.
+#[derive(Debug)]
+enum Large {
+    /// Its key is not printed.
+    Passed,
+    /// Only its size is still to be told; where it began.
+    Measured { start: u64 },
+    /// It is printed while it is read.
+    Printed {
+        start: u64,
+        decoder: Box<Decoder>,
+        value: Box<Value>,
+    },
+}
+
+impl<W: Write> Printer<W> {
+    pub(super) fn new(out: W, selection: Selection) -> Printer<W> {
+        Printer {
+            out,
+            selection,
+            large: None,
+            line: Vec::new(),
+        }
+    }
+
+    /// Prints what the scanner gives.
+    pub(super) fn step(&mut self, step: Step, version: Option<Version>) -> Result<(), End> {
+        let flavor = version.map_or(Flavor::Redis, |version| version.flavor);
+        match step {
+            Step::Item(Item::Key(key)) => self.key(&key, flavor),
+            Step::Item(item) => self.beside(item).map_err(End::Write),
+            Step::Large(key) => self.begin_large(key, flavor),
+            Step::Piece(piece) => self.piece(piece),
+            Step::LargeEnd(end) => self.end_large(end).map_err(End::Write),
+            Step::NeedMore | Step::End(_) => Ok(()),
+        }
+    }
+
+    /// Everything that was printed is on its way.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// The file is broken: a line that has begun is closed.
+    pub(super) fn broken(&mut self) -> io::Result<()> {
+        match self.large.take() {
+            None | Some(Large::Passed) => return Ok(()),
+            Some(Large::Measured { .. }) => {}
+            Some(Large::Printed { value, .. }) => value.end(&mut self.out)?,
+        }
+        self.out.write_all(b",\"broken\":true}\n")
+    }
+
+    fn key(&mut self, key: &Key, flavor: Flavor) -> Result<(), End> {
+        let Some(kind) = kind_of(key.value_type, flavor).filter(|kind| self.selection.has_key(key, kind))
+        else {
+            return Ok(());
+        };
+        self.line.clear();
+        self.whole_line(key, kind, flavor)?;
+        self.out.write_all(&self.line).map_err(End::Write)
+    }
+
+    fn whole_line(&mut self, key: &Key, kind: &Kind, flavor: Flavor) -> Result<(), End> {
+        let line = &mut self.line;
+        head(line, key, kind).map_err(End::Write)?;
+        size(line, key.value.len() as u64).map_err(End::Write)?;
+        if self.selection.with_value {
+            line.extend_from_slice(b",\"value\":");
+            let mut value = Value::begin(kind.object, line).map_err(End::Write)?;
+            let mut decoder = Decoder::of(key, flavor).map_err(End::Broken)?;
+            while let Some(element) = decoder.element().map_err(End::Broken)? {
+                value.element(line, element).map_err(End::Write)?;
+            }
+            value.end(line).map_err(End::Write)?;
+        }
+        line.extend_from_slice(b"}\n");
+        Ok(())
+    }
+
+    fn begin_large(&mut self, key: Key, flavor: Flavor) -> Result<(), End> {
+        let start = key.value_start();
+        let kind = kind_of(key.value_type, flavor).filter(|kind| self.selection.has_key(&key, kind));
+        self.large = Some(Large::Passed);
+        let Some(kind) = kind else { return Ok(()) };
+        self.line.clear();
+        head(&mut self.line, &key, kind).map_err(End::Write)?;
+        self.out.write_all(&self.line).map_err(End::Write)?;
+        if !self.selection.with_value {
+            self.large = Some(Large::Measured { start });
+            return Ok(());
+        }
+        self.out.write_all(b",\"value\":").map_err(End::Write)?;
+        let value = Value::begin(kind.object, &mut self.out).map_err(End::Write)?;
+        let decoder = Decoder::new(key.value_type, flavor, start).map_err(End::Broken)?;
+        self.large = Some(Large::Printed {
+            start,
+            decoder: Box::new(decoder),
+            value: Box::new(value),
+        });
+        self.piece(key.value)
+    }
+
+    fn piece(&mut self, piece: Bytes) -> Result<(), End> {
+        let Some(Large::Printed { decoder, value, .. }) = &mut self.large else {
+            return Ok(());
+        };
+        decoder.push(piece);
+        loop {
+            match decoder.step() {
+                Ok(value::Step::Element(element)) => {
+                    value.element(&mut self.out, element).map_err(End::Write)?;
+                }
+                Ok(value::Step::NeedMore | value::Step::End) => return Ok(()),
+                Err(error) => {
+                    self.broken().map_err(End::Write)?;
+                    return Err(End::Broken(error));
+                }
+            }
+        }
+    }
+
+    fn end_large(&mut self, end: u64) -> io::Result<()> {
+        let start = match self.large.take() {
+            None | Some(Large::Passed) => return Ok(()),
+            Some(Large::Measured { start }) => start,
+            Some(Large::Printed { start, value, .. }) => {
+                value.end(&mut self.out)?;
+                start
+            }
+        };
+        size(&mut self.out, end - start)?;
+        self.out.write_all(b"}\n")
+    }
+
+    fn beside(&mut self, item: Item) -> io::Result<()> {
+        let out = &mut self.out;
+        match item {
+            Item::Aux { key, value } if self.selection.has_type(Type::Aux) => {
+                out.write_all(b"{\"type\":\"aux\",\"key\":")?;
+                json::text(out, &key)?;
+                out.write_all(b",\"value\":")?;
+                json::text(out, &value)?;
+                out.write_all(b"}\n")
+            }
+            Item::Function(raw) if self.selection.has_type(Type::Function) => {
+                let code = rdb::unpack(&raw).unwrap_or_default();
+                write!(out, "{{\"type\":\"function\",\"size\":{},\"code\":", raw.len())?;
+                json::text(out, &code)?;
+                out.write_all(b"}\n")
+            }
+            Item::ModuleAux { module, raw } if self.selection.has_type(Type::ModuleAux) => {
+                out.write_all(b"{\"type\":\"module_aux\"")?;
+                module_id(out, &module.name(), module.encoding_version())?;
+                size(out, raw.len() as u64)?;
+                if self.selection.with_value {
+                    write!(out, ",\"value\":{{\"base64\":\"{}\"}}", STANDARD.encode(&raw))?;
+                }
+                out.write_all(b"}\n")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What stands before the value.
+fn head(out: &mut dyn Write, key: &Key, kind: &Kind) -> io::Result<()> {
+    write!(out, "{{\"db\":{},\"key\":", key.db)?;
+    json::text(out, &key.key)?;
+    write!(
+        out,
+        ",\"type\":\"{}\",\"encoding\":\"{}\",\"ttl_ms\":",
+        kind.object, kind.encoding
+    )?;
+    match key.expire_at_ms {
+        Some(at) => write!(out, "{at}")?,
+        None => out.write_all(b"null")?,
+    }
+    if let Some(idle) = key.idle_secs {
+        write!(out, ",\"idle_secs\":{idle}")?;
+    }
+    if let Some(freq) = key.freq {
+        write!(out, ",\"freq\":{freq}")?;
+    }
+    if let Some(module) = key.module() {
+        module_id(out, &module.name(), module.encoding_version())?;
+    }
+    Ok(())
+}
+
+fn module_id(out: &mut dyn Write, name: &str, version: u16) -> io::Result<()> {
+    write!(out, ",\"module\":\"{name}\",\"encoding_version\":{version}")
+}
+
+fn size(out: &mut dyn Write, bytes: u64) -> io::Result<()> {
+    write!(out, ",\"size\":{bytes}")
+}
