@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod keys;
 mod matrix;
 
 use std::path::Path;
@@ -102,7 +103,7 @@ impl Copied {
             self.output.status,
             text(&self.output.stdout),
             text(&self.output.stderr),
-            self.letters
+            brief(&self.letters)
         )
     }
 }
@@ -121,6 +122,15 @@ fn letters(state: &Path) -> Vec<Json> {
         })
         .collect();
     lines
+}
+
+/// Letters so that a person can read them.
+fn brief(letters: &[Json]) -> Vec<String> {
+    let one = |letter: &Json| {
+        let words: Vec<String> = words(letter).iter().map(|word| format!("{word:.40}")).collect();
+        format!("{}: {:.200}", letter["reason"], words.join(" "))
+    };
+    letters.iter().map(one).collect()
 }
 
 /// The words of a letter's command; binary ones are left empty.
