@@ -203,15 +203,16 @@ impl Restorer {
         !self.outstanding.is_empty()
     }
 
-    /// What the target has refused and nobody has taken yet.
-    #[must_use]
-    pub fn refused(&self) -> &[Refused] {
-        &self.refused
-    }
-
     /// What the target has refused since the last call.
     pub fn take_refused(&mut self) -> Vec<Refused> {
         std::mem::take(&mut self.refused)
+    }
+
+    /// The same of those that `is` says, and the others stay.
+    pub fn take_refused_where(&mut self, is: impl FnMut(&Refused) -> bool) -> Vec<Refused> {
+        let (taken, left) = self.take_refused().into_iter().partition(is);
+        self.refused = left;
+        taken
     }
 
     /// Hands over what is being filled, so that it is confirmed without waiting for more.
