@@ -2,11 +2,7 @@
 
 use super::support::encodings::{Talk, noise};
 use super::support::{Server, typed};
-use super::{Copied, Json, brief, copy, found, staged, talk, words};
-
-const COMMANDS_ALONE: &str = "output.replay.replayRdbEnableRestore=false";
-const FROM_64_KIB: &str = "output.replay.bigValueBytes=64KiB";
-const GO_ON: &str = "output.replay.onError=dead_letter";
+use super::{COMMANDS_ALONE, Copied, FROM_64_KIB, GO_ON, Json, brief, copy, found, staged, talk, words};
 
 /// How values are written: the small ones in one go, the large ones in pieces.
 const SIZES: [(&str, usize); 2] = [("small", 20), ("large", 8_000)];

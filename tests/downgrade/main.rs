@@ -13,17 +13,37 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod big;
 mod keys;
 mod matrix;
+mod names;
 
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use redis::{Connection, RedisResult, Value};
 use serde_json::Value as Json;
 
 use support::encodings::Talk;
 use support::{Binary, Server, gunyu, typed};
+
+const MIB: usize = 1 << 20;
+
+/// Never `RESTORE`.
+const COMMANDS_ALONE: &str = "output.replay.replayRdbEnableRestore=false";
+/// Larger values are given in pieces while they arrive.
+const FROM_64_KIB: &str = "output.replay.bigValueBytes=64KiB";
+/// What is refused goes to the dead letters.
+const GO_ON: &str = "output.replay.onError=dead_letter";
+
+/// The longest that a test waits for a large amount of data; generous, because other work may share the machine.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Whether the full size was asked for.
+fn is_full() -> bool {
+    std::env::var_os("GUNYU_FULL").is_some_and(|value| value == "1")
+}
 
 /// A connection that knows the version.
 struct Talker<'a> {

@@ -4,7 +4,7 @@ use redis::Value;
 
 use super::support::encodings::{self, Talk};
 use super::support::{Binary, Server, typed};
-use super::{brief, copy, found, staged, talk, words};
+use super::{COMMANDS_ALONE, GO_ON, brief, copy, found, staged, talk, words};
 
 /// Copies everything that `from` can hold, and compares it, value by value.
 fn arrives(from: &str, to: &str, set: &[&str]) {
@@ -13,7 +13,7 @@ fn arrives(from: &str, to: &str, set: &[&str]) {
     };
     let (source, target) = (Server::of(&from, &[]), Server::of(&to, &[]));
     fill(&source, &target);
-    let set = [&["output.replay.onError=dead_letter"], set].concat();
+    let set = [&[GO_ON], set].concat();
     let letters = copy(&source, &target, &set).done();
     let lost = |key: &[u8]| key == b"vectors" && !typed::since(&to, (8, 0), (u32::MAX, 0));
     let found = typed::differences(&source, &target, lost);
@@ -119,8 +119,6 @@ fn check_digests(source: &Server, target: &Server) {
         assert_eq!(one, other, "{}", key.escape_ascii());
     }
 }
-
-const COMMANDS_ALONE: &str = "output.replay.replayRdbEnableRestore=false";
 
 #[test]
 fn everything_arrives_with_commands_alone() {

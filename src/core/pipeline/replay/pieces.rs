@@ -274,13 +274,18 @@ impl Replayer {
         let lost = written.rewriter.take_lost();
         let commands = written.rewriter.commands().take();
         written.sent = written.rewriter.closed();
-        let key = written.head.key.clone();
+        let (key, staged) = (written.head.key.clone(), written.staged.clone());
         self.tell_lost(to, lost);
         if commands.count == 0 {
             return Ok(());
         }
         let sent = self.restorer.commands(place, to.db, &key, &commands, 0).await;
-        sent.map_err(End::Target)
+        sent.map_err(End::Target)?;
+        // Each piece of a large value that is refused would be a letter.
+        match self.tell_refused_of(&staged) {
+            true => self.abandon().await.map(|_| ()),
+            false => Ok(()),
+        }
     }
 
     /// Puts everything that has been read on the lane.
@@ -292,22 +297,26 @@ impl Replayer {
         Ok(())
     }
 
-    /// The value cannot be written after all: nothing of it stays.
+    /// The value cannot be written after all, and that is told.
     async fn give_up(&mut self, why: &str) -> Result<(), End> {
+        if let Some((head, to)) = self.abandon().await? {
+            let reason = format!("key {} {why}", String::from_utf8_lossy(&head.key));
+            self.tell_key(&head, to, reason);
+        }
+        Ok(())
+    }
+
+    /// Nothing of the value in hand stays. Gives whose it is.
+    async fn abandon(&mut self) -> Result<Option<(Key, Placed)>, End> {
         let Pieces::Written(written) = std::mem::replace(&mut self.pieces, Pieces::Passed) else {
-            return Ok(());
+            return Ok(None);
         };
         let mut commands = Commands::default();
         commands.push(&[b"DEL", &written.staged]);
-        let (to, key) = (written.to, &written.head.key);
-        let sent = self
-            .restorer
-            .commands(written.place(), to.db, key, &commands, 0)
-            .await;
+        let (at, to, key) = (written.place(), written.to, &written.head.key);
+        let sent = self.restorer.commands(at, to.db, key, &commands, 0).await;
         sent.map_err(End::Target)?;
-        let reason = format!("key {} {why}", String::from_utf8_lossy(key));
-        self.tell_key(&written.head, to, reason);
-        Ok(())
+        Ok(Some((written.head, to)))
     }
 
     /// The value in hand is whole.

@@ -210,6 +210,9 @@ impl Restorer {
 
     /// The same of those that `is` says, and the others stay.
     pub fn take_refused_where(&mut self, is: impl FnMut(&Refused) -> bool) -> Vec<Refused> {
+        if self.refused.is_empty() {
+            return Vec::new();
+        }
         let (taken, left) = self.take_refused().into_iter().partition(is);
         self.refused = left;
         taken
