@@ -251,9 +251,12 @@ impl Replayer {
                         .await;
                 }
             };
+            if let Element::Text(text) = element {
+                self.write_text(text).await?;
+                continue;
+            }
             let longest = element.longest_bytes();
-            let is_text = matches!(element, Element::Text(_));
-            if longest > self.facts.bulk_bytes_max && !is_text {
+            if longest > self.facts.bulk_bytes_max {
                 let reason = self.too_long_element(longest);
                 return self.give_up(&reason).await;
             }
@@ -261,6 +264,16 @@ impl Replayer {
             if written.rewriter.commands().bytes.len() >= SEND_BYTES {
                 self.send_written().await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Writes a piece of a string. It may be as long as what arrived of it before it was known to be large.
+    async fn write_text(&mut self, mut text: Bytes) -> Result<(), End> {
+        while let (Pieces::Written(written), false) = (&mut self.pieces, text.is_empty()) {
+            let part = text.split_to(text.len().min(SEND_BYTES));
+            written.take(Element::Text(part));
+            self.send_written().await?;
         }
         Ok(())
     }

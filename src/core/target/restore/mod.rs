@@ -281,7 +281,8 @@ impl Restorer {
         }
         self.outstanding_bytes += bytes;
         let building = &mut self.lanes[lane];
-        let commands = building.out.split().freeze();
+        // Not split off: what is left of a buffer keeps all of it, and each lane would keep its last large value.
+        let commands = std::mem::take(&mut building.out).freeze();
         let mut portion = Some(Portion {
             number: building.number,
             first_db: building.first_db,

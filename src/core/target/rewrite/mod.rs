@@ -48,7 +48,7 @@ impl Commands {
     /// Takes them all.
     pub fn take(&mut self) -> Commands {
         Commands {
-            bytes: self.bytes.split(),
+            bytes: std::mem::take(&mut self.bytes),
             count: std::mem::take(&mut self.count),
         }
     }
