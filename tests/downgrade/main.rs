@@ -17,6 +17,7 @@ mod big;
 mod keys;
 mod matrix;
 mod names;
+mod resume;
 
 use std::path::Path;
 use std::process::Output;

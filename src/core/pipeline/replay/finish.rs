@@ -150,22 +150,34 @@ async fn look(control: &mut Lane, written: &Written) -> Result<Found, End> {
         _ => b"XLEN",
     };
     let staged = written.staged.to_vec();
-    let mut asks = Vec::new();
-    if written.is_marked {
-        asks.push(vec![b"HDEL".to_vec(), staged.clone(), staged.clone()]);
-    }
-    asks.push(vec![verb.to_vec(), staged]);
+    let mark = mark(written);
+    let asks = mark.iter().map(|(ask, _)| ask.clone());
+    let asks = asks.chain([vec![verb.to_vec(), staged]]).collect();
     let answers = asked(control, written.to.db, asks).await?;
     must_not_be_refused(&answers)?;
-    let numbers: Vec<u64> = answers.iter().filter_map(number).collect();
+    let there = answers.last().and_then(number).unwrap_or(0);
     let taken = written.rewriter.taken();
-    Ok(match (&numbers[..], written.is_marked) {
-        ([0, _], true) => Found::Remains,
-        ([_, 0], true) => Found::Nothing,
-        ([_, there], true) if *there <= taken => Found::Whole,
-        ([there], false) if *there == taken => Found::Whole,
-        (_, _) => Found::Wrong(numbers.last().copied().unwrap_or(0)),
+    if mark.is_some_and(|(_, expected)| answers.first() != Some(&expected)) {
+        return Ok(Found::Remains);
+    }
+    Ok(match written.is_marked {
+        true if there == 0 => Found::Nothing,
+        true if there <= taken => Found::Whole,
+        false if there == taken => Found::Whole,
+        _ => Found::Wrong(there),
     })
+}
+
+/// What is asked to know that the staged name was there all the time, and the answer that says so; a field of ours goes with that.
+fn mark(written: &Written) -> Option<(Vec<Vec<u8>>, Value)> {
+    let staged = written.staged.to_vec();
+    if written.is_marked {
+        return Some((vec![b"HDEL".to_vec(), staged.clone(), staged], Value::Int(1)));
+    }
+    let (at, byte) = written.byte?;
+    let place = at.to_string().into_bytes();
+    let ask = vec![b"GETRANGE".to_vec(), staged, place.clone(), place];
+    Some((ask, Value::Bulk(vec![byte])))
 }
 
 fn number(answer: &Value) -> Option<u64> {

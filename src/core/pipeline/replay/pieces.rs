@@ -10,9 +10,14 @@
 //! | stream | after the last entry that is there; groups are made anew |
 //! | any, if the staged name is not there | from the beginning |
 //!
-//! A target that evicts keys may let the staged name go in the middle, and what comes after would make a part of the value look whole. So its
-//! elements are counted in the end. Those of a hash whose fields expire cannot be: it has a field of ours as long as it is written, named as the
-//! key is, and a hash that has lost this one has lost others, too.
+//! A target that evicts keys may let the staged name go in the middle, and what comes after would make a part of the value look whole. So it is
+//! looked at in the end:
+//!
+//! | type | it was there all the time if |
+//! | --- | --- |
+//! | list, set, sorted set, hash, stream | it has as many elements as were sent |
+//! | hash whose fields expire | a field of ours, written first and named as the key is, is still there |
+//! | string, which is filled up with zeros | its first byte that is none is still that byte |
 
 use bytes::{Bytes, BytesMut};
 
@@ -63,6 +68,8 @@ pub(super) struct Written {
     pub(super) object: &'static str,
     /// It has a field of ours, under the staged name.
     pub(super) is_marked: bool,
+    /// Of a string, the first byte that is not zero, and where.
+    pub(super) byte: Option<(u64, u8)>,
     pub(super) rewriter: Rewriter,
     decoder: Decoder,
     skip: Skip,
@@ -114,6 +121,10 @@ impl Written {
 
     /// Takes an element, less what is there already.
     fn take(&mut self, element: Element) {
+        if let (Element::Text(text), None) = (&element, self.byte) {
+            let at = text.iter().position(|byte| *byte != 0);
+            self.byte = at.map(|at| (self.rewriter.taken() + at as u64, text[at]));
+        }
         match (&mut self.skip, element) {
             (Skip::Elements(left), Element::Text(mut text)) if *left > 0 => {
                 let there = text.split_to(text.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
@@ -206,6 +217,7 @@ impl Replayer {
             staged,
             object,
             is_marked,
+            byte: None,
             decoder,
             skip,
             sent: to.at.elements,
