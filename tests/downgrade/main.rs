@@ -13,16 +13,38 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod big;
+mod keys;
 mod matrix;
+mod names;
+mod resume;
 
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use redis::{Connection, RedisResult, Value};
 use serde_json::Value as Json;
 
 use support::encodings::Talk;
 use support::{Binary, Server, gunyu, typed};
+
+const MIB: usize = 1 << 20;
+
+/// Never `RESTORE`.
+const COMMANDS_ALONE: &str = "output.replay.replayRdbEnableRestore=false";
+/// Larger values are given in pieces while they arrive.
+const FROM_64_KIB: &str = "output.replay.bigValueBytes=64KiB";
+/// What is refused goes to the dead letters.
+const GO_ON: &str = "output.replay.onError=dead_letter";
+
+/// The longest that a test waits for a large amount of data; generous, because other work may share the machine.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Whether the full size was asked for.
+fn is_full() -> bool {
+    std::env::var_os("GUNYU_FULL").is_some_and(|value| value == "1")
+}
 
 /// A connection that knows the version.
 struct Talker<'a> {
@@ -102,7 +124,7 @@ impl Copied {
             self.output.status,
             text(&self.output.stdout),
             text(&self.output.stderr),
-            self.letters
+            brief(&self.letters)
         )
     }
 }
@@ -121,6 +143,15 @@ fn letters(state: &Path) -> Vec<Json> {
         })
         .collect();
     lines
+}
+
+/// Letters so that a person can read them.
+fn brief(letters: &[Json]) -> Vec<String> {
+    let one = |letter: &Json| {
+        let words: Vec<String> = words(letter).iter().map(|word| format!("{word:.40}")).collect();
+        format!("{}: {:.200}", letter["reason"], words.join(" "))
+    };
+    letters.iter().map(one).collect()
 }
 
 /// The words of a letter's command; binary ones are left empty.

@@ -4,7 +4,7 @@ use redis::Value;
 
 use super::support::encodings::{self, Talk};
 use super::support::{Binary, Server, typed};
-use super::{copy, found, staged, talk, words};
+use super::{COMMANDS_ALONE, GO_ON, brief, copy, found, staged, talk, words};
 
 /// Copies everything that `from` can hold, and compares it, value by value.
 fn arrives(from: &str, to: &str, set: &[&str]) {
@@ -13,7 +13,7 @@ fn arrives(from: &str, to: &str, set: &[&str]) {
     };
     let (source, target) = (Server::of(&from, &[]), Server::of(&to, &[]));
     fill(&source, &target);
-    let set = [&["output.replay.onError=dead_letter"], set].concat();
+    let set = [&[GO_ON], set].concat();
     let letters = copy(&source, &target, &set).done();
     let lost = |key: &[u8]| key == b"vectors" && !typed::since(&to, (8, 0), (u32::MAX, 0));
     let found = typed::differences(&source, &target, lost);
@@ -26,9 +26,14 @@ fn arrives(from: &str, to: &str, set: &[&str]) {
     let by_key = |verb: &str| letters.iter().filter(|one| words(one)[0] == verb).count();
     let expected = |has: bool, count: usize| if has { count } else { 0 };
     let functions = typed::since(&from, (7, 0), (0, 0)) && !typed::since(&to, (7, 0), (0, 0));
-    assert_eq!(by_key("FUNCTION"), expected(functions, 2), "{letters:#?}");
+    assert_eq!(
+        by_key("FUNCTION"),
+        expected(functions, 2),
+        "{:#?}",
+        brief(&letters)
+    );
     let expiry = typed::since(&from, (7, 4), (9, 0)) && !typed::since(&to, (7, 4), (9, 0));
-    assert_eq!(by_key("HPEXPIREAT") > 0, expiry, "{letters:#?}");
+    assert_eq!(by_key("HPEXPIREAT") > 0, expiry, "{:#?}", brief(&letters));
 }
 
 /// Whether the target cannot hold what this letter's command would have written.
@@ -114,8 +119,6 @@ fn check_digests(source: &Server, target: &Server) {
         assert_eq!(one, other, "{}", key.escape_ascii());
     }
 }
-
-const COMMANDS_ALONE: &str = "output.replay.replayRdbEnableRestore=false";
 
 #[test]
 fn everything_arrives_with_commands_alone() {

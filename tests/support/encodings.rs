@@ -32,7 +32,7 @@ pub trait Talk {
 const NEVER: (u32, u32) = (u32::MAX, 0);
 
 /// Bytes that LZF cannot shorten.
-fn noise(len: usize) -> Vec<u8> {
+pub fn noise(len: usize) -> Vec<u8> {
     let mut rng = fastrand::Rng::with_seed(7);
     std::iter::repeat_with(|| rng.u8(..)).take(len).collect()
 }

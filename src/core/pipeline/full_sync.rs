@@ -49,6 +49,8 @@ pub struct FullSync<'a> {
     snapshot: SnapshotInfo,
     reason: Reason,
     letters: &'a mut DeadLetters,
+    /// One was begun before, this or another, and has not come to its end: it may have left values half written, in any database.
+    follows_unended: bool,
 }
 
 impl<'a> FullSync<'a> {
@@ -64,6 +66,7 @@ impl<'a> FullSync<'a> {
             snapshot,
             reason,
             letters,
+            follows_unended: false,
         }
     }
 
@@ -120,6 +123,7 @@ impl<'a> FullSync<'a> {
         }
         progress.update_full_sync(|one| one.replayed_bytes = 0);
         // Two snapshots of an idle source have one position and different bytes: the cursor is only good for the very one.
+        self.follows_unended = before.full_sync.is_some();
         let same = before.full_sync == Some(position) && before.snapshot_ms == self.snapshot.begun_ms;
         if same && self.snapshot.resumable {
             return Ok(before.cursor);
@@ -164,11 +168,9 @@ impl<'a> FullSync<'a> {
         };
         let policy = context.settings.replay.clone();
         let mut replayer = Replayer::new(policy, session.facts.clone(), restorer, ours, cursor.is_some());
-        if cursor.is_some() {
-            let targets = session.record.seen.iter();
-            let targets: Vec<u32> = targets
-                .filter_map(|db| context.settings.filter.target_db(*db))
-                .collect();
+        if self.follows_unended {
+            let fed = context.settings.filter.fed_databases(session.facts.databases);
+            let targets: Vec<u32> = fed.into_iter().map(|(_, target_db)| target_db).collect();
             replayer.clear_staged_in(&targets);
         }
         Ok(Restoring {
@@ -300,7 +302,12 @@ impl Restoring<'_> {
             Step::Item(item) => self.item(item).await.map(|()| false)?,
             Step::Large(key) => self.large(&key).await.map(|()| true)?,
             Step::Piece(piece) => {
-                self.keep_pace(0, piece.len()).await?;
+                let bytes = if self.replayer.is_passing() {
+                    0
+                } else {
+                    piece.len()
+                };
+                self.keep_pace(0, bytes).await?;
                 self.replayer.piece(piece).await.map(|()| true)?
             }
             Step::LargeEnd(_) => {

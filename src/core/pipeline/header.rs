@@ -104,7 +104,8 @@ struct Head {
 impl Head {
     fn new() -> Head {
         Head {
-            scanner: Scanner::new(),
+            // The first key is all that is wanted of it; its value may be larger than memory.
+            scanner: Scanner::new().in_pieces(0),
             stream_db: 0,
             libraries: Vec::new(),
             done: false,

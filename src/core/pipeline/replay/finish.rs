@@ -1,52 +1,58 @@
 //! How a value that was written in pieces takes its key's name.
 //!
-//! Everything sent has been answered by then. The target is asked how many elements there are: one that evicts keys may have let the staged
-//! name go in the middle, and what came after it would have made a part of the value look whole. Then the value gets its expiry and the name.
+//! Everything sent has been answered by then. The target is asked whether all of it is there; then the value gets its expiry and the name.
+//!
+//! | the value | the key |
+//! | --- | --- |
+//! | was refused in part | stays as it was; the refusal is told |
+//! | has fewer elements than were sent, or more | stays as it was; an error, a person must see to the target |
+//! | is empty, all its fields having expired | goes |
+//! | has expired | goes |
+//! | is whole | has it |
+//!
+//! Where `keyExists` says that a key which is there stays, it stays in any case.
 
 use bytes::{Bytes, BytesMut};
 
 use super::pieces::Written;
-use super::{Placed, Replayer, asked};
+use super::{Replayer, asked};
 use crate::core::pipeline::End;
 use crate::core::pipeline::parked::must_not_be_refused;
-use crate::core::position::Offset;
-use crate::core::resp::{self, Framer, Limits, Value};
+use crate::core::resp::{self, Value};
 use crate::core::target::lane::Lane;
-use crate::core::target::restore::Refused;
+use crate::core::target::session::now_ms;
+
+/// The clocks of the target and of us may differ by so much.
+const CLOCKS_DIFFER_MS: i64 = 60_000;
 
 impl Replayer {
     pub(super) async fn take_name(&mut self, control: &mut Lane, mut written: Written) -> Result<(), End> {
         let to = written.to;
         self.tell_lost(to, written.rewriter.take_lost());
-        let is_refused = self
-            .restorer
-            .refused()
-            .iter()
-            .any(|one| is_of(one, &written.staged));
-        if is_refused {
+        if self.tell_refused_of(&written.staged) {
             return drop_staged(control, to.db, &written.staged).await;
         }
         if written.rewriter.taken() == 0 && !matches!(written.object, "string" | "stream") {
             // A collection without elements is no key.
-            let gone = vec![vec![b"DEL".to_vec(), written.head.key.to_vec()]];
-            return asked(control, to.db, gone).await.map(|_| ());
+            return self.let_go(control, &written).await;
         }
         self.look_at_groups(control, &written).await?;
-        if let Some(there) = count(control, &written).await?
-            && written
-                .rewriter
-                .expected()
-                .is_some_and(|expected| expected != there)
-        {
+        let came_to = match look(control, &written).await? {
+            Found::Whole => None,
+            Found::Nothing => return self.let_go(control, &written).await,
+            Found::Wrong(there) => Some(there.to_string()),
+            Found::Remains => Some("the last of them".to_owned()),
+        };
+        if let Some(came_to) = came_to {
             drop_staged(control, to.db, &written.staged).await?;
-            return Err(not_whole(&written, there));
+            return Err(not_whole(&written, &came_to));
         }
         self.rename(control, &written).await?;
         self.restorer.confirm_key();
         Ok(())
     }
 
-    async fn rename(&mut self, control: &mut Lane, written: &Written) -> Result<(), End> {
+    async fn rename(&self, control: &mut Lane, written: &Written) -> Result<(), End> {
         let (to, keeps) = (written.to, self.keeps(written.to.db));
         let word = |word: &[u8]| word.to_vec();
         let (staged, key) = (word(&written.staged), word(&written.head.key));
@@ -66,11 +72,21 @@ impl Replayer {
                 .error()
                 .is_some_and(|text| text.starts_with(b"ERR no such key"))
         };
-        let now = i64::try_from(crate::core::target::session::now_ms()).unwrap_or(i64::MAX);
-        if answers.iter().any(missing) && to.expire_at_ms.is_some_and(|at| at <= now) {
-            // It has expired on its way.
-            return Ok(());
+        let now = i64::try_from(now_ms()).unwrap_or(i64::MAX);
+        let has_expired = |at: i64| at <= now.saturating_add(CLOCKS_DIFFER_MS);
+        if answers.iter().any(missing) && to.expire_at_ms.is_some_and(has_expired) {
+            return self.let_go(control, written).await;
         }
+        must_not_be_refused(&answers)
+    }
+
+    /// The value is none: the key goes, unless it is to stay.
+    async fn let_go(&self, control: &mut Lane, written: &Written) -> Result<(), End> {
+        let mut gone = vec![b"DEL".to_vec(), written.staged.to_vec()];
+        if !self.keeps(written.to.db) {
+            gone.push(written.head.key.to_vec());
+        }
+        let answers = asked(control, written.to.db, vec![gone]).await?;
         must_not_be_refused(&answers)
     }
 
@@ -103,23 +119,8 @@ impl Replayer {
         );
         let mut command = BytesMut::new();
         resp::encode_command(&mut command, &[b"XPENDING", key, group]);
-        let Placed { db, at, .. } = written.to;
-        self.told.push(Refused {
-            command: command.freeze(),
-            db,
-            reply: reason,
-            at,
-        });
+        self.tell(written.to, command.freeze(), reason);
     }
-}
-
-/// Whether a refused command was to write under this name.
-fn is_of(refused: &Refused, staged: &Bytes) -> bool {
-    let mut framer = Framer::new(Limits::default());
-    if framer.push(Offset::ZERO, refused.command.clone()).is_err() {
-        return false;
-    }
-    matches!(framer.next(), Ok(Some(frame)) if frame.args().any(|arg| arg == &staged[..]))
 }
 
 async fn drop_staged(control: &mut Lane, db: u32, staged: &Bytes) -> Result<(), End> {
@@ -127,8 +128,19 @@ async fn drop_staged(control: &mut Lane, db: u32, staged: &Bytes) -> Result<(), 
     asked(control, db, gone).await.map(|_| ())
 }
 
-/// How many elements stand under the staged name.
-async fn count(control: &mut Lane, written: &Written) -> Result<Option<u64>, End> {
+/// How much of a value stands under its staged name.
+enum Found {
+    /// All of it; of a hash whose fields expire, what has not expired.
+    Whole,
+    /// Nothing of a hash: all its fields have expired.
+    Nothing,
+    /// So many elements, which are not as many as were sent.
+    Wrong(u64),
+    /// What came after the name had gone.
+    Remains,
+}
+
+async fn look(control: &mut Lane, written: &Written) -> Result<Found, End> {
     let verb: &[u8] = match written.object {
         "string" => b"STRLEN",
         "list" => b"LLEN",
@@ -137,19 +149,49 @@ async fn count(control: &mut Lane, written: &Written) -> Result<Option<u64>, End
         "hash" => b"HLEN",
         _ => b"XLEN",
     };
-    let ask = vec![vec![verb.to_vec(), written.staged.to_vec()]];
-    let answers = asked(control, written.to.db, ask).await?;
-    Ok(match answers.first() {
-        Some(Value::Int(there)) => u64::try_from(*there).ok(),
-        _ => None,
+    let staged = written.staged.to_vec();
+    let mark = mark(written);
+    let asks = mark.iter().map(|(ask, _)| ask.clone());
+    let asks = asks.chain([vec![verb.to_vec(), staged]]).collect();
+    let answers = asked(control, written.to.db, asks).await?;
+    must_not_be_refused(&answers)?;
+    let there = answers.last().and_then(number).unwrap_or(0);
+    let taken = written.rewriter.taken();
+    if mark.is_some_and(|(_, expected)| answers.first() != Some(&expected)) {
+        return Ok(Found::Remains);
+    }
+    Ok(match written.is_marked {
+        true if there == 0 => Found::Nothing,
+        true if there <= taken => Found::Whole,
+        false if there == taken => Found::Whole,
+        _ => Found::Wrong(there),
     })
 }
 
-fn not_whole(written: &Written, there: u64) -> End {
+/// What is asked to know that the staged name was there all the time, and the answer that says so; a field of ours goes with that.
+fn mark(written: &Written) -> Option<(Vec<Vec<u8>>, Value)> {
+    let staged = written.staged.to_vec();
+    if written.is_marked {
+        return Some((vec![b"HDEL".to_vec(), staged.clone(), staged], Value::Int(1)));
+    }
+    let (at, byte) = written.byte?;
+    let place = at.to_string().into_bytes();
+    let ask = vec![b"GETRANGE".to_vec(), staged, place.clone(), place];
+    Some((ask, Value::Bulk(vec![byte])))
+}
+
+fn number(answer: &Value) -> Option<u64> {
+    match answer {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+fn not_whole(written: &Written, came_to: &str) -> End {
     let expected = written.rewriter.taken();
     End::Stuck {
         message: format!(
-            "key {} ({}) came to {there} instead of {expected} elements while it was written",
+            "key {} ({}) came to {came_to} instead of {expected} elements while it was written",
             String::from_utf8_lossy(&written.head.key),
             written.object
         ),

@@ -16,11 +16,13 @@
 //! | `one_go.rs` | a value written in one transaction |
 //! | `pieces.rs` | a value written in pieces, and going on with it |
 //! | `finish.rs` | how it takes its name |
+//! | `told.rs` | what is told of what the target refused or cannot hold |
 
 mod finish;
 mod how;
 mod one_go;
 mod pieces;
+mod told;
 
 use bytes::{Bytes, BytesMut};
 
@@ -31,15 +33,11 @@ use crate::core::resp::{self, Value};
 use crate::core::target::checkpoint::Cursor;
 use crate::core::target::facts::Facts;
 use crate::core::target::lane::Lane;
-use crate::core::target::refusal::Kind;
 use crate::core::target::restore::{self, Refused, Restorer};
-use crate::core::target::rewrite::{Ability, Commands, Lost};
+use crate::core::target::rewrite::{Ability, Commands};
 use crate::core::target::staging;
 use how::{Case, How, Why};
 use pieces::Pieces;
-
-/// A command that tells of a value is told whole up to this length.
-const TOLD_BYTES_MAX: usize = 1 << 20;
 
 /// How items are replayed.
 #[derive(Debug, Clone)]
@@ -130,11 +128,7 @@ impl Replayer {
         match how::decide(self.case(key, to, key.value.len() as u64)) {
             How::Restore(footer) => self.restore(&key.payload(), key, to, footer).await,
             How::OneGo => self.one_go(control, key, to).await,
-            How::Pieces => {
-                self.begin_pieces(control, key, to).await?;
-                self.piece(key.value.clone()).await?;
-                self.end_pieces(control).await
-            }
+            How::Pieces => self.in_pieces(control, key, to).await,
             How::Refuse(why) => {
                 self.refuse(key, to, why);
                 Ok(())
@@ -142,18 +136,21 @@ impl Replayer {
         }
     }
 
-    /// Begins a key whose value comes in pieces; `key` has the first.
+    /// Begins a key whose value comes in pieces; `key` has the first. What came before it is done with first: while a value is in hand nothing
+    /// else is under way, so that whatever is refused meanwhile is of this one.
     ///
     /// # Errors
     /// As [`Replayer::key`].
     pub async fn begin(&mut self, control: &mut Lane, key: &Key, to: Placed) -> Result<(), End> {
+        self.restorer.finish().await.map_err(End::Target)?;
+        self.settle(control).await?;
         let at_least = key.value.len().max(self.policy.big_value_bytes.saturating_add(1)) as u64;
         match how::decide(self.case(key, to, at_least)) {
             // What only RESTORE can write must be there whole first.
             How::Restore(_) => self.pieces = Pieces::gather(key, to),
             How::OneGo | How::Pieces => self.begin_pieces(control, key, to).await?,
             How::Refuse(why) => {
-                self.refuse(key, to, why);
+                self.refuse(&pieces::head_of(key), to, why);
                 self.pieces = Pieces::Passed;
             }
         }
@@ -163,6 +160,12 @@ impl Replayer {
     /// The pieces that follow belong to a key that is not replayed.
     pub fn pass(&mut self) {
         self.pieces = Pieces::Passed;
+    }
+
+    /// Whether the pieces that follow are not replayed.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self.pieces, Pieces::Passed)
     }
 
     async fn restore(
@@ -229,85 +232,8 @@ impl Replayer {
             return Ok(false);
         }
         let reply = "BUSYKEY Target key name already exists.".to_owned();
-        let command = self.told_command(key);
-        self.tell(to, command, reply);
+        self.tell_key(key, to, reply);
         Ok(true)
-    }
-
-    fn refuse(&mut self, key: &Key, to: Placed, why: Why) {
-        let source = self.source;
-        let kind = kind_of(key.value_type, source.flavor).map_or("unknown", |kind| kind.object);
-        let target = self.rdb_version();
-        let name = String::from_utf8_lossy(&key.key);
-        let reason = match why {
-            Why::TooLong(bytes) => format!(
-                "key {name}: a value of {bytes} bytes is more than the target takes ({}, its proto-max-bulk-len)",
-                self.facts.bulk_bytes_max
-            ),
-            Why::Format => format!(
-                "the target ({target}) cannot load the source's format ({source}): key {name} of type {} ({kind})",
-                key.value_type
-            ),
-            Why::Type => format!("the target is older than values of this type: key {name} ({kind})"),
-        };
-        let command = self.told_command(key);
-        self.tell(to, command, reason);
-    }
-
-    /// The command that tells of a key whose value could not be written: with the value where that is short.
-    fn told_command(&self, key: &Key) -> Bytes {
-        let mut out = BytesMut::new();
-        let ttl = key.expire_at_ms.unwrap_or(0).max(0).to_string();
-        let mut args: Vec<&[u8]> = vec![b"RESTORE", &key.key, ttl.as_bytes()];
-        let mut dump = BytesMut::new();
-        let payload = key.payload();
-        if !key.value.is_empty() && payload.len_bytes() <= TOLD_BYTES_MAX {
-            payload.write(&mut dump, u16::try_from(self.source.number).unwrap_or(u16::MAX));
-            args.push(&dump);
-        }
-        if key.expire_at_ms.is_some() {
-            args.push(b"ABSTTL");
-        }
-        resp::encode_command(&mut out, &args);
-        out.freeze()
-    }
-
-    fn tell(&mut self, to: Placed, command: Bytes, reply: String) {
-        self.told.push(Refused {
-            command,
-            db: to.db,
-            reply,
-            at: to.at,
-        });
-    }
-
-    fn tell_lost(&mut self, to: Placed, lost: Vec<Lost>) {
-        for one in lost {
-            self.tell(to, one.command, one.reason);
-        }
-    }
-
-    /// What the target has refused, or cannot hold, since the last call. A value that its `RESTORE` refused for its format is not among them
-    /// where commands can write it: that is done.
-    ///
-    /// # Errors
-    /// As [`Replayer::key`].
-    pub async fn take_refused(&mut self, control: &mut Lane) -> Result<Vec<Refused>, End> {
-        for refused in self.restorer.take_refused() {
-            match Kind::of(&refused.reply) {
-                Kind::KeyExists if self.policy.key_exists == KeyExists::Ignore => {}
-                Kind::Payload => {
-                    if let Some(refused) = self.write_instead(control, refused).await? {
-                        self.told.push(refused);
-                    }
-                }
-                _ => self.told.push(refused),
-            }
-        }
-        if self.policy.key_exists == KeyExists::Ignore {
-            self.told.retain(|one| Kind::of(&one.reply) != Kind::KeyExists);
-        }
-        Ok(std::mem::take(&mut self.told))
     }
 
     /// The place before which everything is confirmed and told; `reader` is where the snapshot's reader stands.
@@ -336,6 +262,10 @@ impl Replayer {
     pub async fn finish(&mut self, control: &mut Lane) -> Result<(), End> {
         self.restorer.finish().await.map_err(End::Target)?;
         for db in std::mem::take(&mut self.staged) {
+            let size = asked(control, db, vec![vec![b"DBSIZE".to_vec()]]).await?;
+            if size.first() == Some(&Value::Int(0)) {
+                continue;
+            }
             let mut clear = Commands::default();
             staging::clear(&self.policy.deployment, &mut clear);
             run(control, db, clear).await?;
@@ -366,9 +296,11 @@ impl Replayer {
             expire_at_ms: None,
             at,
         };
-        let footer = payload::functions_footer(self.source, self.rdb_version());
+        // What FUNCTION RESTORE refuses could not be written in another way afterwards; so nothing is tried that may be refused.
+        let known = self.facts.rdb_version;
+        let footer = known.and_then(|target| payload::functions_footer(self.source, target));
         let code = rdb::unpack(library).unwrap_or_default();
-        if !self.ability.functions || (footer.is_none() && self.facts.rdb_version.is_some()) {
+        if !self.ability.functions || (footer.is_none() && known.is_some()) {
             let mut command = BytesMut::new();
             resp::encode_command(&mut command, &[b"FUNCTION", b"LOAD", b"REPLACE", &code]);
             let reason = "the source has functions, which the target does not know (before 7.0)".to_owned();

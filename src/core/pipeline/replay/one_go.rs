@@ -2,27 +2,31 @@
 //!
 //! Where a key that is there must stay, the value is written under its staged name and takes the key's by `RENAMENX`, which leaves a key that is
 //! there alone.
+//!
+//! A value that is short in the RDB because it is packed may be long in commands: it is written in pieces after all.
 
 use bytes::Bytes;
 
 use super::{Placed, Replayer};
 use crate::core::pipeline::{End, KeyExists};
-use crate::core::position::Offset;
 use crate::core::rdb::value::{Decoder, Element};
 use crate::core::rdb::{self, Key, kind_of};
-use crate::core::resp::{Frame, Framer, Limits};
 use crate::core::target::lane::Lane;
-use crate::core::target::restore::Refused;
 use crate::core::target::rewrite::stream::Dangling;
 use crate::core::target::rewrite::{Commands, Rewriter};
 use crate::core::target::staging;
 
-/// Why a value could not be turned into commands.
+/// One transaction has no more bytes of commands.
+const COMMANDS_BYTES_MAX: usize = 4 << 20;
+
+/// Why a value could not be turned into commands of one transaction.
 enum Trouble {
     /// It is broken.
     Broken(rdb::Error),
     /// An element is longer than the target takes.
     TooLong(usize),
+    /// It is more than [`COMMANDS_BYTES_MAX`].
+    TooMuch,
 }
 
 impl Replayer {
@@ -40,8 +44,18 @@ impl Replayer {
         }
         let name = staged.clone().unwrap_or_else(|| key.key.clone());
         let mut rewriter = Rewriter::new(name.clone(), key.key.clone(), self.ability, false);
-        if let Err(trouble) = self.rewrite(&mut rewriter, key) {
-            self.tell_trouble(key, to, trouble);
+        let reason = match self.rewrite(&mut rewriter, key) {
+            Ok(()) => None,
+            Err(Trouble::TooMuch) => return self.in_pieces(control, key, to).await,
+            Err(Trouble::Broken(error)) => Some(format!("cannot be written with commands: {error}")),
+            Err(Trouble::TooLong(bytes)) => Some(self.too_long_element(bytes)),
+        };
+        if let Some(reason) = reason {
+            self.tell_key(
+                key,
+                to,
+                format!("key {} {reason}", String::from_utf8_lossy(&key.key)),
+            );
             return Ok(());
         }
         self.tell_lost(to, rewriter.take_lost());
@@ -67,48 +81,12 @@ impl Replayer {
                 return Err(Trouble::TooLong(longest));
             }
             rewriter.element(element);
+            if rewriter.commands().bytes.len() > COMMANDS_BYTES_MAX {
+                return Err(Trouble::TooMuch);
+            }
         }
         rewriter.finish(kind == "string");
         Ok(())
-    }
-
-    fn tell_trouble(&mut self, key: &Key, to: Placed, trouble: Trouble) {
-        let name = String::from_utf8_lossy(&key.key);
-        let reason = match trouble {
-            Trouble::Broken(error) => format!("key {name} cannot be written with commands: {error}"),
-            Trouble::TooLong(bytes) => self.too_long_element(&name, bytes),
-        };
-        let command = self.told_command(key);
-        self.tell(to, command, reason);
-    }
-
-    pub(super) fn too_long_element(&self, name: &str, bytes: usize) -> String {
-        format!(
-            "key {name}: an element of {bytes} bytes is more than the target takes ({}, its proto-max-bulk-len)",
-            self.facts.bulk_bytes_max
-        )
-    }
-
-    /// Writes with commands what the target's `RESTORE` refused for its format. Gives it back where it cannot.
-    pub(super) async fn write_instead(
-        &mut self,
-        control: &mut Lane,
-        refused: Refused,
-    ) -> Result<Option<Refused>, End> {
-        let Some(key) = key_of(&refused.command) else {
-            return Ok(Some(refused));
-        };
-        let kind = kind_of(key.value_type, self.source.flavor).map_or("module", |kind| kind.object);
-        if kind == "module" || (kind == "stream" && !self.ability.streams) {
-            return Ok(Some(refused));
-        }
-        let to = Placed {
-            db: refused.db,
-            expire_at_ms: key.expire_at_ms,
-            at: refused.at,
-        };
-        self.one_go(control, &key, to).await?;
-        Ok(None)
     }
 }
 
@@ -136,37 +114,4 @@ fn transaction(rewriter: &mut Rewriter, name: &Bytes, key: &Key, to: Placed, is_
     }
     out.push(&[b"EXEC"]);
     out
-}
-
-/// The key that a `RESTORE` with absolute expiry, or none, was to make.
-fn key_of(command: &Bytes) -> Option<Key> {
-    let mut framer = Framer::new(Limits::default());
-    framer.push(Offset::ZERO, command.clone()).ok()?;
-    let frame: Frame<'_> = framer.next().ok()??;
-    if frame.name() != b"RESTORE" {
-        return None;
-    }
-    let ttl: i64 = std::str::from_utf8(frame.arg(2)?).ok()?.parse().ok()?;
-    let is_absolute = frame.args().any(|arg| arg == b"ABSTTL");
-    let now = i64::try_from(crate::core::target::session::now_ms()).unwrap_or(i64::MAX);
-    let expire_at_ms = match (ttl, is_absolute) {
-        (0, _) => None,
-        (at, true) => Some(at),
-        (left, false) => Some(now.saturating_add(left)),
-    };
-    let dump = frame.arg(3)?;
-    let (value_type, rest) = dump.split_first()?;
-    let value = rest.get(..rest.len().checked_sub(rdb::payload::FOOTER_BYTES)?)?;
-    Some(Key {
-        db: 0,
-        key: Bytes::copy_from_slice(frame.arg(1)?),
-        value_type: *value_type,
-        value: Bytes::copy_from_slice(value),
-        expire_at_ms,
-        idle_secs: None,
-        freq: None,
-        meta: Bytes::new(),
-        start: 0,
-        end: value.len() as u64,
-    })
 }

@@ -9,6 +9,15 @@
 //! | string, set, sorted set, hash | after those; what was written beyond is written again, and is the same |
 //! | stream | after the last entry that is there; groups are made anew |
 //! | any, if the staged name is not there | from the beginning |
+//!
+//! A target that evicts keys may let the staged name go in the middle, and what comes after would make a part of the value look whole. So it is
+//! looked at in the end:
+//!
+//! | type | it was there all the time if |
+//! | --- | --- |
+//! | list, set, sorted set, hash, stream | it has as many elements as were sent |
+//! | hash whose fields expire | a field of ours, written first and named as the key is, is still there |
+//! | string, which is filled up with zeros | its first byte that is none is still that byte |
 
 use bytes::{Bytes, BytesMut};
 
@@ -19,6 +28,7 @@ use crate::core::rdb::{self, Key, kind_of};
 use crate::core::resp::Value;
 use crate::core::target::checkpoint::Cursor;
 use crate::core::target::lane::Lane;
+use crate::core::target::rewrite::stream::Dangling;
 use crate::core::target::rewrite::{Commands, Rewriter};
 use crate::core::target::staging;
 
@@ -56,6 +66,10 @@ pub(super) struct Written {
     pub(super) staged: Bytes,
     /// What `TYPE` will say.
     pub(super) object: &'static str,
+    /// It has a field of ours, under the staged name.
+    pub(super) is_marked: bool,
+    /// Of a string, the first byte that is not zero, and where.
+    pub(super) byte: Option<(u64, u8)>,
     pub(super) rewriter: Rewriter,
     decoder: Decoder,
     skip: Skip,
@@ -82,6 +96,11 @@ impl Pieces {
         }))
     }
 
+    /// Whether there is one that is written or put together.
+    pub(super) fn is_in_hand(&self) -> bool {
+        matches!(self, Pieces::Gathered(_) | Pieces::Written(_))
+    }
+
     /// How far the value in hand is on its lane.
     pub(super) fn place(&self) -> Option<Cursor> {
         match self {
@@ -102,6 +121,10 @@ impl Written {
 
     /// Takes an element, less what is there already.
     fn take(&mut self, element: Element) {
+        if let (Element::Text(text), None) = (&element, self.byte) {
+            let at = text.iter().position(|byte| *byte != 0);
+            self.byte = at.map(|at| (self.rewriter.taken() + at as u64, text[at]));
+        }
         match (&mut self.skip, element) {
             (Skip::Elements(left), Element::Text(mut text)) if *left > 0 => {
                 let there = text.split_to(text.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
@@ -122,6 +145,30 @@ impl Written {
 }
 
 impl Replayer {
+    /// Writes in pieces a value that is there whole.
+    pub(super) async fn in_pieces(&mut self, control: &mut Lane, key: &Key, to: Placed) -> Result<(), End> {
+        let dangling = self.dangling(key);
+        let to = match dangling {
+            // The stand-ins come first.
+            Some(_) => to.from_the_beginning(),
+            None => to,
+        };
+        self.begin_pieces(control, key, to).await?;
+        if let (Pieces::Written(written), Some(dangling)) = (&mut self.pieces, dangling) {
+            written.rewriter.prepare(dangling);
+        }
+        self.piece(key.value.clone()).await?;
+        self.end_pieces(control).await
+    }
+
+    /// The pending entries whose entries are gone, of a stream that is there whole. What is broken is found when it is written.
+    fn dangling(&self, key: &Key) -> Option<Dangling> {
+        let flavor = self.source.flavor;
+        kind_of(key.value_type, flavor).filter(|kind| kind.object == "stream")?;
+        let mut decoder = Decoder::of(key, flavor).ok()?;
+        Dangling::find(|| decoder.element()).ok()
+    }
+
     /// Begins, or goes on with, a value that is written in pieces. What `key` has of it is still to be given.
     pub(super) async fn begin_pieces(
         &mut self,
@@ -130,21 +177,30 @@ impl Replayer {
         to: Placed,
     ) -> Result<(), End> {
         self.pieces = Pieces::Passed;
-        if self.is_kept(control, key, to).await? {
+        let head = head_of(key);
+        if self.is_kept(control, &head, to).await? {
             return Ok(());
         }
         let staged = staging::name(&self.policy.deployment, &key.key);
         self.note_staged(to.db);
-        let object = kind_of(key.value_type, self.source.flavor).map_or("unknown", |kind| kind.object);
+        // Another key may have had the name before: what was refused of that is not of this one.
+        self.restorer.finish().await.map_err(End::Target)?;
+        self.tell_refused_of(&staged);
+        let kind = kind_of(key.value_type, self.source.flavor);
+        let object = kind.map_or("unknown", |kind| kind.object);
+        let expires = kind.is_some_and(|kind| kind.encoding.ends_with("_ex"));
+        let is_marked = expires && self.ability.fields_expire;
         let skip = match to.at.elements {
             0 => Skip::Nothing,
-            elements => written_before(control, to.db, &staged, object, elements).await?,
+            elements => written_before(control, to.db, &staged, (object, is_marked), elements).await?,
+        };
+        let to = match skip {
+            Skip::Nothing => to.from_the_beginning(),
+            _ => to,
         };
         if skip == Skip::Nothing {
-            let mut commands = Commands::default();
-            commands.push(&[b"DEL", &staged]);
-            let at = Cursor { elements: 0, ..to.at };
-            let sent = self.restorer.commands(at, to.db, &key.key, &commands, 0).await;
+            let commands = clearing(&staged, is_marked);
+            let sent = self.restorer.commands(to.at, to.db, &key.key, &commands, 0).await;
             sent.map_err(End::Target)?;
         } else {
             let name = String::from_utf8_lossy(&key.key).into_owned();
@@ -153,16 +209,18 @@ impl Replayer {
         let decoder = Decoder::new(key.value_type, self.source.flavor, key.value_start());
         let decoder = decoder.map_err(End::Snapshot)?;
         let resumed = skip != Skip::Nothing;
-        self.tell_metadata(key, to);
+        self.tell_metadata(&head, to);
         self.pieces = Pieces::Written(Box::new(Written {
-            head: head_of(key),
+            head,
             to,
             rewriter: Rewriter::new(staged.clone(), key.key.clone(), self.ability, resumed),
             staged,
             object,
+            is_marked,
+            byte: None,
             decoder,
             skip,
-            sent: if resumed { to.at.elements } else { 0 },
+            sent: to.at.elements,
         }));
         Ok(())
     }
@@ -205,19 +263,29 @@ impl Replayer {
                         .await;
                 }
             };
+            if let Element::Text(text) = element {
+                self.write_text(text).await?;
+                continue;
+            }
             let longest = element.longest_bytes();
-            let is_text = matches!(element, Element::Text(_));
-            if longest > self.facts.bulk_bytes_max && !is_text {
-                let max = self.facts.bulk_bytes_max;
-                let reason = format!(
-                    "has an element of {longest} bytes, more than the target takes ({max}, its proto-max-bulk-len)"
-                );
+            if longest > self.facts.bulk_bytes_max {
+                let reason = self.too_long_element(longest);
                 return self.give_up(&reason).await;
             }
             written.take(element);
             if written.rewriter.commands().bytes.len() >= SEND_BYTES {
                 self.send_written().await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Writes a piece of a string. It may be as long as what arrived of it before it was known to be large.
+    async fn write_text(&mut self, mut text: Bytes) -> Result<(), End> {
+        while let (Pieces::Written(written), false) = (&mut self.pieces, text.is_empty()) {
+            let part = text.split_to(text.len().min(SEND_BYTES));
+            written.take(Element::Text(part));
+            self.send_written().await?;
         }
         Ok(())
     }
@@ -231,13 +299,18 @@ impl Replayer {
         let lost = written.rewriter.take_lost();
         let commands = written.rewriter.commands().take();
         written.sent = written.rewriter.closed();
-        let key = written.head.key.clone();
+        let (key, staged) = (written.head.key.clone(), written.staged.clone());
         self.tell_lost(to, lost);
         if commands.count == 0 {
             return Ok(());
         }
         let sent = self.restorer.commands(place, to.db, &key, &commands, 0).await;
-        sent.map_err(End::Target)
+        sent.map_err(End::Target)?;
+        // Each piece of a large value that is refused would be a letter.
+        match self.tell_refused_of(&staged) {
+            true => self.abandon().await.map(|_| ()),
+            false => Ok(()),
+        }
     }
 
     /// Puts everything that has been read on the lane.
@@ -249,23 +322,26 @@ impl Replayer {
         Ok(())
     }
 
-    /// The value cannot be written after all: nothing of it stays.
+    /// The value cannot be written after all, and that is told.
     async fn give_up(&mut self, why: &str) -> Result<(), End> {
+        if let Some((head, to)) = self.abandon().await? {
+            let reason = format!("key {} {why}", String::from_utf8_lossy(&head.key));
+            self.tell_key(&head, to, reason);
+        }
+        Ok(())
+    }
+
+    /// Nothing of the value in hand stays. Gives whose it is.
+    async fn abandon(&mut self) -> Result<Option<(Key, Placed)>, End> {
         let Pieces::Written(written) = std::mem::replace(&mut self.pieces, Pieces::Passed) else {
-            return Ok(());
+            return Ok(None);
         };
         let mut commands = Commands::default();
         commands.push(&[b"DEL", &written.staged]);
-        let (to, key) = (written.to, &written.head.key);
-        let sent = self
-            .restorer
-            .commands(written.place(), to.db, key, &commands, 0)
-            .await;
+        let (at, to, key) = (written.place(), written.to, &written.head.key);
+        let sent = self.restorer.commands(at, to.db, key, &commands, 0).await;
         sent.map_err(End::Target)?;
-        let reason = format!("key {} {why}", String::from_utf8_lossy(key));
-        let command = self.told_command(&written.head);
-        self.tell(to, command, reason);
-        Ok(())
+        Ok(Some((written.head, to)))
     }
 
     /// The value in hand is whole.
@@ -302,23 +378,31 @@ impl Replayer {
             }
         }
     }
+}
 
-    /// What modules attached to a key is in no command but `RESTORE`.
-    pub(super) fn tell_metadata(&mut self, key: &Key, to: Placed) {
-        if key.meta.is_empty() {
-            return;
-        }
-        let name = String::from_utf8_lossy(&key.key);
-        let reason = format!(
-            "key {name}: what modules attached to it can only be written by RESTORE, to a target of RDB 13"
-        );
-        let command = self.told_command(key);
-        self.tell(to, command, reason);
+impl Placed {
+    /// The same, nothing being written yet.
+    fn from_the_beginning(self) -> Placed {
+        let at = Cursor {
+            elements: 0,
+            ..self.at
+        };
+        Placed { at, ..self }
     }
 }
 
+/// The commands that make a staged name ready.
+fn clearing(staged: &Bytes, is_marked: bool) -> Commands {
+    let mut commands = Commands::default();
+    commands.push(&[b"DEL", staged]);
+    if is_marked {
+        commands.push(&[b"HSET", staged, staged, b""]);
+    }
+    commands
+}
+
 /// The key without its value.
-fn head_of(key: &Key) -> Key {
+pub(super) fn head_of(key: &Key) -> Key {
     Key {
         value: Bytes::new(),
         ..key.clone()
@@ -335,7 +419,7 @@ async fn written_before(
     control: &mut Lane,
     db: u32,
     staged: &Bytes,
-    object: &str,
+    (object, is_marked): (&str, bool),
     elements: u64,
 ) -> Result<Skip, End> {
     let ask = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect::<Vec<_>>();
@@ -343,6 +427,7 @@ async fn written_before(
         "list" => ask(&[b"LLEN", staged]),
         "string" => ask(&[b"STRLEN", staged]),
         "stream" => ask(&[b"XREVRANGE", staged, b"+", b"-", b"COUNT", b"1"]),
+        _ if is_marked => ask(&[b"HEXISTS", staged, staged]),
         _ => ask(&[b"EXISTS", staged]),
     };
     let answers = asked(control, db, vec![question]).await?;

@@ -203,15 +203,19 @@ impl Restorer {
         !self.outstanding.is_empty()
     }
 
-    /// What the target has refused and nobody has taken yet.
-    #[must_use]
-    pub fn refused(&self) -> &[Refused] {
-        &self.refused
-    }
-
     /// What the target has refused since the last call.
     pub fn take_refused(&mut self) -> Vec<Refused> {
         std::mem::take(&mut self.refused)
+    }
+
+    /// The same of those that `is` says, and the others stay.
+    pub fn take_refused_where(&mut self, is: impl FnMut(&Refused) -> bool) -> Vec<Refused> {
+        if self.refused.is_empty() {
+            return Vec::new();
+        }
+        let (taken, left) = self.take_refused().into_iter().partition(is);
+        self.refused = left;
+        taken
     }
 
     /// Hands over what is being filled, so that it is confirmed without waiting for more.
@@ -277,7 +281,8 @@ impl Restorer {
         }
         self.outstanding_bytes += bytes;
         let building = &mut self.lanes[lane];
-        let commands = building.out.split().freeze();
+        // Not split off: what is left of a buffer keeps all of it, and each lane would keep its last large value.
+        let commands = std::mem::take(&mut building.out).freeze();
         let mut portion = Some(Portion {
             number: building.number,
             first_db: building.first_db,

@@ -48,7 +48,7 @@ impl Commands {
     /// Takes them all.
     pub fn take(&mut self) -> Commands {
         Commands {
-            bytes: self.bytes.split(),
+            bytes: std::mem::take(&mut self.bytes),
             count: std::mem::take(&mut self.count),
         }
     }
@@ -63,6 +63,16 @@ pub struct Lost {
     pub command: Bytes,
 }
 
+impl Lost {
+    /// Of this key; `command` is what it would have got.
+    fn of(key: &[u8], reason: &str, command: Bytes) -> Lost {
+        Lost {
+            reason: format!("key {}: {reason}", String::from_utf8_lossy(key)),
+            command,
+        }
+    }
+}
+
 /// Writes one value.
 #[derive(Debug)]
 pub struct Rewriter {
@@ -75,7 +85,6 @@ pub struct Rewriter {
     open: Open,
     /// Fields of the open command that expire, in its order.
     expiring: Vec<(i64, Bytes)>,
-    has_expiring: bool,
     stream: Stream,
     /// How many elements have been taken; of a string, bytes; of a stream, entries.
     taken: u64,
@@ -103,7 +112,6 @@ impl Rewriter {
             out: Commands::default(),
             open: Open::default(),
             expiring: Vec::new(),
-            has_expiring: false,
             stream: Stream::new(resumed),
             taken: 0,
             closed: 0,
@@ -186,12 +194,6 @@ impl Rewriter {
         self.taken
     }
 
-    /// How many the target must say there are; nothing where fields expire by themselves.
-    #[must_use]
-    pub fn expected(&self) -> Option<u64> {
-        (!self.has_expiring).then_some(self.taken)
-    }
-
     /// The groups of the stream, and how many pending entries each has.
     #[must_use]
     pub fn groups(&self) -> &[(Bytes, u64)] {
@@ -235,7 +237,6 @@ impl Rewriter {
     fn field(&mut self, name: &Bytes, value: &Bytes, expire_at_ms: Option<i64>) {
         self.add(self.ability.hash_verb, &[name, value]);
         if let Some(at) = expire_at_ms {
-            self.has_expiring = true;
             self.expiring.push((at, name.clone()));
         }
     }
@@ -259,11 +260,9 @@ impl Rewriter {
                 self.out.count += 1;
                 continue;
             }
-            self.lost.push(Lost {
-                reason: "the target's hash fields cannot expire (Redis before 7.4, Valkey before 9.0)"
-                    .to_owned(),
-                command: command(&self.key).freeze(),
-            });
+            let reason = "the target's hash fields cannot expire (Redis before 7.4, Valkey before 9.0)";
+            self.lost
+                .push(Lost::of(&self.key, reason, command(&self.key).freeze()));
         }
     }
 

@@ -384,8 +384,5 @@ impl Stream {
 fn lose(to: &mut Writing<'_>, reason: &str, args: &[&[u8]]) {
     let mut command = BytesMut::new();
     resp::encode_command(&mut command, args);
-    to.lost.push(Lost {
-        reason: reason.to_owned(),
-        command: command.freeze(),
-    });
+    to.lost.push(Lost::of(to.key, reason, command.freeze()));
 }
