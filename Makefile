@@ -3,7 +3,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 
-.PHONY: help demo test bench soak matrix build clean
+.PHONY: help demo test bench soak matrix fuzz build clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' "$(ROOT)Makefile" | expand -t 18
@@ -24,6 +24,9 @@ soak: ## the soak tests, for MINUTES=n (10)
 matrix: ## the version matrix: SERVERS=dir holds LABEL/bin/*-server for each
 	@test -d "$(SERVERS)" || { echo "make matrix: SERVERS=dir must name the folder with the servers" >&2; exit 2; }
 	@GUNYU_TEST_SERVERS="$$(cd "$(SERVERS)" && pwd)" "$(ROOT)scripts/test.sh" matrix
+
+fuzz: ## the fuzz targets, each for SECONDS=n (60); TARGET=name for one of them
+	@"$(ROOT)scripts/fuzz.sh" "$(or $(SECONDS),60)" $(TARGET)
 
 build: ## the optimised program, target/release/gunyu
 	@cd "$(ROOT)" && cargo build --locked --release

@@ -113,3 +113,9 @@ install_schemathesis() {
 }
 
 need_curl() { need curl curl "a test makes the calls of the HTTP API with it"; }
+
+need_cargo_fuzz() {
+  cargo fuzz --version >/dev/null 2>&1 && return
+  say "installing cargo-fuzz 0.13 with cargo: it builds and runs the fuzz targets"
+  cargo install --locked cargo-fuzz@0.13.2
+}

@@ -33,6 +33,7 @@ need_schemathesis
 
 say "format"
 cargo fmt --check
+cargo fmt --check --manifest-path fuzz/Cargo.toml
 say "lints"
 cargo clippy --locked --all-targets -- -D warnings
 

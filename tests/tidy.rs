@@ -284,7 +284,7 @@ fn collect(folder: &Path, names: &mut BTreeSet<PathBuf>) {
         return;
     };
     for path in entries.map(|entry| entry.unwrap().path()) {
-        let built = path == root().join("target");
+        let built = [root().join("target"), root().join("fuzz/target")].contains(&path);
         let hidden = built
             || path
                 .file_name()
