@@ -28,6 +28,13 @@ pub struct Bad;
 /// # Errors
 /// [`Bad`].
 pub fn unpack(packed: &[u8], unpacked: u64) -> Result<Vec<u8>, Bad> {
+    let mut plain = Vec::new();
+    unpack_into(packed, unpacked, &mut plain)?;
+    Ok(plain)
+}
+
+/// The same into an empty buffer.
+pub(super) fn unpack_into(packed: &[u8], unpacked: u64, plain: &mut Vec<u8>) -> Result<(), Bad> {
     // A greater claim is a lie: nothing is allocated for it.
     let plausible = (packed.len() as u64).saturating_mul(RUN_BYTES_MAX / 3);
     if unpacked > plausible {
@@ -35,10 +42,10 @@ pub fn unpack(packed: &[u8], unpacked: u64) -> Result<Vec<u8>, Bad> {
     }
     let unpacked = usize::try_from(unpacked).map_err(|_| Bad)?;
     // Text shrinks to a third or so; what shrinks more grows as it is unpacked.
-    let mut plain = Vec::with_capacity(unpacked.min(packed.len().saturating_mul(4)));
-    let read = runs(packed, &mut plain, unpacked)?;
+    plain.reserve(unpacked.min(packed.len().saturating_mul(4)));
+    let read = runs(packed, plain, unpacked)?;
     match read == packed.len() && plain.len() == unpacked {
-        true => Ok(plain),
+        true => Ok(()),
         false => Err(Bad),
     }
 }

@@ -12,6 +12,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `scan.rs` | the scanner: items one after another |
+//! | `glance.rs` | the quick way over whole keys, for whoever only looks |
 //! | `window.rs` | chunks, and what spans them |
 //! | `layout.rs` | tables of how types and opcodes are laid out |
 //! | `skip.rs` | walks a layout to its end |
@@ -25,6 +26,7 @@
 
 mod checksum;
 mod error;
+mod glance;
 mod item;
 mod layout;
 pub mod lzf;
@@ -42,6 +44,7 @@ mod window;
 
 pub use checksum::Checksum;
 pub use error::{Cause, Error, Packed, Reading};
+pub use glance::Glance;
 pub use item::{Item, Key, ModuleId};
 pub use layout::{Kind, kind_of};
 pub use scan::{Cursor, End, Prefix, Scanner, Step};

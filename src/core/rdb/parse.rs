@@ -21,6 +21,7 @@ use std::ops::Range;
 use bytes::{Buf, Bytes};
 
 use super::error::{Cause, Reading};
+use super::glance::Of;
 use super::item::{Item, Key, ModuleId};
 use super::layout::{self, kind_of, opcode};
 use super::reader::{Reader, Stop};
@@ -216,6 +217,15 @@ impl Parse {
         self.other(draft.code, body).map_err(|stop| match stop {
             Stop::Bad(cause) => cause,
             Stop::Short(_) => Cause::Truncated,
+        })
+    }
+
+    /// What keys that come next are of; none where a part of an item has been read, be it only what stands before a key.
+    pub(super) fn between_items(&self) -> Option<Of> {
+        let is_between_items = self.state == State::Record && !self.draft.prefixed;
+        is_between_items.then_some(Of {
+            flavor: self.version.flavor,
+            db: self.db,
         })
     }
 

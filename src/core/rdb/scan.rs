@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::checksum::Checksum;
 use super::error::{Cause, Error, Reading};
+use super::glance::{Glance, Looker};
 use super::item::{Item, Key};
 use super::parse::{Parse, State, Whole};
 use super::reader::{Reader, Stop};
@@ -73,6 +74,7 @@ pub struct Scanner {
     whole_bytes_max: usize,
     /// A value is being given in pieces.
     in_pieces: bool,
+    looker: Looker,
     /// How the scan ended. Set once, kept to be answered again.
     outcome: Option<Result<End, Error>>,
 }
@@ -99,6 +101,7 @@ impl Scanner {
             computed: None,
             whole_bytes_max: usize::MAX,
             in_pieces: false,
+            looker: Looker::default(),
             outcome: None,
         }
     }
@@ -117,6 +120,7 @@ impl Scanner {
             computed: None,
             whole_bytes_max: usize::MAX,
             in_pieces: false,
+            looker: Looker::default(),
             outcome: None,
         }
     }
@@ -142,6 +146,11 @@ impl Scanner {
     /// The bytes are no RDB, or one that is not known to us. See [`Error`].
     pub fn step(&mut self) -> Result<Step, Error> {
         if self.outcome.is_none() {
+            if let (Some(of), Some((chunk, start))) = (self.parse.between_items(), self.window.chunk_mut())
+                && let Some(key) = self.looker.take(of, chunk, start)
+            {
+                return Ok(Step::Item(Item::Key(key)));
+            }
             match self.advance() {
                 Ok(Step::End(end)) => self.outcome = Some(Ok(end)),
                 Err(error) => self.outcome = Some(Err(error)),
@@ -156,6 +165,18 @@ impl Scanner {
             Some(Err(error)) => Err(error.clone()),
             None => Ok(Step::NeedMore),
         }
+    }
+
+    /// Shows keys at a glance, and gives what else there is as [`Scanner::step`] does. Keys that span chunks are among that.
+    ///
+    /// # Errors
+    /// As [`Scanner::step`].
+    #[inline]
+    pub fn look(&mut self, see: impl FnMut(&Glance<'_>)) -> Result<Step, Error> {
+        if let (Some(of), Some((chunk, start))) = (self.parse.between_items(), self.window.chunk_mut()) {
+            self.looker.look(of, chunk, start, see);
+        }
+        self.step()
     }
 
     /// To be called when no more bytes will come.

@@ -26,6 +26,24 @@ struct Frame {
     left: u64,
 }
 
+impl Frame {
+    /// Reads parts as long as they are there whole, in order, and hold no others: collections have many, so this is the quick way.
+    fn run(&mut self, reader: &mut Reader<'_>) {
+        while self.left > 0 {
+            while let Some(part) = self.parts.get(self.next) {
+                let before = reader.at;
+                if read_small(*part, reader).is_none() {
+                    reader.at = before;
+                    return;
+                }
+                self.next += 1;
+            }
+            self.next = 0;
+            self.left -= 1;
+        }
+    }
+}
+
 /// What follows a module's opcode.
 mod operand {
     pub(super) const END: u64 = 0;
@@ -54,12 +72,14 @@ impl Skip {
     pub(super) fn run(&mut self, reader: &mut Reader<'_>) -> Result<(), Stop> {
         self.pass(reader)?;
         while let Some(frame) = self.frames.last_mut() {
+            frame.run(reader);
+            if frame.left == 0 {
+                self.frames.pop();
+                continue;
+            }
             let Some(part) = frame.parts.get(frame.next) else {
                 frame.next = 0;
                 frame.left -= 1;
-                if frame.left == 0 {
-                    self.frames.pop();
-                }
                 continue;
             };
             let before = reader.at;
@@ -115,6 +135,18 @@ enum Read {
     Passing(u64),
     /// The same of a string that a module wrote.
     ModulePassing(u64),
+}
+
+/// Reads one part that is there whole and holds no others.
+#[inline]
+fn read_small(part: Part, reader: &mut Reader<'_>) -> Option<()> {
+    match part {
+        Part::Str => reader.skip_string().ok(),
+        Part::Lens(count) => (0..count).try_for_each(|_| reader.length().map(drop)).ok(),
+        Part::Fixed(len) => reader.take(u64::from(len)).map(drop).ok(),
+        Part::Score => reader.skip_score().ok(),
+        Part::Many(_) | Part::Module => None,
+    }
 }
 
 /// Reads one part.

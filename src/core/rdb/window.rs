@@ -143,6 +143,13 @@ impl Window {
         self.spill.split().freeze()
     }
 
+    /// The chunk, and the byte of the file with which it begins; none while an item is under way, or lies elsewhere in part. Whoever takes
+    /// bytes from its front moves the place along.
+    pub(super) fn chunk_mut(&mut self) -> Option<(&mut Bytes, &mut u64)> {
+        let is_between_items = self.at == 0 && self.spill.is_empty();
+        is_between_items.then_some((&mut self.chunk, &mut self.start))
+    }
+
     /// How many bytes have arrived that are not part of an item taken.
     pub(super) fn remaining(&self) -> usize {
         self.spill.len() + self.chunk.len() + self.queue.iter().map(Bytes::len).sum::<usize>()
