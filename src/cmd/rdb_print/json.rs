@@ -238,22 +238,14 @@ mod tests {
 
     #[test]
     fn scores_are_numbers_but_for_the_infinities() {
-        let scores = [
-            1.0,
-            0.5,
-            -3.25,
-            f64::INFINITY,
-            f64::NEG_INFINITY,
-            1e300,
-            5e-324,
-            -0.0,
-        ];
-        let expected = [
-            "1", "0.5", "-3.25", "\"inf\"", "\"-inf\"", "1e300", "5e-324", "-0.0",
-        ];
-        for (one, expected) in scores.into_iter().zip(expected) {
-            assert_eq!(written(|out| score(out, one)), expected);
+        for number in [1.0, 0.5, -3.25, 1e300, 5e-324, 0.1 + 0.2, 9_007_199_254_740_993.0] {
+            let shown = written(|out| score(out, number));
+            assert_eq!(serde_json::from_str::<f64>(&shown).unwrap(), number, "{shown}");
         }
+        assert_eq!(written(|out| score(out, 3.0)), "3");
+        assert_eq!(written(|out| score(out, -0.0)), "-0.0");
+        assert_eq!(written(|out| score(out, f64::INFINITY)), "\"inf\"");
+        assert_eq!(written(|out| score(out, f64::NEG_INFINITY)), "\"-inf\"");
     }
 
     #[test]
