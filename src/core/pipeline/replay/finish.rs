@@ -14,7 +14,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::pieces::Written;
+use super::pieces::{Mark, Written};
 use super::{Replayer, asked};
 use crate::core::pipeline::End;
 use crate::core::pipeline::parked::must_not_be_refused;
@@ -160,24 +160,27 @@ async fn look(control: &mut Lane, written: &Written) -> Result<Found, End> {
     if mark.is_some_and(|(_, expected)| answers.first() != Some(&expected)) {
         return Ok(Found::Remains);
     }
-    Ok(match written.is_marked {
-        true if there == 0 => Found::Nothing,
-        true if there <= taken => Found::Whole,
-        false if there == taken => Found::Whole,
+    Ok(match written.mark {
+        Mark::Field if there == 0 => Found::Nothing,
+        Mark::Field if there <= taken => Found::Whole,
+        Mark::Number | Mark::Item | Mark::Byte(_) if there == taken => Found::Whole,
         _ => Found::Wrong(there),
     })
 }
 
-/// What is asked to know that the staged name was there all the time, and the answer that says so; a field of ours goes with that.
+/// What is asked to know that the staged name was there all the time, and the answer that says so; what is ours goes with that.
 fn mark(written: &Written) -> Option<(Vec<Vec<u8>>, Value)> {
     let staged = written.staged.to_vec();
-    if written.is_marked {
-        return Some((vec![b"HDEL".to_vec(), staged.clone(), staged], Value::Int(1)));
-    }
-    let (at, byte) = written.byte?;
-    let place = at.to_string().into_bytes();
-    let ask = vec![b"GETRANGE".to_vec(), staged, place.clone(), place];
-    Some((ask, Value::Bulk(vec![byte])))
+    Some(match written.mark {
+        Mark::Number | Mark::Byte(None) => return None,
+        Mark::Field => (vec![b"HDEL".to_vec(), staged.clone(), staged], Value::Int(1)),
+        Mark::Item => (vec![b"LPOP".to_vec(), staged.clone()], Value::Bulk(staged)),
+        Mark::Byte(Some((at, byte))) => {
+            let place = at.to_string().into_bytes();
+            let ask = vec![b"GETRANGE".to_vec(), staged, place.clone(), place];
+            (ask, Value::Bulk(vec![byte]))
+        }
+    })
 }
 
 fn number(answer: &Value) -> Option<u64> {
