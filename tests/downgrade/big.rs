@@ -28,14 +28,14 @@ fn fill(conn: &mut redis::Connection, kind: &str, bytes: usize) {
             );
         } else {
             let numbers = sent / ELEMENT..(sent + MIB.min(bytes - sent)) / ELEMENT;
-            numbers.for_each(|number| {
+            for number in numbers {
                 add(
                     &mut batch,
                     kind,
                     number,
                     &noise[number * ELEMENT % MIB..][..ELEMENT],
-                )
-            });
+                );
+            }
         }
         batch.must(conn);
         sent += MIB;

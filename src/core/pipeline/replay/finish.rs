@@ -30,7 +30,7 @@ impl Replayer {
         let to = written.to;
         self.tell_lost(to, written.rewriter.take_lost());
         if self.tell_refused_of(&written.staged) {
-            return drop_staged(control, to.db, &written.staged).await;
+            return self.drop_staged(control, &written).await;
         }
         if written.rewriter.taken() == 0 && !matches!(written.object, "string" | "stream") {
             // A collection without elements is no key.
@@ -44,7 +44,7 @@ impl Replayer {
             Found::Remains => Some("the last of them".to_owned()),
         };
         if let Some(came_to) = came_to {
-            drop_staged(control, to.db, &written.staged).await?;
+            self.drop_staged(control, &written).await?;
             return Err(not_whole(&written, &came_to));
         }
         self.rename(control, &written).await?;
@@ -80,9 +80,14 @@ impl Replayer {
         must_not_be_refused(&answers)
     }
 
+    async fn drop_staged(&self, control: &mut Lane, written: &Written) -> Result<(), End> {
+        let gone = vec![self.facts.removal_verb().to_vec(), written.staged.to_vec()];
+        asked(control, written.to.db, vec![gone]).await.map(|_| ())
+    }
+
     /// The value is none: the key goes, unless it is to stay.
     async fn let_go(&self, control: &mut Lane, written: &Written) -> Result<(), End> {
-        let mut gone = vec![b"DEL".to_vec(), written.staged.to_vec()];
+        let mut gone = vec![self.facts.removal_verb().to_vec(), written.staged.to_vec()];
         if !self.keeps(written.to.db) {
             gone.push(written.head.key.to_vec());
         }
@@ -121,11 +126,6 @@ impl Replayer {
         resp::encode_command(&mut command, &[b"XPENDING", key, group]);
         self.tell(written.to, command.freeze(), reason);
     }
-}
-
-async fn drop_staged(control: &mut Lane, db: u32, staged: &Bytes) -> Result<(), End> {
-    let gone = vec![vec![b"DEL".to_vec(), staged.to_vec()]];
-    asked(control, db, gone).await.map(|_| ())
 }
 
 /// How much of a value stands under its staged name.

@@ -210,7 +210,7 @@ impl Replayer {
             _ => to,
         };
         if skip == Skip::Nothing {
-            let commands = clearing(&staged, mark);
+            let commands = clearing(self.facts.removal_verb(), &staged, mark);
             let sent = self.restorer.commands(to.at, to.db, &key.key, &commands, 0).await;
             sent.map_err(End::Target)?;
         } else {
@@ -347,7 +347,7 @@ impl Replayer {
             return Ok(None);
         };
         let mut commands = Commands::default();
-        commands.push(&[b"DEL", &written.staged]);
+        commands.push(&[self.facts.removal_verb(), &written.staged]);
         let (at, to, key) = (written.place(), written.to, &written.head.key);
         let sent = self.restorer.commands(at, to.db, key, &commands, 0).await;
         sent.map_err(End::Target)?;
@@ -413,9 +413,9 @@ impl Placed {
 }
 
 /// The commands that make a staged name ready.
-fn clearing(staged: &Bytes, mark: Mark) -> Commands {
+fn clearing(verb: &[u8], staged: &Bytes, mark: Mark) -> Commands {
     let mut commands = Commands::default();
-    commands.push(&[b"DEL", staged]);
+    commands.push(&[verb, staged]);
     match mark {
         Mark::Field => commands.push(&[b"HSET", staged, staged, b""]),
         Mark::Item => commands.push(&[b"RPUSH", staged, staged]),
