@@ -1,11 +1,12 @@
 //! Values of any size: written in pieces while they arrive, in little memory.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::support::encodings::noise;
 use super::support::wire::{Batch, put};
-use super::support::{Gunyu, Server, assert_equal};
-use super::{COMMANDS_ALONE, FROM_64_KIB, MIB, PATIENCE, is_full, staged};
+use super::support::{Gunyu, Server, assert_equal, typed};
+use super::{COMMANDS_ALONE, FROM_64_KIB, GO_ON, MIB, PATIENCE, copy, found, is_full, staged, words};
 
 const TYPES: [&str; 6] = ["string", "list", "set", "hash", "zset", "stream"];
 
@@ -27,14 +28,14 @@ fn fill(conn: &mut redis::Connection, kind: &str, bytes: usize) {
             );
         } else {
             let numbers = sent / ELEMENT..(sent + MIB.min(bytes - sent)) / ELEMENT;
-            numbers.for_each(|number| {
+            for number in numbers {
                 add(
                     &mut batch,
                     kind,
                     number,
                     &noise[number * ELEMENT % MIB..][..ELEMENT],
-                )
-            });
+                );
+            }
         }
         batch.must(conn);
         sent += MIB;
@@ -115,6 +116,78 @@ fn large_values_arrive_in_pieces_from_a_snapshot_without_disk() {
 #[test]
 fn values_that_are_there_whole_arrive_in_pieces_with_commands_alone() {
     in_pieces(&["--repl-diskless-sync", "yes"], &[COMMANDS_ALONE], 0);
+}
+
+/// What large values of newer servers are made of, and hashes whose fields expire.
+fn in_pieces_on_another(from: &str, to: &str) {
+    let (Some(from), Some(to)) = (found(from), found(to)) else {
+        return;
+    };
+    let (source, target) = (Server::of(&from, &[]), Server::of(&to, &[]));
+    let mut conn = source.conn();
+    for kind in TYPES {
+        fill(&mut conn, kind, 3 * MIB / 2);
+    }
+    let () = source.run(&["XGROUP", "CREATE", "stream", "group", "7-1"]);
+    let () = source.run(&[
+        "XREADGROUP",
+        "GROUP",
+        "group",
+        "reader",
+        "COUNT",
+        "100",
+        "STREAMS",
+        "stream",
+        ">",
+    ]);
+    let () = source.run(&["COPY", "hash", "expiring"]);
+    let fields = [
+        "HPEXPIREAT",
+        "expiring",
+        "1999999999999",
+        "FIELDS",
+        "3",
+        "1",
+        "100",
+        "2000",
+    ];
+    let () = source.run(&fields);
+    let letters = copy(&source, &target, &[FROM_64_KIB, GO_ON]).done();
+    let found = typed::differences(&source, &target, |_| false);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    assert_eq!(calls(&target, "rename"), 7);
+    assert_eq!(staged(&target), [""; 0]);
+    let told: Vec<String> = letters
+        .iter()
+        .flat_map(|letter| words(letter)[5..].to_vec())
+        .collect();
+    match typed::since(&to, (7, 4), (9, 0)) {
+        true => assert_eq!(told, [""; 0]),
+        false => assert_eq!(
+            BTreeSet::from_iter(told),
+            ["1", "100", "2000"].map(String::from).into()
+        ),
+    }
+}
+
+#[test]
+fn large_values_of_redis_8_6_arrive_on_redis_6_2() {
+    in_pieces_on_another("redis-8.6", "redis-6.2");
+}
+
+#[test]
+fn large_values_of_redis_8_6_arrive_on_valkey_9_1() {
+    in_pieces_on_another("redis-8.6", "valkey-9.1");
+}
+
+#[test]
+fn large_values_of_valkey_9_1_arrive_on_redis_8_6() {
+    in_pieces_on_another("valkey-9.1", "redis-8.6");
+}
+
+#[test]
+fn large_values_of_valkey_9_1_arrive_on_redis_7_0() {
+    in_pieces_on_another("valkey-9.1", "redis-7.0");
 }
 
 #[test]

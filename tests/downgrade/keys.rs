@@ -292,6 +292,47 @@ fn a_modules_value_is_told_where_the_target_has_no_such_module() {
     }
 }
 
+/// Only `RESTORE` can write it: it is put together first.
+#[test]
+fn a_modules_large_value_is_restored_where_the_target_has_the_module() {
+    let Some(stack) = found("redis-stack-7.4") else {
+        return;
+    };
+    let module = stack
+        .path
+        .parent()
+        .unwrap()
+        .with_file_name("real")
+        .join("rejson.so");
+    let module = ["--loadmodule", module.to_str().unwrap()];
+    let (source, target) = (Server::of(&stack, &module), Server::of(&stack, &module));
+    let texts: Vec<String> = noise(600_000)
+        .chunks(3)
+        .map(|chunk| format!("\"{chunk:?}\""))
+        .collect();
+    let document = format!("[{}]", texts.join(","));
+    let () = source.run(&["JSON.SET", "json", "$", &document]);
+    let () = source.run(&["SET", "key", "value"]);
+    for set in [&[FROM_64_KIB][..], &[FROM_64_KIB, COMMANDS_ALONE]] {
+        let () = target.run(&["FLUSHALL"]);
+        assert_eq!(copy(&source, &target, set).done(), [Json::Null; 0]);
+        assert_alike(&source, &target);
+        let digest = |server: &Server| -> Vec<String> { server.run(&["DEBUG", "DIGEST-VALUE", "json"]) };
+        assert_eq!(digest(&source), digest(&target));
+    }
+    let target = Server::start();
+    let letters = copy(&source, &target, &[FROM_64_KIB, GO_ON]).done();
+    assert_eq!(letters.len(), 1, "{:#?}", brief(&letters));
+    assert!(
+        letters[0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("key json (module ReJSON-RL)"),
+        "{:#?}",
+        brief(&letters)
+    );
+}
+
 #[test]
 fn what_is_longer_than_the_target_takes_is_told_and_nothing_else() {
     let (source, target) = (Server::start(), Server::with(&["--proto-max-bulk-len", "1mb"]));

@@ -89,6 +89,15 @@ impl Facts {
         }
     }
 
+    /// The command that lets keys go, without waiting for large ones where it can: since 4.0.
+    #[must_use]
+    pub fn removal_verb(&self) -> &'static [u8] {
+        match self.since((4, 0, 0), (0, 0, 0)) {
+            true => b"UNLINK",
+            false => b"DEL",
+        }
+    }
+
     /// The command that sets several fields of a hash: `HSET` takes more than one since 4.0.
     #[must_use]
     pub fn hash_verb(&self) -> &'static [u8] {

@@ -32,10 +32,10 @@ pub fn name(deployment: &str, key: &[u8]) -> Bytes {
     nth(deployment, number(key))
 }
 
-/// The command that lets all of them go, in the database that is selected.
-pub fn clear(deployment: &str, to: &mut Commands) {
+/// The command that lets all of them go, in the database that is selected; `verb` is the target's for that.
+pub fn clear(verb: &[u8], deployment: &str, to: &mut Commands) {
     resp::write_array_header(&mut to.bytes, 1 + NAMES as usize);
-    resp::write_bulk(&mut to.bytes, b"DEL");
+    resp::write_bulk(&mut to.bytes, verb);
     for number in 0..NAMES {
         resp::write_bulk(&mut to.bytes, &nth(deployment, number));
     }

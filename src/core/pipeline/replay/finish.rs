@@ -14,7 +14,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::pieces::Written;
+use super::pieces::{Mark, Written};
 use super::{Replayer, asked};
 use crate::core::pipeline::End;
 use crate::core::pipeline::parked::must_not_be_refused;
@@ -30,7 +30,7 @@ impl Replayer {
         let to = written.to;
         self.tell_lost(to, written.rewriter.take_lost());
         if self.tell_refused_of(&written.staged) {
-            return drop_staged(control, to.db, &written.staged).await;
+            return self.drop_staged(control, &written).await;
         }
         if written.rewriter.taken() == 0 && !matches!(written.object, "string" | "stream") {
             // A collection without elements is no key.
@@ -44,7 +44,7 @@ impl Replayer {
             Found::Remains => Some("the last of them".to_owned()),
         };
         if let Some(came_to) = came_to {
-            drop_staged(control, to.db, &written.staged).await?;
+            self.drop_staged(control, &written).await?;
             return Err(not_whole(&written, &came_to));
         }
         self.rename(control, &written).await?;
@@ -80,9 +80,14 @@ impl Replayer {
         must_not_be_refused(&answers)
     }
 
+    async fn drop_staged(&self, control: &mut Lane, written: &Written) -> Result<(), End> {
+        let gone = vec![self.facts.removal_verb().to_vec(), written.staged.to_vec()];
+        asked(control, written.to.db, vec![gone]).await.map(|_| ())
+    }
+
     /// The value is none: the key goes, unless it is to stay.
     async fn let_go(&self, control: &mut Lane, written: &Written) -> Result<(), End> {
-        let mut gone = vec![b"DEL".to_vec(), written.staged.to_vec()];
+        let mut gone = vec![self.facts.removal_verb().to_vec(), written.staged.to_vec()];
         if !self.keeps(written.to.db) {
             gone.push(written.head.key.to_vec());
         }
@@ -123,11 +128,6 @@ impl Replayer {
     }
 }
 
-async fn drop_staged(control: &mut Lane, db: u32, staged: &Bytes) -> Result<(), End> {
-    let gone = vec![vec![b"DEL".to_vec(), staged.to_vec()]];
-    asked(control, db, gone).await.map(|_| ())
-}
-
 /// How much of a value stands under its staged name.
 enum Found {
     /// All of it; of a hash whose fields expire, what has not expired.
@@ -160,24 +160,27 @@ async fn look(control: &mut Lane, written: &Written) -> Result<Found, End> {
     if mark.is_some_and(|(_, expected)| answers.first() != Some(&expected)) {
         return Ok(Found::Remains);
     }
-    Ok(match written.is_marked {
-        true if there == 0 => Found::Nothing,
-        true if there <= taken => Found::Whole,
-        false if there == taken => Found::Whole,
+    Ok(match written.mark {
+        Mark::Field if there == 0 => Found::Nothing,
+        Mark::Field if there <= taken => Found::Whole,
+        Mark::Number | Mark::Item | Mark::Byte(_) if there == taken => Found::Whole,
         _ => Found::Wrong(there),
     })
 }
 
-/// What is asked to know that the staged name was there all the time, and the answer that says so; a field of ours goes with that.
+/// What is asked to know that the staged name was there all the time, and the answer that says so; what is ours goes with that.
 fn mark(written: &Written) -> Option<(Vec<Vec<u8>>, Value)> {
     let staged = written.staged.to_vec();
-    if written.is_marked {
-        return Some((vec![b"HDEL".to_vec(), staged.clone(), staged], Value::Int(1)));
-    }
-    let (at, byte) = written.byte?;
-    let place = at.to_string().into_bytes();
-    let ask = vec![b"GETRANGE".to_vec(), staged, place.clone(), place];
-    Some((ask, Value::Bulk(vec![byte])))
+    Some(match written.mark {
+        Mark::Number | Mark::Byte(None) => return None,
+        Mark::Field => (vec![b"HDEL".to_vec(), staged.clone(), staged], Value::Int(1)),
+        Mark::Item => (vec![b"LPOP".to_vec(), staged.clone()], Value::Bulk(staged)),
+        Mark::Byte(Some((at, byte))) => {
+            let place = at.to_string().into_bytes();
+            let ask = vec![b"GETRANGE".to_vec(), staged, place.clone(), place];
+            (ask, Value::Bulk(vec![byte]))
+        }
+    })
 }
 
 fn number(answer: &Value) -> Option<u64> {

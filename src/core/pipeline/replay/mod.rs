@@ -267,7 +267,7 @@ impl Replayer {
                 continue;
             }
             let mut clear = Commands::default();
-            staging::clear(&self.policy.deployment, &mut clear);
+            staging::clear(self.facts.removal_verb(), &self.policy.deployment, &mut clear);
             run(control, db, clear).await?;
         }
         Ok(())

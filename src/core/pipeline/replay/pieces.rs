@@ -15,8 +15,9 @@
 //!
 //! | type | it was there all the time if |
 //! | --- | --- |
-//! | list, set, sorted set, hash, stream | it has as many elements as were sent |
-//! | hash whose fields expire | a field of ours, written first and named as the key is, is still there |
+//! | set, sorted set, hash, stream | it has as many elements as were sent |
+//! | hash whose fields expire | a field of ours, written first and named as the staged key is, is still there |
+//! | list | the same of an item of ours, before all others: those that came after a loss might be as many as were trimmed |
 //! | string, which is filled up with zeros | its first byte that is none is still that byte |
 
 use bytes::{Bytes, BytesMut};
@@ -66,15 +67,25 @@ pub(super) struct Written {
     pub(super) staged: Bytes,
     /// What `TYPE` will say.
     pub(super) object: &'static str,
-    /// It has a field of ours, under the staged name.
-    pub(super) is_marked: bool,
-    /// Of a string, the first byte that is not zero, and where.
-    pub(super) byte: Option<(u64, u8)>,
+    pub(super) mark: Mark,
     pub(super) rewriter: Rewriter,
     decoder: Decoder,
     skip: Skip,
     /// Elements in commands that are on the lane.
     sent: u64,
+}
+
+/// By what it is known that the staged name was there all the time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Mark {
+    /// The number of elements.
+    Number,
+    /// A field of ours: fields expire.
+    Field,
+    /// An item of ours.
+    Item,
+    /// Of a string: the first byte that is not zero, once it has come, and where it stands.
+    Byte(Option<(u64, u8)>),
 }
 
 /// What is there already.
@@ -121,9 +132,9 @@ impl Written {
 
     /// Takes an element, less what is there already.
     fn take(&mut self, element: Element) {
-        if let (Element::Text(text), None) = (&element, self.byte) {
+        if let (Element::Text(text), Mark::Byte(None)) = (&element, self.mark) {
             let at = text.iter().position(|byte| *byte != 0);
-            self.byte = at.map(|at| (self.rewriter.taken() + at as u64, text[at]));
+            self.mark = Mark::Byte(at.map(|at| (self.rewriter.taken() + at as u64, text[at])));
         }
         match (&mut self.skip, element) {
             (Skip::Elements(left), Element::Text(mut text)) if *left > 0 => {
@@ -150,7 +161,7 @@ impl Replayer {
         let dangling = self.dangling(key);
         let to = match dangling {
             // The stand-ins come first.
-            Some(_) => to.from_the_beginning(),
+            Some(_) => to.unwritten(),
             None => to,
         };
         self.begin_pieces(control, key, to).await?;
@@ -189,17 +200,17 @@ impl Replayer {
         let kind = kind_of(key.value_type, self.source.flavor);
         let object = kind.map_or("unknown", |kind| kind.object);
         let expires = kind.is_some_and(|kind| kind.encoding.ends_with("_ex"));
-        let is_marked = expires && self.ability.fields_expire;
+        let mark = Mark::of(object, expires && self.ability.fields_expire);
         let skip = match to.at.elements {
             0 => Skip::Nothing,
-            elements => written_before(control, to.db, &staged, (object, is_marked), elements).await?,
+            elements => written_before(control, to.db, &staged, (object, mark), elements).await?,
         };
         let to = match skip {
-            Skip::Nothing => to.from_the_beginning(),
+            Skip::Nothing => to.unwritten(),
             _ => to,
         };
         if skip == Skip::Nothing {
-            let commands = clearing(&staged, is_marked);
+            let commands = clearing(self.facts.removal_verb(), &staged, mark);
             let sent = self.restorer.commands(to.at, to.db, &key.key, &commands, 0).await;
             sent.map_err(End::Target)?;
         } else {
@@ -216,8 +227,7 @@ impl Replayer {
             rewriter: Rewriter::new(staged.clone(), key.key.clone(), self.ability, resumed),
             staged,
             object,
-            is_marked,
-            byte: None,
+            mark,
             decoder,
             skip,
             sent: to.at.elements,
@@ -337,7 +347,7 @@ impl Replayer {
             return Ok(None);
         };
         let mut commands = Commands::default();
-        commands.push(&[b"DEL", &written.staged]);
+        commands.push(&[self.facts.removal_verb(), &written.staged]);
         let (at, to, key) = (written.place(), written.to, &written.head.key);
         let sent = self.restorer.commands(at, to.db, key, &commands, 0).await;
         sent.map_err(End::Target)?;
@@ -380,9 +390,20 @@ impl Replayer {
     }
 }
 
+impl Mark {
+    fn of(object: &str, fields_expire: bool) -> Mark {
+        match object {
+            "string" => Mark::Byte(None),
+            "list" => Mark::Item,
+            "hash" if fields_expire => Mark::Field,
+            _ => Mark::Number,
+        }
+    }
+}
+
 impl Placed {
     /// The same, nothing being written yet.
-    fn from_the_beginning(self) -> Placed {
+    fn unwritten(self) -> Placed {
         let at = Cursor {
             elements: 0,
             ..self.at
@@ -392,11 +413,13 @@ impl Placed {
 }
 
 /// The commands that make a staged name ready.
-fn clearing(staged: &Bytes, is_marked: bool) -> Commands {
+fn clearing(verb: &[u8], staged: &Bytes, mark: Mark) -> Commands {
     let mut commands = Commands::default();
-    commands.push(&[b"DEL", staged]);
-    if is_marked {
-        commands.push(&[b"HSET", staged, staged, b""]);
+    commands.push(&[verb, staged]);
+    match mark {
+        Mark::Field => commands.push(&[b"HSET", staged, staged, b""]),
+        Mark::Item => commands.push(&[b"RPUSH", staged, staged]),
+        Mark::Number | Mark::Byte(_) => {}
     }
     commands
 }
@@ -419,31 +442,36 @@ async fn written_before(
     control: &mut Lane,
     db: u32,
     staged: &Bytes,
-    (object, is_marked): (&str, bool),
+    (object, mark): (&str, Mark),
     elements: u64,
 ) -> Result<Skip, End> {
     let ask = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect::<Vec<_>>();
-    let question = match object {
-        "list" => ask(&[b"LLEN", staged]),
-        "string" => ask(&[b"STRLEN", staged]),
-        "stream" => ask(&[b"XREVRANGE", staged, b"+", b"-", b"COUNT", b"1"]),
-        _ if is_marked => ask(&[b"HEXISTS", staged, staged]),
-        _ => ask(&[b"EXISTS", staged]),
+    let questions = match (object, mark) {
+        ("list", _) => vec![ask(&[b"LINDEX", staged, b"0"]), ask(&[b"LLEN", staged])],
+        ("string", _) => vec![ask(&[b"STRLEN", staged])],
+        ("stream", _) => vec![ask(&[b"XREVRANGE", staged, b"+", b"-", b"COUNT", b"1"])],
+        (_, Mark::Field) => vec![ask(&[b"HEXISTS", staged, staged])],
+        _ => vec![ask(&[b"EXISTS", staged])],
     };
-    let answers = asked(control, db, vec![question]).await?;
-    let there = match (object, answers.first()) {
-        ("stream", Some(Value::Array(entries))) => {
+    let answers = asked(control, db, questions).await?;
+    let at_least = |length: &i64, least: u64| u64::try_from(*length).is_ok_and(|length| length >= least);
+    let there = match (object, &answers[..]) {
+        ("stream", [Value::Array(entries)]) => {
             return Ok(last_entry(entries).map_or(Skip::Nothing, Skip::Entries));
         }
-        ("list" | "string", Some(Value::Int(length))) => u64::try_from(*length).unwrap_or(0) >= elements,
-        (_, Some(Value::Int(exists))) => *exists == 1,
+        ("list", [Value::Bulk(first), Value::Int(length)]) => {
+            first[..] == staged[..] && at_least(length, elements + 1)
+        }
+        ("string", [Value::Int(length)]) => at_least(length, elements),
+        (_, [Value::Int(exists)]) => *exists == 1,
         _ => false,
     };
     if !there {
         return Ok(Skip::Nothing);
     }
     if object == "list" {
-        let last = (elements - 1).to_string();
+        // One more than elements: the first is ours.
+        let last = elements.to_string();
         asked(control, db, vec![ask(&[b"LTRIM", staged, b"0", last.as_bytes()])]).await?;
     }
     Ok(Skip::Elements(elements))
