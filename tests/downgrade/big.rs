@@ -6,7 +6,9 @@ use std::time::Instant;
 use super::support::encodings::noise;
 use super::support::wire::{Batch, put};
 use super::support::{Gunyu, Server, assert_equal, typed};
-use super::{COMMANDS_ALONE, FROM_64_KIB, GO_ON, MIB, PATIENCE, copy, found, is_full, staged, words};
+use super::{
+    COMMANDS_ALONE, FROM_64_KIB, GO_ON, MIB, PATIENCE, copy, copy_with, found, is_full, staged, words,
+};
 
 const TYPES: [&str; 6] = ["string", "list", "set", "hash", "zset", "stream"];
 
@@ -220,6 +222,16 @@ fn a_large_key_goes_where_its_database_is_mapped_and_not_where_it_is_filtered() 
             .unwrap(),
         ["hash"]
     );
+}
+
+/// A copy is given up when nothing has moved for a while: a large value moves.
+#[test]
+fn a_value_that_takes_longer_than_the_patience_is_not_given_up() {
+    let (source, target) = (Server::start(), Server::start());
+    fill(&mut source.conn(), "hash", 7 * MIB);
+    let slow = ["output.replay.rateLimit.bytesPerSec=1MiB", FROM_64_KIB];
+    copy_with(&source, &target, &["--patience", "3"], &slow).done();
+    assert_equal(&source, &target);
 }
 
 /// One value of each type in turn; memory does not depend on its size.

@@ -92,6 +92,11 @@ struct Copied {
 
 /// `gunyu fullsync` from one to the other, with these settings.
 fn copy(source: &Server, target: &Server, set: &[&str]) -> Copied {
+    copy_with(source, target, &[], set)
+}
+
+/// The same with more arguments.
+fn copy_with(source: &Server, target: &Server, more: &[&str], set: &[&str]) -> Copied {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let mut args = vec![
@@ -102,7 +107,11 @@ fn copy(source: &Server, target: &Server, set: &[&str]) -> Copied {
         format!("--set=channel.storer.dirPath={}", state.display()),
     ];
     args.extend(set.iter().map(|pair| format!("--set={pair}")));
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let args: Vec<&str> = args
+        .iter()
+        .map(String::as_str)
+        .chain(more.iter().copied())
+        .collect();
     Copied {
         output: gunyu::run(&args),
         letters: letters(&state),

@@ -56,10 +56,13 @@ fn fill(source: &Server, target: &Server) {
     );
     source.say("RPUSH odd:numbers -8388608 -32769 8388607 -8388609 127 128 -128 -129 4095 4096 -4096 -4097");
     source.say("HMSET odd:hash a -8388608 b -32769 c 2147483648 d -9223372036854775808");
-    if typed::since(target.binary(), (5, 0), (0, 0)) {
-        fill_streams(&mut source);
-    } else {
-        source.say("DEL stream stream:bare");
+    match (
+        source.since((5, 0), (0, 0)),
+        typed::since(target.binary(), (5, 0), (0, 0)),
+    ) {
+        (true, true) => fill_streams(&mut source),
+        (true, false) => drop(source.say("DEL stream stream:bare")),
+        (false, _) => {}
     }
     source.say("SELECT 9");
     for key in ["hash:nine", "list:nine", "set:nine", "zset:nine"] {
@@ -159,6 +162,8 @@ mod everything_arrives {
         from_redis_8_2_with_commands_alone "redis-8.2" "redis-8.2" with COMMANDS_ALONE;
         from_valkey_9_1_with_commands_alone "valkey-9.1" "valkey-9.1" with COMMANDS_ALONE;
         from_redis_6_2_with_commands_alone "redis-6.2" "redis-6.2" with COMMANDS_ALONE;
+        from_redis_2_8_with_commands_alone "redis-2.8" "redis-8.6" with COMMANDS_ALONE;
+        from_redis_3_2_with_commands_alone "redis-3.2" "valkey-9.1" with COMMANDS_ALONE;
         from_redis_5_0_with_commands_alone "redis-5.0" "redis-5.0" with COMMANDS_ALONE;
     }
 }

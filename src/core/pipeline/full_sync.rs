@@ -485,7 +485,7 @@ impl Restoring<'_> {
             };
             self.session.write_record(record).await.map_err(End::Target)?;
         }
-        self.stretch_horizon(low.at);
+        self.stretch_horizon(self.replayer.bytes_confirmed(low));
         self.show();
         Ok(())
     }
@@ -507,10 +507,11 @@ impl Restoring<'_> {
 
     fn show(&self) {
         let low = self.replayer.low_water(self.reader_at);
+        let bytes = self.replayer.bytes_confirmed(low);
         let keys = self.keys_before + self.replayer.restorer.confirmed_keys();
         self.context.progress.update_full_sync(|one| {
             one.keys = keys;
-            one.replayed_bytes = one.replayed_bytes.max(low.at);
+            one.replayed_bytes = one.replayed_bytes.max(bytes);
         });
     }
 

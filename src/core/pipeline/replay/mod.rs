@@ -246,6 +246,15 @@ impl Replayer {
             .unwrap_or(low)
     }
 
+    /// About how many bytes of the snapshot are on the target, those of a value in hand among them, where the low-water mark is `low`.
+    #[must_use]
+    pub fn bytes_confirmed(&self, low: Cursor) -> u64 {
+        match &self.pieces {
+            Pieces::Written(written) if written.to.at.at == low.at => low.at + written.bytes_of(low.elements),
+            _ => low.at,
+        }
+    }
+
     /// Hands over what is being filled, so that it is confirmed without waiting for more.
     ///
     /// # Errors

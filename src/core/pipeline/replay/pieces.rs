@@ -73,6 +73,8 @@ pub(super) struct Written {
     skip: Skip,
     /// Elements in commands that are on the lane.
     sent: u64,
+    /// Bytes of the value that the decoder has been given.
+    given_bytes: u64,
 }
 
 /// By what it is known that the staged name was there all the time.
@@ -123,6 +125,13 @@ impl Pieces {
 }
 
 impl Written {
+    /// About how many bytes of it so many elements are: all have the same length.
+    pub(super) fn bytes_of(&self, elements: u64) -> u64 {
+        let taken = self.rewriter.taken().max(1);
+        let bytes = u128::from(self.given_bytes) * u128::from(elements.min(taken)) / u128::from(taken);
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
     fn place(&self) -> Cursor {
         Cursor {
             elements: self.sent,
@@ -231,6 +240,7 @@ impl Replayer {
             decoder,
             skip,
             sent: to.at.elements,
+            given_bytes: 0,
         }));
         Ok(())
     }
@@ -255,6 +265,7 @@ impl Replayer {
                 Ok(())
             }
             Pieces::Written(written) => {
+                written.given_bytes += piece.len() as u64;
                 written.decoder.push(piece);
                 self.write_on().await
             }

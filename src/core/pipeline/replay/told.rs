@@ -225,3 +225,55 @@ fn key_of(command: &Bytes) -> Option<Key> {
         })
     })?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::target::checkpoint::Cursor;
+
+    fn refused(args: &[&[u8]], reply: &str) -> Refused {
+        let mut command = BytesMut::new();
+        resp::encode_command(&mut command, args);
+        Refused {
+            command: command.freeze(),
+            db: 0,
+            reply: reply.to_owned(),
+            at: Cursor::default(),
+        }
+    }
+
+    #[test]
+    fn only_what_loses_nothing_is_passed_over() {
+        let staged = staging::name("d", b"key");
+        let missing = "ERR no such key";
+        #[rustfmt::skip]
+        let rows: [(&[&[u8]], &str, bool); 6] = [
+            (&[b"RENAMENX", &staged, b"key"],        missing,                            true),
+            (&[b"RENAMENX", b"other", b"key"],       missing,                            false),
+            (&[b"RENAMENX", &staged, b"key"],        "NOPERM no",                        false),
+            (&[b"RENAME", &staged, b"key"],          missing,                            false),
+            (&[b"XIDMPRECORD", b"k", b"p", b"i"],    "ERR No such message in stream",    true),
+            (&[b"XIDMPRECORD", b"k", b"p", b"i"],    "ERR unknown command",              false),
+        ];
+        for (args, reply, expected) in rows {
+            let refused = refused(args, reply);
+            assert_eq!(is_harmless(&refused), expected, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_restore_is_the_key_that_it_was_to_make() {
+        let dump = [&b"\x00\x01v"[..], &[0; rdb::payload::FOOTER_BYTES]].concat();
+        let of = |more: &[&[u8]], ttl: &[u8]| {
+            let args = [&[&b"RESTORE"[..], b"key", ttl, &dump], more].concat();
+            key_of(&refused(&args, "ERR Bad data format").command)
+        };
+        let key = of(&[b"ABSTTL"], b"1999999999999").unwrap();
+        assert_eq!((&key.key[..], &key.value[..]), (&b"key"[..], &b"\x01v"[..]));
+        assert_eq!((key.value_type, key.expire_at_ms), (0, Some(1_999_999_999_999)));
+        assert_eq!(of(&[b"REPLACE"], b"0").unwrap().expire_at_ms, None);
+        // What is left of it counts from now on.
+        assert!(of(&[], b"5000").unwrap().expire_at_ms > i64::try_from(now_ms()).ok());
+        assert!(key_of(&refused(&[b"FUNCTION", b"RESTORE"], "").command).is_none());
+    }
+}
