@@ -17,6 +17,7 @@ mod broken;
 mod file;
 mod large;
 mod old;
+mod options;
 mod strict;
 mod truth;
 
