@@ -31,7 +31,7 @@ use printer::{Printer, Selection};
 #[command(after_long_help = "\
 A key: {\"db\":0,\"key\":\"k\",\"type\":\"hash\",\"encoding\":\"listpack\",\"ttl_ms\":null,\"size\":12,\"value\":{…}}
 \"ttl_ms\" is when it expires, in milliseconds since 1970; \"size\" its value's bytes in the file; \"idle_secs\" and \"freq\" stand where the file has them. \
-What is not UTF-8 is {\"base64\":\"…\"}. A list or a set is an array, a sorted set an array of [member, score], a hash an object (an array of pairs where a name is not \
+What is not UTF-8 is {\"base64\":\"…\"}. A list or a set is an array, a sorted set an array of [member, score] (\"inf\" and \"-inf\" for the infinities), a hash an object (an array of pairs where a name is not \
 UTF-8) with \"field_ttl_ms\" beside it where fields expire, a stream an object with entries and groups, a module's value base64 of what the module wrote. \
 Fields about the file, functions and modules' data beside the keys have lines of their own, with \"type\" aux, function, module_aux.
 
@@ -44,7 +44,7 @@ Examples:
   gunyu rdb-print dump.rdb --no-value --match 'user:*' --db 0
   zcat dump.rdb.gz | gunyu rdb-print - --type stream --output streams.jsonl
 
-Exit codes: 0 printed, 1 it failed (the file is broken: what came before is printed), 2 usage.")]
+Exit codes: 0 printed, 1 it failed (the file is broken: what came before is printed), 2 usage, 130 interrupted.")]
 pub struct Args {
     /// The file, or - for stdin
     file: PathBuf,
@@ -118,15 +118,26 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let out = BufWriter::with_capacity(CHUNK_BYTES / 16, io::stdout().lock());
         return print(args, Printer::new(out, selection));
     };
+    if is_same(&args.file, output) {
+        let message = format!("{} would be replaced by what is printed of it", output.display());
+        return Err(Failure::new(Exit::Usage, message)
+            .with_hint(Some("choose another place with --output".to_owned())));
+    }
     let (unnamed, out) = file::create(output)?;
     let args = args.clone();
-    unless_interrupted("nothing has been written", move || {
+    unless_interrupted("nothing is written; run the command again", move || {
         let mut out = BufWriter::with_capacity(CHUNK_BYTES, out);
         print(&args, Printer::new(&mut out, selection))?;
         let mut out = out.into_inner().map_err(|error| cannot_write(error.error()))?;
         out.finish()
     })?;
     file::name(vec![unnamed])
+}
+
+/// Whether both are one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok().filter(|path| path.is_file());
+    real(one).is_some_and(|one| real(other) == Some(one))
 }
 
 /// Why printing ended before the file did.

@@ -263,6 +263,20 @@ fn a_file_of_output_is_whole_or_not_there() {
     assert_eq!(names_in(folder.path()), BTreeSet::from(["dump.rdb".into()]));
 }
 
+#[test]
+fn a_dump_is_not_replaced_by_what_is_printed_of_it() {
+    let folder = folder_with(&everything());
+    let rdb = folder.path().join("dump.rdb");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&rdb, &link).unwrap();
+    for output in [&rdb, &link] {
+        let output = on(&rdb, &[OsStr::new("--output"), output.as_os_str()]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+    assert_eq!(std::fs::read(&rdb).unwrap(), everything());
+    assert!(link.is_symlink());
+}
+
 /// `--output /dev/null` made a file of the device.
 #[test]
 fn a_pipe_or_device_is_written_to_and_stays_what_it_is() {
