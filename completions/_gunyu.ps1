@@ -29,6 +29,8 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show how far a running daemon is')
             [CompletionResult]::new('fullsync', 'fullsync', [CompletionResultType]::ParameterValue, 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon')
             [CompletionResult]::new('rdb-dump', 'rdb-dump', [CompletionResultType]::ParameterValue, 'Write a snapshot to an RDB file: a running server''s own, or a daemon''s newest')
+            [CompletionResult]::new('rdb-load', 'rdb-load', [CompletionResultType]::ParameterValue, 'Load an RDB file into a running server')
+            [CompletionResult]::new('rdb-print', 'rdb-print', [CompletionResultType]::ParameterValue, 'Print what is in an RDB file, one JSON object a line')
             [CompletionResult]::new('pause', 'pause', [CompletionResultType]::ParameterValue, 'Stop replaying some inputs; what their sources send is still received and kept')
             [CompletionResult]::new('resume', 'resume', [CompletionResultType]::ParameterValue, 'Go on replaying paused inputs')
             [CompletionResult]::new('restart', 'restart', [CompletionResultType]::ParameterValue, 'Let every input begin anew from its checkpoint')
@@ -119,6 +121,40 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Draw no progress')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Trace on stderr what is going on, as log.level says')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Trace on stderr what is going on, as log.level says')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'gunyu;rdb-load' {
+            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Target, as redis://[user[:password]@]host:port[/db]; with /db all keys go into that database')
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Configuration file (YAML), of which output counts')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file (YAML), of which output counts')
+            [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key of the configuration by its dotted path; may be repeated')
+            [CompletionResult]::new('-j', '-j', [CompletionResultType]::ParameterName, 'Connections to the target; output.replay.connections otherwise')
+            [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'Connections to the target; output.replay.connections otherwise')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the outcome as JSON; draw no progress')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Draw no progress')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Draw no progress')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Trace on stderr what is going on, as log.level says')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Trace on stderr what is going on, as log.level says')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'gunyu;rdb-print' {
+            [CompletionResult]::new('--match', '--match', [CompletionResultType]::ParameterName, 'Only keys that match a pattern, as KEYS knows them')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Only keys of this database; may be repeated')
+            [CompletionResult]::new('--type', '--type', [CompletionResultType]::ParameterName, 'Only this type; may be repeated')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write to a file, which appears whole or not at all')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write to a file, which appears whole or not at all')
+            [CompletionResult]::new('--no-value', '--no-value', [CompletionResultType]::ParameterName, 'Leave out what keys, modules and functions hold')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'For symmetry with other commands: it is JSON anyway')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Draw no progress')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Draw no progress')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
@@ -245,6 +281,8 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show how far a running daemon is')
             [CompletionResult]::new('fullsync', 'fullsync', [CompletionResultType]::ParameterValue, 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon')
             [CompletionResult]::new('rdb-dump', 'rdb-dump', [CompletionResultType]::ParameterValue, 'Write a snapshot to an RDB file: a running server''s own, or a daemon''s newest')
+            [CompletionResult]::new('rdb-load', 'rdb-load', [CompletionResultType]::ParameterValue, 'Load an RDB file into a running server')
+            [CompletionResult]::new('rdb-print', 'rdb-print', [CompletionResultType]::ParameterValue, 'Print what is in an RDB file, one JSON object a line')
             [CompletionResult]::new('pause', 'pause', [CompletionResultType]::ParameterValue, 'Stop replaying some inputs; what their sources send is still received and kept')
             [CompletionResult]::new('resume', 'resume', [CompletionResultType]::ParameterValue, 'Go on replaying paused inputs')
             [CompletionResult]::new('restart', 'restart', [CompletionResultType]::ParameterValue, 'Let every input begin anew from its checkpoint')
@@ -267,6 +305,12 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             break
         }
         'gunyu;help;rdb-dump' {
+            break
+        }
+        'gunyu;help;rdb-load' {
+            break
+        }
+        'gunyu;help;rdb-print' {
             break
         }
         'gunyu;help;pause' {

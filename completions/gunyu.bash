@@ -43,6 +43,12 @@ _gunyu() {
             gunyu,rdb-dump)
                 cmd="gunyu__subcmd__rdb__subcmd__dump"
                 ;;
+            gunyu,rdb-load)
+                cmd="gunyu__subcmd__rdb__subcmd__load"
+                ;;
+            gunyu,rdb-print)
+                cmd="gunyu__subcmd__rdb__subcmd__print"
+                ;;
             gunyu,restart)
                 cmd="gunyu__subcmd__restart"
                 ;;
@@ -85,6 +91,12 @@ _gunyu() {
             gunyu__subcmd__help,rdb-dump)
                 cmd="gunyu__subcmd__help__subcmd__rdb__subcmd__dump"
                 ;;
+            gunyu__subcmd__help,rdb-load)
+                cmd="gunyu__subcmd__help__subcmd__rdb__subcmd__load"
+                ;;
+            gunyu__subcmd__help,rdb-print)
+                cmd="gunyu__subcmd__help__subcmd__rdb__subcmd__print"
+                ;;
             gunyu__subcmd__help,restart)
                 cmd="gunyu__subcmd__help__subcmd__restart"
                 ;;
@@ -107,7 +119,7 @@ _gunyu() {
 
     case "${cmd}" in
         gunyu)
-            opts="-h -V --help --version sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help"
+            opts="-h -V --help --version sync status fullsync rdb-dump rdb-load rdb-print pause resume restart handover gc config stop completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -311,7 +323,7 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__help)
-            opts="sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help"
+            opts="sync status fullsync rdb-dump rdb-load rdb-print pause resume restart handover gc config stop completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -437,6 +449,34 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__help__subcmd__rdb__subcmd__dump)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gunyu__subcmd__help__subcmd__rdb__subcmd__load)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gunyu__subcmd__help__subcmd__rdb__subcmd__print)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -627,6 +667,78 @@ _gunyu() {
                     return 0
                     ;;
                 --patience)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gunyu__subcmd__rdb__subcmd__load)
+            opts="-c -j -q -v -h -V --target --config --set --jobs --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gunyu__subcmd__rdb__subcmd__print)
+            opts="-o -q -h -V --no-value --match --db --type --output --json --quiet --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --match)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --type)
+                    COMPREPLY=($(compgen -W "string list set zset hash stream module aux function module_aux" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

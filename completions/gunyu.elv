@@ -26,6 +26,8 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand status 'Show how far a running daemon is'
             cand fullsync 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon'
             cand rdb-dump 'Write a snapshot to an RDB file: a running server''s own, or a daemon''s newest'
+            cand rdb-load 'Load an RDB file into a running server'
+            cand rdb-print 'Print what is in an RDB file, one JSON object a line'
             cand pause 'Stop replaying some inputs; what their sources send is still received and kept'
             cand resume 'Go on replaying paused inputs'
             cand restart 'Let every input begin anew from its checkpoint'
@@ -112,6 +114,38 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand --quiet 'Draw no progress'
             cand -v 'Trace on stderr what is going on, as log.level says'
             cand --verbose 'Trace on stderr what is going on, as log.level says'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;rdb-load'= {
+            cand --target 'Target, as redis://[user[:password]@]host:port[/db]; with /db all keys go into that database'
+            cand -c 'Configuration file (YAML), of which output counts'
+            cand --config 'Configuration file (YAML), of which output counts'
+            cand --set 'Set any key of the configuration by its dotted path; may be repeated'
+            cand -j 'Connections to the target; output.replay.connections otherwise'
+            cand --jobs 'Connections to the target; output.replay.connections otherwise'
+            cand --json 'Print the outcome as JSON; draw no progress'
+            cand -q 'Draw no progress'
+            cand --quiet 'Draw no progress'
+            cand -v 'Trace on stderr what is going on, as log.level says'
+            cand --verbose 'Trace on stderr what is going on, as log.level says'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;rdb-print'= {
+            cand --match 'Only keys that match a pattern, as KEYS knows them'
+            cand --db 'Only keys of this database; may be repeated'
+            cand --type 'Only this type; may be repeated'
+            cand -o 'Write to a file, which appears whole or not at all'
+            cand --output 'Write to a file, which appears whole or not at all'
+            cand --no-value 'Leave out what keys, modules and functions hold'
+            cand --json 'For symmetry with other commands: it is JSON anyway'
+            cand -q 'Draw no progress'
+            cand --quiet 'Draw no progress'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
@@ -228,6 +262,8 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand status 'Show how far a running daemon is'
             cand fullsync 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon'
             cand rdb-dump 'Write a snapshot to an RDB file: a running server''s own, or a daemon''s newest'
+            cand rdb-load 'Load an RDB file into a running server'
+            cand rdb-print 'Print what is in an RDB file, one JSON object a line'
             cand pause 'Stop replaying some inputs; what their sources send is still received and kept'
             cand resume 'Go on replaying paused inputs'
             cand restart 'Let every input begin anew from its checkpoint'
@@ -246,6 +282,10 @@ set edit:completion:arg-completer[gunyu] = {|@words|
         &'gunyu;help;fullsync'= {
         }
         &'gunyu;help;rdb-dump'= {
+        }
+        &'gunyu;help;rdb-load'= {
+        }
+        &'gunyu;help;rdb-print'= {
         }
         &'gunyu;help;pause'= {
         }

@@ -16,14 +16,15 @@ use crate::cmd::{Exit, Failure};
 #[derive(Debug)]
 pub(super) struct Out {
     file: File,
-    /// The file's name to be; none of stdout.
+    /// The file's name to be, or the device's; none of stdout.
     path: Option<PathBuf>,
 }
 
 /// A file that has not got its name yet. It is removed when this is dropped, though somebody may still write to it.
 #[derive(Debug)]
 pub(super) struct Unnamed {
-    part: TempPath,
+    /// None where a device, a pipe or the like has that name: it is written to, and stays what it is.
+    part: Option<TempPath>,
     path: PathBuf,
 }
 
@@ -43,18 +44,29 @@ pub(super) fn create(path: &Path) -> Result<(Unnamed, Out), Failure> {
     if path.is_dir() {
         return Err(cannot(&io::Error::from(io::ErrorKind::IsADirectory)));
     }
+    if path.metadata().is_ok_and(|about| !about.is_file()) {
+        let file = File::options()
+            .write(true)
+            .open(path)
+            .map_err(|error| cannot(&error))?;
+        return Ok(unnamed(file, None, path));
+    }
     let part = tempfile::Builder::new()
         .prefix(".gunyu-")
         .suffix(".part")
         .tempfile_in(folder(path))
         .map_err(|error| cannot(&error))?;
     let (file, part) = part.into_parts();
+    Ok(unnamed(file, Some(part), path))
+}
+
+fn unnamed(file: File, part: Option<TempPath>, path: &Path) -> (Unnamed, Out) {
     let path = path.to_owned();
     let out = Out {
         file,
         path: Some(path.clone()),
     };
-    Ok((Unnamed { part, path }, out))
+    (Unnamed { part, path }, out)
 }
 
 /// Stdout.
@@ -86,7 +98,11 @@ impl Out {
         let Some(path) = &self.path else {
             return Ok(());
         };
-        let synced = self.file.sync_all();
+        // A device has nothing to make durable, and says so.
+        let synced = match self.file.metadata() {
+            Ok(about) if !about.is_file() => Ok(()),
+            _ => self.file.sync_all(),
+        };
         synced.map_err(|error| cannot_write(Some(path), &error))
     }
 }
@@ -107,10 +123,12 @@ impl Write for Out {
 /// # Errors
 /// One cannot be renamed. Those before it have their names then, the others are removed.
 pub(super) fn name(files: Vec<Unnamed>) -> Result<(), Failure> {
-    let folders: Vec<PathBuf> = files.iter().map(|file| folder(&file.path).to_owned()).collect();
+    let mut folders = Vec::new();
     for Unnamed { part, path } in files {
+        let Some(part) = part else { continue };
         part.persist(&path)
             .map_err(|error| cannot_write(Some(&path), &error.error))?;
+        folders.push(folder(&path).to_owned());
     }
     for folder in folders {
         File::open(&folder)

@@ -1,6 +1,9 @@
 //! Redis' own patterns, as `KEYS` and `SCAN … MATCH` know them: `*`, `?`, `[a-z]`, `[^x]`, `\` before a character that stands for itself.
 //!
 //! On bytes. Linear in the text for each `*` of the pattern. Source of the rules: `stringmatchlen` in `util.c`.
+//!
+//! Two things differ on purpose. `**` takes the empty name, as `*` does: servers of some versions disagree. And bytes have no sign: to a
+//! server whose `char` has one, a range from below 128 to above it means what lies outside.
 
 /// One step of a pattern.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,10 @@
 //! JSON, written piece by piece.
+//!
+//! What can only be written when all of it is known is put off: in memory while it is short, in a temporary file beyond. That file has no
+//! name and goes away with the command, however it ends.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -30,10 +34,63 @@ pub(super) fn score(out: &mut dyn Write, score: f64) -> io::Result<()> {
     }
 }
 
+/// There is no room for what is put off.
+#[derive(Debug, thiserror::Error)]
+#[error("{folder}: {cause}", folder = .folder.display())]
+pub(super) struct NoRoom {
+    /// Where temporary files are.
+    folder: PathBuf,
+    cause: io::Error,
+}
+
+impl NoRoom {
+    fn because(cause: io::Error) -> io::Error {
+        let folder = std::env::temp_dir();
+        io::Error::new(cause.kind(), NoRoom { folder, cause })
+    }
+
+    /// Whether this, and not the output, is what an error is about.
+    pub(super) fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<NoRoom>())
+    }
+}
+
+/// What is put off.
+#[derive(Debug)]
+struct Spool(tempfile::SpooledTempFile);
+
+impl Spool {
+    fn new() -> Spool {
+        Spool(tempfile::SpooledTempFile::new(HELD_BYTES_MAX))
+    }
+}
+
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(NoRoom::because)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(NoRoom::because)
+    }
+}
+
+impl Read for Spool {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes).map_err(NoRoom::because)
+    }
+}
+
+impl Seek for Spool {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to).map_err(NoRoom::because)
+    }
+}
+
 /// Bytes that are written when the last of them is known: only then is it known how.
 #[derive(Debug)]
 pub(super) struct PutOff {
-    spool: tempfile::SpooledTempFile,
+    spool: Spool,
     /// The end of what was valid so far may be the beginning of a character.
     tail: Vec<u8>,
     is_utf8: bool,
@@ -42,7 +99,7 @@ pub(super) struct PutOff {
 impl PutOff {
     pub(super) fn new() -> PutOff {
         PutOff {
-            spool: tempfile::SpooledTempFile::new(HELD_BYTES_MAX),
+            spool: Spool::new(),
             tail: Vec::new(),
             is_utf8: true,
         }
@@ -120,7 +177,7 @@ fn copy_escaped(from: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
 /// The fields of a hash, put off: whether its names are UTF-8 decides on the form, and times of expiry come after all values.
 #[derive(Debug)]
 pub(super) struct Fields {
-    spool: tempfile::SpooledTempFile,
+    spool: Spool,
     is_utf8: bool,
     has_expiry: bool,
 }
@@ -131,7 +188,7 @@ const NEVER: i64 = i64::MIN;
 impl Fields {
     pub(super) fn new() -> Fields {
         Fields {
-            spool: tempfile::SpooledTempFile::new(HELD_BYTES_MAX),
+            spool: Spool::new(),
             is_utf8: true,
             has_expiry: false,
         }

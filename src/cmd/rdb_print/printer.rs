@@ -10,7 +10,7 @@ use super::glob::Glob;
 use super::value::Value;
 use super::{End, Type, json};
 use crate::core::rdb::value::{self, Decoder};
-use crate::core::rdb::{self, Flavor, Item, Key, Kind, Step, Version, kind_of};
+use crate::core::rdb::{self, Flavor, Item, Key, Kind, Reading, Scanner, Step, kind_of};
 
 /// What is printed.
 #[derive(Debug)]
@@ -58,6 +58,10 @@ impl Type {
     }
 }
 
+/// A line is held back up to this length: nothing is printed of a value that turns out broken. A longer one goes on its way while it is
+/// made, since a value that is packed can be many times as long as in the file.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
 /// Prints lines.
 #[derive(Debug)]
 pub(super) struct Printer<W> {
@@ -66,6 +70,37 @@ pub(super) struct Printer<W> {
     /// The large value in hand.
     large: Option<Large>,
     line: Vec<u8>,
+}
+
+/// A line that is being made.
+struct Line<'a> {
+    out: &'a mut dyn Write,
+    held: &'a mut Vec<u8>,
+    /// A part of it is printed.
+    has_begun: bool,
+}
+
+impl Line<'_> {
+    fn print(&mut self) -> io::Result<()> {
+        self.has_begun = true;
+        self.out.write_all(self.held)?;
+        self.held.clear();
+        Ok(())
+    }
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.held.extend_from_slice(bytes);
+        if self.held.len() > LINE_BYTES_MAX {
+            self.print()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.print()
+    }
 }
 
 /// A value that comes in pieces.
@@ -93,15 +128,19 @@ impl<W: Write> Printer<W> {
         }
     }
 
-    /// Prints what the scanner gives.
-    pub(super) fn step(&mut self, step: Step, version: Option<Version>) -> Result<(), End> {
-        let flavor = version.map_or(Flavor::Redis, |version| version.flavor);
+    /// Prints what the scanner gave last.
+    pub(super) fn step(&mut self, step: Step, scanner: &Scanner) -> Result<(), End> {
+        let flavor = scanner.version().map_or(Flavor::Redis, |version| version.flavor);
         match step {
             Step::Item(Item::Key(key)) => self.key(&key, flavor),
+            Step::Item(Item::Function(raw)) => {
+                let end = scanner.cursor().map_or(0, |cursor| cursor.at);
+                self.function(&raw, end)
+            }
             Step::Item(item) => self.beside(item).map_err(End::Write),
             Step::Large(key) => self.begin_large(key, flavor),
             Step::Piece(piece) => self.piece(piece),
-            Step::LargeEnd(end) => self.end_large(end).map_err(End::Write),
+            Step::LargeEnd(end) => self.end_large(end),
             Step::NeedMore | Step::End(_) => Ok(()),
         }
     }
@@ -118,7 +157,7 @@ impl<W: Write> Printer<W> {
             Some(Large::Measured { .. }) => {}
             Some(Large::Printed { value, .. }) => value.end(&mut self.out)?,
         }
-        self.out.write_all(b",\"broken\":true}\n")
+        self.out.write_all(BROKEN)
     }
 
     fn key(&mut self, key: &Key, flavor: Flavor) -> Result<(), End> {
@@ -127,25 +166,19 @@ impl<W: Write> Printer<W> {
             return Ok(());
         };
         self.line.clear();
-        self.whole_line(key, kind, flavor)?;
-        self.out.write_all(&self.line).map_err(End::Write)
-    }
-
-    fn whole_line(&mut self, key: &Key, kind: &Kind, flavor: Flavor) -> Result<(), End> {
-        let line = &mut self.line;
-        head(line, key, kind).map_err(End::Write)?;
-        size(line, key.value.len() as u64).map_err(End::Write)?;
+        let mut line = Line {
+            out: &mut self.out,
+            held: &mut self.line,
+            has_begun: false,
+        };
+        head(&mut line, key, kind).map_err(End::Write)?;
+        size(&mut line, key.value.len() as u64).map_err(End::Write)?;
         if self.selection.with_value {
-            line.extend_from_slice(b",\"value\":");
-            let mut value = Value::begin(kind.object, line).map_err(End::Write)?;
-            let mut decoder = Decoder::of(key, flavor).map_err(End::Broken)?;
-            while let Some(element) = decoder.element().map_err(End::Broken)? {
-                value.element(line, element).map_err(End::Write)?;
-            }
-            value.end(line).map_err(End::Write)?;
+            line.write_all(b",\"value\":").map_err(End::Write)?;
+            whole_value(&mut line, key, kind, flavor)?;
         }
-        line.extend_from_slice(b"}\n");
-        Ok(())
+        line.write_all(b"}\n").map_err(End::Write)?;
+        line.print().map_err(End::Write)
     }
 
     fn begin_large(&mut self, key: Key, flavor: Flavor) -> Result<(), End> {
@@ -190,7 +223,19 @@ impl<W: Write> Printer<W> {
         }
     }
 
-    fn end_large(&mut self, end: u64) -> io::Result<()> {
+    fn end_large(&mut self, end: u64) -> Result<(), End> {
+        // The scanner has seen the end of the value: so must the decoder.
+        if let Some(Large::Printed { decoder, .. }) = &mut self.large
+            && let Err(error) = decoder.element()
+        {
+            self.broken().map_err(End::Write)?;
+            return Err(End::Broken(error));
+        }
+        self.whole(end).map_err(End::Write)
+    }
+
+    /// The large value in hand is whole.
+    fn whole(&mut self, end: u64) -> io::Result<()> {
         let start = match self.large.take() {
             None | Some(Large::Passed) => return Ok(()),
             Some(Large::Measured { start }) => start,
@@ -203,6 +248,32 @@ impl<W: Write> Printer<W> {
         self.out.write_all(b"}\n")
     }
 
+    /// `end` is the byte of the file after it.
+    fn function(&mut self, raw: &Bytes, end: u64) -> Result<(), End> {
+        if !self.selection.has_type(Type::Function) {
+            return Ok(());
+        }
+        let code = rdb::unpack(raw).map_err(|cause| {
+            End::Broken(rdb::Error {
+                at: end.saturating_sub(raw.len() as u64),
+                reading: Reading::Opcode(FUNCTION),
+                cause,
+            })
+        })?;
+        self.library(raw.len() as u64, &code).map_err(End::Write)
+    }
+
+    fn library(&mut self, bytes: u64, code: &[u8]) -> io::Result<()> {
+        let out = &mut self.out;
+        out.write_all(b"{\"type\":\"function\"")?;
+        size(out, bytes)?;
+        if self.selection.with_value {
+            out.write_all(b",\"code\":")?;
+            json::text(out, code)?;
+        }
+        out.write_all(b"}\n")
+    }
+
     fn beside(&mut self, item: Item) -> io::Result<()> {
         let out = &mut self.out;
         match item {
@@ -211,12 +282,6 @@ impl<W: Write> Printer<W> {
                 json::text(out, &key)?;
                 out.write_all(b",\"value\":")?;
                 json::text(out, &value)?;
-                out.write_all(b"}\n")
-            }
-            Item::Function(raw) if self.selection.has_type(Type::Function) => {
-                let code = rdb::unpack(&raw).unwrap_or_default();
-                write!(out, "{{\"type\":\"function\",\"size\":{},\"code\":", raw.len())?;
-                json::text(out, &code)?;
                 out.write_all(b"}\n")
             }
             Item::ModuleAux { module, raw } if self.selection.has_type(Type::ModuleAux) => {
@@ -232,6 +297,30 @@ impl<W: Write> Printer<W> {
         }
     }
 }
+
+/// The opcode of a library of functions.
+const FUNCTION: u8 = 245;
+
+/// The value of a key that is there whole. Where it is broken and a part of its line is printed, the line is closed.
+fn whole_value(line: &mut Line<'_>, key: &Key, kind: &Kind, flavor: Flavor) -> Result<(), End> {
+    let mut value = Value::begin(kind.object, line).map_err(End::Write)?;
+    let mut decoder = Decoder::of(key, flavor).map_err(End::Broken)?;
+    loop {
+        match decoder.element() {
+            Ok(Some(element)) => value.element(line, element).map_err(End::Write)?,
+            Ok(None) => return value.end(line).map_err(End::Write),
+            Err(error) if line.has_begun => {
+                let closed = value.end(line).and_then(|()| line.write_all(BROKEN));
+                closed.and_then(|()| line.print()).map_err(End::Write)?;
+                return Err(End::Broken(error));
+            }
+            Err(error) => return Err(End::Broken(error)),
+        }
+    }
+}
+
+/// Closes a line whose value is broken.
+const BROKEN: &[u8] = b",\"broken\":true}\n";
 
 /// What stands before the value.
 fn head(out: &mut dyn Write, key: &Key, kind: &Kind) -> io::Result<()> {

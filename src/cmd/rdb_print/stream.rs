@@ -16,6 +16,9 @@ use bytes::Bytes;
 use super::json;
 use crate::core::rdb::value::{Element, Group, Pending, StreamMeta};
 
+/// When a consumer got something that never did.
+const NEVER: u64 = u64::MAX;
+
 /// What is open, outermost first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Open {
@@ -216,7 +219,7 @@ impl Stream {
         out.write_all(b"{\"name\":")?;
         json::text(out, name)?;
         write!(out, ",\"seen_ms\":{seen_ms},\"active_ms\":")?;
-        number(out, active_ms)?;
+        number(out, active_ms.filter(|at| *at != NEVER))?;
         self.open.push(Open::Consumer);
         self.array(out, ",\"pending\":[", Open::Owned)
     }
