@@ -31,6 +31,7 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('rdb-dump', 'rdb-dump', [CompletionResultType]::ParameterValue, 'Write a snapshot to an RDB file: a running server''s own, or a daemon''s newest')
             [CompletionResult]::new('rdb-load', 'rdb-load', [CompletionResultType]::ParameterValue, 'Load an RDB file into a running server')
             [CompletionResult]::new('rdb-print', 'rdb-print', [CompletionResultType]::ParameterValue, 'Print what is in an RDB file, one JSON object a line')
+            [CompletionResult]::new('rdb-stats', 'rdb-stats', [CompletionResultType]::ParameterValue, 'Show what takes the room in an RDB file')
             [CompletionResult]::new('pause', 'pause', [CompletionResultType]::ParameterValue, 'Stop replaying some inputs; what their sources send is still received and kept')
             [CompletionResult]::new('resume', 'resume', [CompletionResultType]::ParameterValue, 'Go on replaying paused inputs')
             [CompletionResult]::new('restart', 'restart', [CompletionResultType]::ParameterValue, 'Let every input begin anew from its checkpoint')
@@ -161,6 +162,18 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
+        'gunyu;rdb-stats' {
+            [CompletionResult]::new('--top', '--top', [CompletionResultType]::ParameterName, 'How many keys and prefixes to list')
+            [CompletionResult]::new('--prefix-separator', '--prefix-separator', [CompletionResultType]::ParameterName, 'Characters that end a prefix')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the figures as JSON; draw no progress')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Draw no progress')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Draw no progress')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
         'gunyu;pause' {
             [CompletionResult]::new('--inputs', '--inputs', [CompletionResultType]::ParameterName, '`all`, or source addresses (host:port) between commas, as `gunyu status` shows them')
             [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]')
@@ -283,6 +296,7 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('rdb-dump', 'rdb-dump', [CompletionResultType]::ParameterValue, 'Write a snapshot to an RDB file: a running server''s own, or a daemon''s newest')
             [CompletionResult]::new('rdb-load', 'rdb-load', [CompletionResultType]::ParameterValue, 'Load an RDB file into a running server')
             [CompletionResult]::new('rdb-print', 'rdb-print', [CompletionResultType]::ParameterValue, 'Print what is in an RDB file, one JSON object a line')
+            [CompletionResult]::new('rdb-stats', 'rdb-stats', [CompletionResultType]::ParameterValue, 'Show what takes the room in an RDB file')
             [CompletionResult]::new('pause', 'pause', [CompletionResultType]::ParameterValue, 'Stop replaying some inputs; what their sources send is still received and kept')
             [CompletionResult]::new('resume', 'resume', [CompletionResultType]::ParameterValue, 'Go on replaying paused inputs')
             [CompletionResult]::new('restart', 'restart', [CompletionResultType]::ParameterValue, 'Let every input begin anew from its checkpoint')
@@ -311,6 +325,9 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             break
         }
         'gunyu;help;rdb-print' {
+            break
+        }
+        'gunyu;help;rdb-stats' {
             break
         }
         'gunyu;help;pause' {

@@ -49,6 +49,9 @@ _gunyu() {
             gunyu,rdb-print)
                 cmd="gunyu__subcmd__rdb__subcmd__print"
                 ;;
+            gunyu,rdb-stats)
+                cmd="gunyu__subcmd__rdb__subcmd__stats"
+                ;;
             gunyu,restart)
                 cmd="gunyu__subcmd__restart"
                 ;;
@@ -97,6 +100,9 @@ _gunyu() {
             gunyu__subcmd__help,rdb-print)
                 cmd="gunyu__subcmd__help__subcmd__rdb__subcmd__print"
                 ;;
+            gunyu__subcmd__help,rdb-stats)
+                cmd="gunyu__subcmd__help__subcmd__rdb__subcmd__stats"
+                ;;
             gunyu__subcmd__help,restart)
                 cmd="gunyu__subcmd__help__subcmd__restart"
                 ;;
@@ -119,7 +125,7 @@ _gunyu() {
 
     case "${cmd}" in
         gunyu)
-            opts="-h -V --help --version sync status fullsync rdb-dump rdb-load rdb-print pause resume restart handover gc config stop completions man help"
+            opts="-h -V --help --version sync status fullsync rdb-dump rdb-load rdb-print rdb-stats pause resume restart handover gc config stop completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -323,7 +329,7 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__help)
-            opts="sync status fullsync rdb-dump rdb-load rdb-print pause resume restart handover gc config stop completions man help"
+            opts="sync status fullsync rdb-dump rdb-load rdb-print rdb-stats pause resume restart handover gc config stop completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -477,6 +483,20 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__help__subcmd__rdb__subcmd__print)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gunyu__subcmd__help__subcmd__rdb__subcmd__stats)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -739,6 +759,28 @@ _gunyu() {
                     return 0
                     ;;
                 -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gunyu__subcmd__rdb__subcmd__stats)
+            opts="-q -h -V --top --prefix-separator --json --quiet --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --top)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prefix-separator)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

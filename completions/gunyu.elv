@@ -28,6 +28,7 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand rdb-dump 'Write a snapshot to an RDB file: a running server''s own, or a daemon''s newest'
             cand rdb-load 'Load an RDB file into a running server'
             cand rdb-print 'Print what is in an RDB file, one JSON object a line'
+            cand rdb-stats 'Show what takes the room in an RDB file'
             cand pause 'Stop replaying some inputs; what their sources send is still received and kept'
             cand resume 'Go on replaying paused inputs'
             cand restart 'Let every input begin anew from its checkpoint'
@@ -151,6 +152,17 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'gunyu;rdb-stats'= {
+            cand --top 'How many keys and prefixes to list'
+            cand --prefix-separator 'Characters that end a prefix'
+            cand --json 'Print the figures as JSON; draw no progress'
+            cand -q 'Draw no progress'
+            cand --quiet 'Draw no progress'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'gunyu;pause'= {
             cand --inputs '`all`, or source addresses (host:port) between commas, as `gunyu status` shows them'
             cand --server 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]'
@@ -264,6 +276,7 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand rdb-dump 'Write a snapshot to an RDB file: a running server''s own, or a daemon''s newest'
             cand rdb-load 'Load an RDB file into a running server'
             cand rdb-print 'Print what is in an RDB file, one JSON object a line'
+            cand rdb-stats 'Show what takes the room in an RDB file'
             cand pause 'Stop replaying some inputs; what their sources send is still received and kept'
             cand resume 'Go on replaying paused inputs'
             cand restart 'Let every input begin anew from its checkpoint'
@@ -286,6 +299,8 @@ set edit:completion:arg-completer[gunyu] = {|@words|
         &'gunyu;help;rdb-load'= {
         }
         &'gunyu;help;rdb-print'= {
+        }
+        &'gunyu;help;rdb-stats'= {
         }
         &'gunyu;help;pause'= {
         }

@@ -14,8 +14,10 @@ pub mod man;
 pub mod print;
 pub mod progress;
 pub mod rdb_dump;
+pub mod rdb_file;
 pub mod rdb_load;
 pub mod rdb_print;
+pub mod rdb_stats;
 pub mod redact;
 pub mod settings;
 pub mod status;
@@ -71,6 +73,8 @@ pub enum Command {
     RdbLoad(rdb_load::Args),
     /// Print what is in an RDB file, one JSON object a line.
     RdbPrint(rdb_print::Args),
+    /// Show what takes the room in an RDB file.
+    RdbStats(rdb_stats::Args),
     /// Stop replaying some inputs; what their sources send is still received and kept.
     Pause(calls::Pause),
     /// Go on replaying paused inputs.
@@ -104,6 +108,7 @@ impl Command {
             Command::RdbDump(args) => rdb_dump::run(&args),
             Command::RdbLoad(args) => rdb_load::run(&args),
             Command::RdbPrint(args) => rdb_print::run(&args),
+            Command::RdbStats(args) => rdb_stats::run(&args),
             Command::Pause(args) => args.run(),
             Command::Resume(args) => args.run(),
             Command::Restart(args) => args.run(),

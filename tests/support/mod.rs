@@ -7,6 +7,7 @@
 //!   likewise.
 //! - [`workload`]: data of every type and encoding, writers that go on until told to stop, counters that know what they
 //!   sent. All of it follows from one [`workload::Seed`], which a failing test prints.
+//! - [`rdb`]: RDB files written by hand.
 //! - [`compare`]: whether two servers hold the same, and which keys differ.
 //! - [`encodings`]: every type in every encoding that a server has.
 //! - [`proxy`]: a connection that can be cut, stalled, cut after so many bytes, or that spoils one of them.
@@ -30,6 +31,7 @@ pub mod http;
 pub mod port;
 pub mod process;
 pub mod proxy;
+pub mod rdb;
 pub mod server;
 pub mod typed;
 pub mod wire;

@@ -50,6 +50,49 @@ pub(super) fn unpack_into(packed: &[u8], unpacked: u64, plain: &mut Vec<u8>) -> 
     }
 }
 
+/// The first `N` bytes that `packed` stands for, or fewer where it has no more whole runs. Allocates nothing.
+///
+/// # Errors
+/// [`Bad`].
+pub(super) fn head<const N: usize>(packed: &[u8]) -> Result<([u8; N], usize), Bad> {
+    let (mut plain, mut len) = ([0; N], 0);
+    let mut rest = packed;
+    while len < N {
+        rest = match rest {
+            [control @ 0..32, after @ ..] => {
+                let run = usize::from(*control) + 1;
+                for (place, byte) in plain[len..].iter_mut().zip(after.iter().take(run)) {
+                    *place = *byte;
+                    len += 1;
+                }
+                after.get(run..).unwrap_or_default()
+            }
+            [control, more, low, after @ ..] if *control >= 0xe0 => {
+                len = repeat(&mut plain, len, *control, *low, 9 + usize::from(*more))?;
+                after
+            }
+            [control, low, after @ ..] if *control < 0xe0 => {
+                len = repeat(&mut plain, len, *control, *low, 2 + usize::from(control >> 5))?;
+                after
+            }
+            _ => break,
+        };
+    }
+    Ok((plain, len))
+}
+
+/// Repeats `run` bytes of the first `len`, as far as there is room; says how many there are then.
+fn repeat(plain: &mut [u8], mut len: usize, control: u8, low: u8, run: usize) -> Result<usize, Bad> {
+    let back = (usize::from(control & 31) << 8 | usize::from(low)) + 1;
+    let end = plain.len().min(len + run);
+    let mut from = len.checked_sub(back).ok_or(Bad)?;
+    while len < end {
+        plain[len] = plain[from];
+        (from, len) = (from + 1, len + 1);
+    }
+    Ok(len)
+}
+
 /// Unpacks a string that arrives in pieces. Holds what a run can reach back to, and what has not been taken.
 #[derive(Debug)]
 pub struct Unpacker {
@@ -194,6 +237,22 @@ mod tests {
         assert_eq!(unpack(&[0, b'a', 0xe0, 31, 0], 41).unwrap(), b"a".repeat(41));
         // "abc", then 5 from three back.
         assert_eq!(unpack(&[2, b'a', b'b', b'c', 0x60, 2], 8).unwrap(), b"abcabcab");
+    }
+
+    #[test]
+    fn a_head_is_what_unpacking_begins_with() {
+        let packed = [2, b'a', b'b', b'c', 0x60, 2, 0xe0, 31, 0, 31, b'x'];
+        let plain = [b"abcabcab".as_slice(), &b"b".repeat(40)].concat();
+        for len in 1..48 {
+            assert_eq!(&head::<8>(&packed).unwrap().0[..], &plain[..8]);
+            let (head, found) = head::<47>(&packed[..len.min(9)]).unwrap();
+            assert_eq!(head[..found], plain[..found], "{len}");
+        }
+        assert_eq!(
+            head::<49>(&packed).unwrap(),
+            (*[&plain[..], b"x"].concat().first_chunk().unwrap(), 49)
+        );
+        assert_eq!(head::<8>(&[0, b'a', 0x20, 1]), Err(Bad));
     }
 
     #[test]

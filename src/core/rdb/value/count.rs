@@ -233,14 +233,11 @@ fn packed_count(count_of: CountOf, reader: &mut Reader<'_>) -> Result<Option<u64
         Length::Plain(len) => Ok(count_of(reader.take(len.min(HEADER_BYTES as u64))?)),
         Length::Packed(LZF) => {
             let packed = reader.length()?;
-            let unpacked = reader.length()?;
+            reader.length()?;
             // A header is unpacked from no more than three runs of a few bytes each, but a run of literals may be long.
             let head = reader.take(packed.min(4 * HEADER_BYTES as u64))?;
-            let mut unpacker = lzf::Unpacker::new(unpacked);
-            Ok(unpacker
-                .feed(head, HEADER_BYTES)
-                .ok()
-                .and_then(|_| count_of(&unpacker.take())))
+            let unpacked = lzf::head::<HEADER_BYTES>(head).ok();
+            Ok(unpacked.and_then(|(head, len)| count_of(&head[..len])))
         }
         Length::Packed(_) => Ok(None),
     }
