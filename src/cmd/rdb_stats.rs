@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::progress::How;
 use super::rdb_file::RdbFile;
-use super::{Failure, print};
+use super::{Exit, Failure, print};
 use crate::core::rdb::{self, End, Scanner, Step, Version};
 use counted::Counted;
 
@@ -80,6 +80,12 @@ struct Stats {
 /// # Errors
 /// See the exit codes above.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if !args.prefix_separator.is_ascii() {
+        return Err(
+            Failure::new(Exit::Usage, "--prefix-separator takes ASCII characters")
+                .with_hint(Some("for instance --prefix-separator ':/'".to_owned())),
+        );
+    }
     let file = RdbFile::open(&args.file, How::on_stderr(args.quiet || args.json))?;
     let stats = Stats::of(file, args)?;
     match args.json {

@@ -424,6 +424,7 @@ fn what_is_no_rdb_is_told_with_a_hint() {
     assert_eq!(run(&[folder.path().to_str().unwrap()]).code, Some(1));
     assert_eq!(run(&[]).code, Some(2));
     assert_eq!(run(&["x", "--top", "-1"]).code, Some(2));
+    assert_eq!(run(&["x", "--prefix-separator", "é"]).code, Some(2));
 }
 
 #[test]
