@@ -2,28 +2,15 @@
 
 use serde_json::Value as Json;
 
+use super::contents::Talker;
 use super::file::{File, packed, string};
-use super::support::encodings::{self, Talk};
-use super::support::{Server, typed};
+use super::support::{Server, encodings};
 use super::{failed, lines, parsed, run};
-
-struct Talker<'a>(redis::Connection, &'a Server);
-
-impl Talk for Talker<'_> {
-    fn run(&mut self, words: &[&[u8]]) -> redis::RedisResult<redis::Value> {
-        let mut command = redis::cmd(std::str::from_utf8(words[0]).unwrap());
-        command.arg(&words[1..]).query(&mut self.0)
-    }
-
-    fn since(&self, redis: (u32, u32), valkey: (u32, u32)) -> bool {
-        typed::since(self.1.binary(), redis, valkey)
-    }
-}
 
 /// A snapshot with everything in it, and its lines.
 fn snapshot() -> (Vec<u8>, Vec<Json>) {
     let server = Server::start();
-    encodings::fill(&mut Talker(server.conn(), &server));
+    encodings::fill(&mut Talker::to(&server));
     let rdb = server.snapshot();
     let whole = lines(&rdb, &[""; 0]);
     (rdb, whole)

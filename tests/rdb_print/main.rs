@@ -14,6 +14,7 @@
 mod support;
 
 mod broken;
+mod contents;
 mod file;
 mod large;
 mod old;
