@@ -29,6 +29,7 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show how far a running daemon is')
             [CompletionResult]::new('fullsync', 'fullsync', [CompletionResultType]::ParameterValue, 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon')
             [CompletionResult]::new('rdb-dump', 'rdb-dump', [CompletionResultType]::ParameterValue, 'Write an input''s newest snapshot to an RDB file')
+            [CompletionResult]::new('rdb-stats', 'rdb-stats', [CompletionResultType]::ParameterValue, 'Show what takes the room in an RDB file')
             [CompletionResult]::new('pause', 'pause', [CompletionResultType]::ParameterValue, 'Stop replaying some inputs; what their sources send is still received and kept')
             [CompletionResult]::new('resume', 'resume', [CompletionResultType]::ParameterValue, 'Go on replaying paused inputs')
             [CompletionResult]::new('restart', 'restart', [CompletionResultType]::ParameterValue, 'Let every input begin anew from its checkpoint')
@@ -111,6 +112,18 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'The file to write, or - for stdout')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'The file to write, or - for stdout')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the outcome as JSON; draw no progress')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Draw no progress')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Draw no progress')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'gunyu;rdb-stats' {
+            [CompletionResult]::new('--top', '--top', [CompletionResultType]::ParameterName, 'How many keys and prefixes to list')
+            [CompletionResult]::new('--prefix-separator', '--prefix-separator', [CompletionResultType]::ParameterName, 'Characters that end a prefix')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the figures as JSON; draw no progress')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Draw no progress')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Draw no progress')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -239,6 +252,7 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show how far a running daemon is')
             [CompletionResult]::new('fullsync', 'fullsync', [CompletionResultType]::ParameterValue, 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon')
             [CompletionResult]::new('rdb-dump', 'rdb-dump', [CompletionResultType]::ParameterValue, 'Write an input''s newest snapshot to an RDB file')
+            [CompletionResult]::new('rdb-stats', 'rdb-stats', [CompletionResultType]::ParameterValue, 'Show what takes the room in an RDB file')
             [CompletionResult]::new('pause', 'pause', [CompletionResultType]::ParameterValue, 'Stop replaying some inputs; what their sources send is still received and kept')
             [CompletionResult]::new('resume', 'resume', [CompletionResultType]::ParameterValue, 'Go on replaying paused inputs')
             [CompletionResult]::new('restart', 'restart', [CompletionResultType]::ParameterValue, 'Let every input begin anew from its checkpoint')
@@ -261,6 +275,9 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             break
         }
         'gunyu;help;rdb-dump' {
+            break
+        }
+        'gunyu;help;rdb-stats' {
             break
         }
         'gunyu;help;pause' {

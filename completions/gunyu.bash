@@ -43,6 +43,9 @@ _gunyu() {
             gunyu,rdb-dump)
                 cmd="gunyu__subcmd__rdb__subcmd__dump"
                 ;;
+            gunyu,rdb-stats)
+                cmd="gunyu__subcmd__rdb__subcmd__stats"
+                ;;
             gunyu,restart)
                 cmd="gunyu__subcmd__restart"
                 ;;
@@ -85,6 +88,9 @@ _gunyu() {
             gunyu__subcmd__help,rdb-dump)
                 cmd="gunyu__subcmd__help__subcmd__rdb__subcmd__dump"
                 ;;
+            gunyu__subcmd__help,rdb-stats)
+                cmd="gunyu__subcmd__help__subcmd__rdb__subcmd__stats"
+                ;;
             gunyu__subcmd__help,restart)
                 cmd="gunyu__subcmd__help__subcmd__restart"
                 ;;
@@ -107,7 +113,7 @@ _gunyu() {
 
     case "${cmd}" in
         gunyu)
-            opts="-h -V --help --version sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help"
+            opts="-h -V --help --version sync status fullsync rdb-dump rdb-stats pause resume restart handover gc config stop completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -311,7 +317,7 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__help)
-            opts="sync status fullsync rdb-dump pause resume restart handover gc config stop completions man help"
+            opts="sync status fullsync rdb-dump rdb-stats pause resume restart handover gc config stop completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -437,6 +443,20 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__help__subcmd__rdb__subcmd__dump)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gunyu__subcmd__help__subcmd__rdb__subcmd__stats)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -615,6 +635,28 @@ _gunyu() {
                     return 0
                     ;;
                 -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gunyu__subcmd__rdb__subcmd__stats)
+            opts="-q -h -V --top --prefix-separator --json --quiet --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --top)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prefix-separator)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -26,6 +26,7 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand status 'Show how far a running daemon is'
             cand fullsync 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon'
             cand rdb-dump 'Write an input''s newest snapshot to an RDB file'
+            cand rdb-stats 'Show what takes the room in an RDB file'
             cand pause 'Stop replaying some inputs; what their sources send is still received and kept'
             cand resume 'Go on replaying paused inputs'
             cand restart 'Let every input begin anew from its checkpoint'
@@ -104,6 +105,17 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand -o 'The file to write, or - for stdout'
             cand --output 'The file to write, or - for stdout'
             cand --json 'Print the outcome as JSON; draw no progress'
+            cand -q 'Draw no progress'
+            cand --quiet 'Draw no progress'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;rdb-stats'= {
+            cand --top 'How many keys and prefixes to list'
+            cand --prefix-separator 'Characters that end a prefix'
+            cand --json 'Print the figures as JSON; draw no progress'
             cand -q 'Draw no progress'
             cand --quiet 'Draw no progress'
             cand -h 'Print help (see more with ''--help'')'
@@ -222,6 +234,7 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand status 'Show how far a running daemon is'
             cand fullsync 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon'
             cand rdb-dump 'Write an input''s newest snapshot to an RDB file'
+            cand rdb-stats 'Show what takes the room in an RDB file'
             cand pause 'Stop replaying some inputs; what their sources send is still received and kept'
             cand resume 'Go on replaying paused inputs'
             cand restart 'Let every input begin anew from its checkpoint'
@@ -240,6 +253,8 @@ set edit:completion:arg-completer[gunyu] = {|@words|
         &'gunyu;help;fullsync'= {
         }
         &'gunyu;help;rdb-dump'= {
+        }
+        &'gunyu;help;rdb-stats'= {
         }
         &'gunyu;help;pause'= {
         }

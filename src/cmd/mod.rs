@@ -12,6 +12,8 @@ pub mod man;
 pub mod print;
 pub mod progress;
 pub mod rdb_dump;
+pub mod rdb_file;
+pub mod rdb_stats;
 pub mod redact;
 pub mod settings;
 pub mod status;
@@ -63,6 +65,8 @@ pub enum Command {
     FullSync(Box<full_sync::Args>),
     /// Write an input's newest snapshot to an RDB file.
     RdbDump(rdb_dump::Args),
+    /// Show what takes the room in an RDB file.
+    RdbStats(rdb_stats::Args),
     /// Stop replaying some inputs; what their sources send is still received and kept.
     Pause(calls::Pause),
     /// Go on replaying paused inputs.
@@ -94,6 +98,7 @@ impl Command {
             Command::Status(args) => status::run(&args),
             Command::FullSync(args) => full_sync::run(&args),
             Command::RdbDump(args) => rdb_dump::run(&args),
+            Command::RdbStats(args) => rdb_stats::run(&args),
             Command::Pause(args) => args.run(),
             Command::Resume(args) => args.run(),
             Command::Restart(args) => args.run(),

@@ -19,7 +19,7 @@ static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 pub const REDRAW_EVERY: Duration = Duration::from_millis(250);
 
 /// Between two lines where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
+pub const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Stderr for traces: the bars step aside while a line is written.
 #[must_use]
@@ -252,4 +252,10 @@ fn live(input: &InputStatus) -> String {
         input.offset.applied,
         HumanBytes(input.lag_bytes)
     )
+}
+
+/// A bar among those that traces step around.
+#[must_use]
+pub fn add(bar: ProgressBar) -> ProgressBar {
+    BARS.add(bar)
 }

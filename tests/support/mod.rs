@@ -6,6 +6,7 @@
 //! - [`server`]: a Redis-compatible server as a child process. [`gunyu`]: the program under test, likewise.
 //! - [`workload`]: data of every type and encoding, writers that go on until told to stop, counters that know what they
 //!   sent. All of it follows from one [`workload::Seed`], which a failing test prints.
+//! - [`rdb`]: RDB files written by hand.
 //! - [`compare`]: whether two servers hold the same, and which keys differ.
 //! - [`proxy`]: a connection that can be cut, stalled, or cut after so many bytes.
 //! - [`wait_until`] and [`wait_for`]: wait for a condition of *another process*, with an end and a last word.
@@ -25,6 +26,7 @@ pub mod http;
 pub mod port;
 pub mod process;
 pub mod proxy;
+pub mod rdb;
 pub mod server;
 pub mod wire;
 pub mod workload;
