@@ -306,7 +306,7 @@ mod tests {
             -0.0,
         ];
         let expected = [
-            "1", "0.5", "-3.25", "\"inf\"", "\"-inf\"", "1e300", "5e-324", "-0.0",
+            "1", "0.5", "-3.25", "\"inf\"", "\"-inf\"", "1e+300", "5e-324", "-0.0",
         ];
         for (one, expected) in scores.into_iter().zip(expected) {
             assert_eq!(written(|out| score(out, one)), expected);
