@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use super::file::{File, packed, string};
 use super::support::gunyu::PROGRAM;
 use super::support::{SOON, Server, wait_until};
-use super::{bytes_of, failed, lines, run};
+use super::{bytes_of, failed, lines, parsed, run};
 
 /// Names that a careless pattern takes for one another.
 const NAMES: [&[u8]; 30] = [
@@ -365,7 +365,12 @@ fn a_full_disk_is_an_error() {
         .stdout(full())
         .output()
         .unwrap();
-    for output in [output, on(&rdb, &["--output", "/dev/full"].map(OsStr::new))] {
+    // By a link: whoever may do that and gets it wrong would make a file of the device itself.
+    let link = folder.path().join("full");
+    std::os::unix::fs::symlink("/dev/full", &link).unwrap();
+    let other = on(&rdb, &[OsStr::new("--output"), link.as_os_str()]);
+    assert!(link.is_symlink());
+    for output in [output, other] {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(
@@ -400,25 +405,36 @@ fn a_place_that_cannot_be_written_or_read_is_named() {
     assert_eq!(names_in(folder.path()), BTreeSet::from(["dump.rdb".into()]));
 }
 
-/// It was said that the output cannot be written.
+/// It was said that the output cannot be written, and a line was left without its end.
 #[test]
 fn a_value_that_finds_no_room_in_the_temporary_folder_says_so() {
-    let (value, _) = packed(8_000);
-    let folder = folder_with(&File::new("REDIS0009").key("big", 0, value).end());
-    let none = folder.path().join("none");
-    let output = Command::new(PROGRAM)
-        .arg("rdb-print")
-        .arg(folder.path().join("dump.rdb"))
-        .env("TMPDIR", &none)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("temporary file") && said.contains(none.to_str().unwrap()),
-        "{said}"
-    );
-    assert!(said.contains("TMPDIR"), "{said}");
+    let (packed, _) = packed(8_000);
+    let long = [&[0x80, 0, 0x60, 0, 0][..], &b"text".repeat(6 << 18)].concat();
+    for (value, lines) in [(packed, 1), (long, 2)] {
+        let file = File::new("REDIS0009")
+            .key("small", 0, string("v"))
+            .key("big", 0, value);
+        let folder = folder_with(&file.end());
+        let none = folder.path().join("none");
+        let output = Command::new(PROGRAM)
+            .arg("rdb-print")
+            .arg(folder.path().join("dump.rdb"))
+            .env("TMPDIR", &none)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("temporary file") && said.contains(none.to_str().unwrap()),
+            "{said}"
+        );
+        assert!(said.contains("TMPDIR"), "{said}");
+        let printed = parsed(&output);
+        assert_eq!(printed.len(), lines);
+        if let Some(line) = printed.get(1) {
+            assert_eq!((&line["value"], &line["broken"]), (&Json::Null, &json!(true)));
+        }
+    }
 }
 
 #[test]

@@ -212,7 +212,9 @@ impl<W: Write> Printer<W> {
         loop {
             match decoder.step() {
                 Ok(value::Step::Element(element)) => {
-                    value.element(&mut self.out, element).map_err(End::Write)?;
+                    if let Err(error) = value.element(&mut self.out, element) {
+                        return Err(self.unwritten(error));
+                    }
                 }
                 Ok(value::Step::NeedMore | value::Step::End) => return Ok(()),
                 Err(error) => {
@@ -221,6 +223,19 @@ impl<W: Write> Printer<W> {
                 }
             }
         }
+    }
+
+    /// An element could not be written. Where it should have been put off, nothing of the value is printed: its line is closed.
+    fn unwritten(&mut self, error: io::Error) -> End {
+        if json::NoRoom::is(&error) {
+            self.large = None;
+            // Should that fail, too, the first error is the one to tell.
+            let _ = self
+                .out
+                .write_all(b"null")
+                .and_then(|()| self.out.write_all(BROKEN));
+        }
+        End::Write(error)
     }
 
     fn end_large(&mut self, end: u64) -> Result<(), End> {
