@@ -114,10 +114,12 @@ fn settings(args: &Args, config: &Config) -> Result<load::Settings, Failure> {
         return Err(Failure::new(Exit::Usage, message).with_hint(Some(hint)));
     };
     // The same for the same file: what an interrupted loading left under staged names goes when it is done again.
-    let name = format!(
-        "rdb-load-{:016x}",
-        BuildHasherDefault::<DefaultHasher>::default().hash_one(&args.file)
-    );
+    let number = match std::fs::canonicalize(&args.file) {
+        Ok(path) => BuildHasherDefault::<DefaultHasher>::default().hash_one(path),
+        // Of stdin nobody knows whether it is the same again.
+        Err(_) => fastrand::u64(..),
+    };
+    let name = format!("rdb-load-{number:016x}");
     settings::load(config, address, &name).map_err(|error| settings::wrong_filter(&error))
 }
 

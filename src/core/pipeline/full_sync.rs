@@ -298,6 +298,7 @@ impl Restoring<'_> {
         if let Some(version) = scanner.version() {
             self.replayer.set_source(version);
         }
+        let mut ends_large = false;
         let is_piece = match step {
             Step::Item(item) => self.item(item).await.map(|()| false)?,
             Step::Large(key) => self.large(&key).await.map(|()| true)?,
@@ -312,6 +313,7 @@ impl Restoring<'_> {
             }
             Step::LargeEnd(_) => {
                 self.replayer.end_pieces(&mut self.session.lane).await?;
+                ends_large = true;
                 true
             }
             Step::NeedMore | Step::End(_) => return Ok(()),
@@ -323,6 +325,10 @@ impl Restoring<'_> {
                 keys: self.keys_scanned,
                 elements: 0,
             };
+        }
+        if ends_large {
+            // Its staged name is free for another key from now on: no mark within this one may stay.
+            return self.look().await;
         }
         if is_piece || self.keys_scanned.is_multiple_of(ATTEND_EVERY_KEYS) {
             self.attend().await?;
@@ -376,6 +382,14 @@ impl Restoring<'_> {
         self.store_key_sets(CATALOG_BATCH)
     }
 
+    /// What is confirmed. Until the first key has come, what an earlier process wrote of it counts.
+    fn low_water(&self) -> Cursor {
+        self.replayer.low_water(Cursor {
+            elements: self.resume_elements,
+            ..self.reader_at
+        })
+    }
+
     /// A key whose value comes in pieces.
     async fn large(&mut self, key: &rdb::Key) -> Result<(), End> {
         let Some(to) = self.place(key)? else {
@@ -384,6 +398,10 @@ impl Restoring<'_> {
         };
         self.keep_pace(1, key.value.len()).await?;
         self.replayer.begin(&mut self.session.lane, key, to).await?;
+        if to.at.elements > 0 {
+            // Where its staged name was gone it is written from its beginning: the mark must not say more.
+            self.look().await?;
+        }
         Counters::add(&self.context.progress.counters.snapshot_keys_sent, 1);
         self.store_key_sets(CATALOG_BATCH)
     }
@@ -475,7 +493,7 @@ impl Restoring<'_> {
         self.note_refused().await?;
         // The key sets before the mark: what lies before it is not scanned again.
         self.store_key_sets(0)?;
-        let low = self.replayer.low_water(self.reader_at);
+        let low = self.low_water();
         if self.session.record.cursor != Some(low) && low.at > 0 {
             self.parked.persist().map_err(End::Catalog)?;
             let record = Record {
@@ -506,7 +524,7 @@ impl Restoring<'_> {
     }
 
     fn show(&self) {
-        let low = self.replayer.low_water(self.reader_at);
+        let low = self.low_water();
         let bytes = self.replayer.bytes_confirmed(low);
         let keys = self.keys_before + self.replayer.restorer.confirmed_keys();
         self.context.progress.update_full_sync(|one| {

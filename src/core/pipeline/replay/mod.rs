@@ -228,6 +228,7 @@ impl Replayer {
             return Ok(false);
         }
         let answers = asked(control, to.db, vec![vec![b"EXISTS".to_vec(), key.key.to_vec()]]).await?;
+        super::parked::must_not_be_refused(&answers)?;
         if !matches!(answers.first(), Some(Value::Int(1))) {
             return Ok(false);
         }
