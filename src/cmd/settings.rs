@@ -104,6 +104,7 @@ fn pipeline(
         source: self::source(config, source),
         target: target::Settings {
             endpoint: endpoint(&config.output.redis, target),
+            shape: shape(&config.output.redis),
             name: name.clone(),
             reply_limit: REPLY_LIMIT,
         },
@@ -146,6 +147,7 @@ pub fn load(config: &Config, address: &config::Address, name: &str) -> Result<lo
     Ok(load::Settings {
         target: target::Settings {
             endpoint: endpoint(&config.output.redis, address),
+            shape: shape(&config.output.redis),
             name: name.to_owned(),
             reply_limit: REPLY_LIMIT,
         },
@@ -197,12 +199,25 @@ fn policy(replay: &config::Replay, deployment: &str) -> Policy {
     }
 }
 
+fn shape(redis: &config::Redis) -> target::Shape {
+    match redis.kind {
+        config::RedisKind::Cluster => target::Shape::Cluster {
+            seeds: redis.addresses.iter().map(node).collect(),
+        },
+        config::RedisKind::Standalone | config::RedisKind::Sentinel { .. } => target::Shape::One,
+    }
+}
+
+fn node(address: &config::Address) -> Address {
+    Address {
+        host: address.host.clone(),
+        port: address.port,
+    }
+}
+
 fn endpoint(redis: &config::Redis, address: &config::Address) -> Endpoint {
     Endpoint {
-        address: Address {
-            host: address.host.clone(),
-            port: address.port,
-        },
+        address: node(address),
         credentials: Credentials {
             user: redis.user.clone().unwrap_or_default(),
             password: redis
