@@ -16,6 +16,7 @@ use crate::core::pipeline::{
     self, Delivery, FunctionExists, KeyExists, ModuleAux, OnError, OnFull, StaleKeys, load,
 };
 use crate::core::supervisor::Shared;
+use crate::core::target::cluster::route::CrossSlot;
 use crate::core::target::pace::RateLimit;
 use crate::core::{filter, source, target};
 
@@ -114,6 +115,10 @@ fn pipeline(
             config::Delivery::AtLeastOnce => Delivery::AtLeastOnce {
                 checkpoint_every: replay.checkpoint_interval,
             },
+        },
+        cross_slot: match replay.cross_slot {
+            config::CrossSlot::Split => CrossSlot::Split,
+            config::CrossSlot::Error => CrossSlot::Refuse,
         },
         on_error: on_error(replay),
         on_full: match config.channel.on_full {

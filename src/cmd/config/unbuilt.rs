@@ -19,8 +19,8 @@ impl Config {
             (&self.output.redis, "output.redis"),
         ] {
             refuse_redis(redis, side, &mut unbuilt);
-            refuse_cluster(redis, side, &mut unbuilt);
         }
+        refuse_cluster(&self.input.redis, "input.redis", &mut unbuilt);
         self.refuse_unbuilt_replay(&mut unbuilt);
         if self.cluster.is_some() {
             unbuilt.push(problem(

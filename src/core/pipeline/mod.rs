@@ -204,7 +204,7 @@ impl Pipeline {
             requested: false,
             damaged: 0,
         };
-        let result = self.rounds(&mut round).await;
+        let result = Box::pin(self.rounds(&mut round)).await;
         if let Some(receiver) = round.receiver.take() {
             receiver.stop().await;
         }
@@ -239,7 +239,7 @@ impl Pipeline {
                 continue;
             };
             let before = self.progress.ladder().checkpointed;
-            let end = match self.carry_out(round, session).await {
+            let end = match Box::pin(self.carry_out(round, session)).await {
                 Ok(end) => end,
                 Err(error) => End::Log(error),
             };

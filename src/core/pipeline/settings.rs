@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::replay::Policy;
 use crate::core::filter::Filter;
+use crate::core::target::cluster::route::CrossSlot;
 use crate::core::target::pace::RateLimit;
 use crate::core::{source, target};
 
@@ -111,6 +112,8 @@ pub struct Settings {
     pub filter: Arc<Filter>,
     /// Exactly or at least once.
     pub delivery: Delivery,
+    /// Commands over several slots of a cluster.
+    pub cross_slot: CrossSlot,
     /// Refused commands.
     pub on_error: OnError,
     /// A full log.
