@@ -17,6 +17,7 @@ use crate::core::pipeline::{
 };
 use crate::core::supervisor::Shared;
 use crate::core::target::pace::RateLimit;
+use crate::core::topology::Place;
 use crate::core::{filter, source, target};
 
 /// A source that is silent for so long is taken for dead: six of its pings.
@@ -102,6 +103,8 @@ fn pipeline(
         goal: pipeline::Goal::Follow,
         awaits_full_sync: false,
         source: self::source(config, source),
+        source_place: Place::fixed(endpoint(&config.input.redis, source)),
+        target_place: Place::fixed(endpoint(&config.output.redis, target)),
         target: target::Settings {
             endpoint: endpoint(&config.output.redis, target),
             name: name.clone(),

@@ -97,6 +97,9 @@ impl Error {
 #[derive(Debug)]
 pub struct Supervisor {
     handle: Handle,
+    shared: Shared,
+    catalog: Catalog,
+    space: Arc<Space>,
     asked: Option<Asked>,
     tasks: JoinSet<Result<(), Fatal>>,
     /// Held until the end: nobody else may use the folder.
@@ -112,38 +115,53 @@ impl Supervisor {
         let lock = FolderLock::take(&shared.root, &shared.holder)?;
         let catalog = Catalog::open(&shared.root)?;
         let space = Space::new(shared.max_bytes);
-        let mut inputs: Vec<Input> = Vec::new();
+        let mut supervisor = Supervisor {
+            handle: Handle::new(shared.clone(), catalog.clone(), Arc::clone(&space)),
+            shared: shared.clone(),
+            catalog,
+            space,
+            asked: None,
+            tasks: JoinSet::new(),
+            _lock: lock,
+        };
         let mut pipelines = Vec::new();
         for settings in settings {
-            if inputs.iter().any(|one| one.name() == settings.name) {
-                return Err(Error::SameName(settings.name));
-            }
-            let log = open_log(shared, &settings, &catalog, &space).await?;
-            let progress = Progress::new();
-            let orders = Orders::new(match catalog.paused(&settings.name)? {
-                true => Mode::Pause,
-                false => Mode::Run,
-            });
-            inputs.push(Input::new(&settings, &shared.holder, &progress, &orders, &log));
-            pipelines.push(Pipeline::new(settings, log, catalog.clone(), progress, orders));
+            pipelines.push(supervisor.open(settings).await?);
         }
-        let asked = match begin {
+        supervisor.asked = Some(match begin {
             Begin::Resume => Asked::default(),
             Begin::FullSync { flush, within } => {
+                let inputs = supervisor.handle.inputs();
                 let groups = sharing::groups(&inputs).await;
                 Asked::place(&inputs, &groups, flush.as_ref(), *within)
             }
-        };
-        let mut tasks = JoinSet::new();
+        });
         for pipeline in pipelines {
-            tasks.spawn(pipeline.run());
+            supervisor.tasks.spawn(pipeline.run());
         }
-        Ok(Supervisor {
-            asked: Some(asked),
-            handle: Handle::new(inputs, shared.clone(), catalog, space),
-            tasks,
-            _lock: lock,
-        })
+        Ok(supervisor)
+    }
+
+    /// Opens the log of a new input, and makes it known. Its pipeline does not run yet.
+    async fn open(&self, settings: Settings) -> Result<Pipeline, Error> {
+        if self.handle.inputs().iter().any(|one| one.name() == settings.name) {
+            return Err(Error::SameName(settings.name));
+        }
+        let log = open_log(&self.shared, &settings, &self.catalog, &self.space).await?;
+        let progress = Progress::new();
+        let orders = Orders::new(match self.catalog.paused(&settings.name)? {
+            true => Mode::Pause,
+            false => Mode::Run,
+        });
+        let input = Input::new(&settings, &self.shared.holder, &progress, &orders, &log);
+        self.handle.add(input);
+        Ok(Pipeline::new(
+            settings,
+            log,
+            self.catalog.clone(),
+            progress,
+            orders,
+        ))
     }
 
     /// The handle.

@@ -27,6 +27,7 @@ mod judge;
 mod link;
 mod live_lane;
 mod paused;
+mod places;
 mod refused;
 mod requested;
 mod settings;
@@ -46,6 +47,7 @@ use super::progress::{Counters, Phase, Progress, State};
 use super::resume::{self, Ask, Plan, Read, Reason};
 use super::source::Follower;
 use super::target::session::Session;
+use super::topology::Place;
 use super::{rdb, resp, target};
 
 pub use orders::{Mode, Orders, Wish};
@@ -85,6 +87,8 @@ pub enum End {
     LogChanged,
     /// The target failed; it is tried again in a new session.
     Target(target::Error),
+    /// The target is another server now.
+    TargetMoved,
     /// The target cannot take anything now.
     Unavailable(String),
     /// The log cannot be read. It is dropped, and the source asked from the checkpoint.
@@ -108,6 +112,8 @@ pub enum End {
 #[derive(Debug)]
 pub struct Pipeline {
     settings: Arc<Settings>,
+    source_place: Place,
+    target_place: Place,
     log: Log,
     catalog: Catalog,
     progress: Arc<Progress>,
@@ -172,6 +178,8 @@ impl Pipeline {
     ) -> Pipeline {
         let wish = orders.wishes();
         Pipeline {
+            source_place: settings.source_place.clone(),
+            target_place: settings.target_place.clone(),
             settings: Arc::new(settings),
             log,
             catalog,
@@ -293,9 +301,13 @@ impl Pipeline {
             return Ok(true);
         }
         self.progress.set_phase(Phase::Connecting);
+        if self.source_is_at(round).await.is_none() {
+            return Ok(false);
+        }
         let greeted = tokio::select! {
             biased;
             _ = self.wish.changed() => return Ok(false),
+            () = self.source_place.changed() => return Ok(false),
             greeted = Follower::connect(&self.settings.source) => greeted,
         };
         match greeted {
@@ -309,6 +321,7 @@ impl Pipeline {
                 hint: error.hint(),
             }),
             Err(error) => {
+                self.source_place.doubt();
                 self.wait_after(round, &error.to_string(), error.hint()).await;
                 Ok(false)
             }
@@ -317,6 +330,9 @@ impl Pipeline {
 
     /// Takes over the target. None when it must be tried again.
     async fn take_session(&mut self, round: &mut Round) -> Result<Option<Session>, Fatal> {
+        if self.target_is_at(round).await.is_none() {
+            return Ok(None);
+        }
         let (settings, run_id) = (Arc::clone(&self.settings), round.source_run_id.clone());
         let token = Session::new_token();
         // Noted before it is used: a session that was given up half-way is no rival.
@@ -328,6 +344,7 @@ impl Pipeline {
             tokio::select! {
                 biased;
                 _ = self.wish.changed() => return Ok(None),
+                () = self.target_place.changed() => return Ok(None),
                 taken = &mut taking => break taken,
                 // A target that is frozen answers nothing for long, and the source must not wait for it.
                 () = tokio::time::sleep(TARGET_PATIENCE), if !has_waited => {
@@ -355,6 +372,7 @@ impl Pipeline {
             Err(error) => {
                 // The source must not wait for the target: what comes after the log's end can be received meanwhile.
                 self.receive_while_waiting(round);
+                self.target_place.doubt();
                 Counters::add(&self.progress.counters.target_reconnects, 1);
                 self.wait_after(round, &error.to_string(), error.hint()).await;
                 Ok(None)
@@ -526,6 +544,7 @@ impl Pipeline {
         };
         tokio::select! {
             end = applying => Ok(end),
+            () = self.target_place.changed() => Ok(End::TargetMoved),
             // It ends only when it is stopped, or by a bug of ours.
             () = receiver.ended() => Ok(End::LogChanged),
         }

@@ -23,6 +23,7 @@ use crate::core::progress::{Counters, Phase, Progress, Receiving};
 use crate::core::resume::{Ask, Reason};
 use crate::core::source::handshake::Answer;
 use crate::core::source::{self, Follower};
+use crate::core::topology::Place;
 
 /// A full log is tried again when so many bytes are free, or a quarter of a cap that is small: all of it may never be free.
 const ROOM_BYTES: u64 = 4 << 20;
@@ -69,6 +70,8 @@ impl Task {
             ..News::default()
         });
         let receiver = Receiver {
+            source: settings.source.clone(),
+            place: settings.source_place.clone(),
             settings,
             log,
             progress,
@@ -153,6 +156,9 @@ impl Task {
 
 struct Receiver {
     settings: Arc<Settings>,
+    /// The source as it was last connected to.
+    source: source::Settings,
+    place: Place,
     log: Log,
     progress: Arc<Progress>,
     tell: watch::Sender<News>,
@@ -165,6 +171,8 @@ struct Receiver {
 /// Why a link ended.
 pub(super) enum LinkEnd {
     Stopped,
+    /// The source is another node now.
+    Moved,
     Source(source::Error),
     Log(log::Error),
 }
@@ -172,7 +180,7 @@ pub(super) enum LinkEnd {
 impl Receiver {
     async fn run(mut self) {
         let gauge = tokio::spawn(gauge::watch(
-            self.settings.source.endpoint.clone(),
+            self.settings.source_place.clone(),
             Arc::clone(&self.progress),
         ));
         let mut backoff = Backoff::new();
@@ -196,7 +204,14 @@ impl Receiver {
     async fn judge(&mut self, end: LinkEnd, backoff: &mut Backoff) -> ControlFlow<()> {
         let (message, hint) = match &end {
             LinkEnd::Stopped => return ControlFlow::Break(()),
+            LinkEnd::Moved => {
+                self.progress.set_link(false);
+                backoff.reset();
+                self.set_ask(self.next_ask());
+                return ControlFlow::Continue(());
+            }
             LinkEnd::Source(error) => {
+                self.place.doubt();
                 if error.needs_a_person() {
                     self.tell
                         .send_modify(|news| news.refusal = Some((error.to_string(), error.hint())));
@@ -224,6 +239,7 @@ impl Receiver {
         self.set_ask(self.next_ask());
         tokio::select! {
             () = tokio::time::sleep(pause) => ControlFlow::Continue(()),
+            () = self.place.changed() => ControlFlow::Continue(()),
             _ = self.stopping.changed() => ControlFlow::Break(()),
         }
     }
@@ -294,16 +310,26 @@ impl Receiver {
 
     /// One link, from greeting to its end.
     async fn link(&mut self) -> LinkEnd {
-        let mut stopping = self.stopping.clone();
+        let (mut stopping, mut place) = (self.stopping.clone(), self.place.clone());
+        let endpoint = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop) => return LinkEnd::Stopped,
+            endpoint = place.known() => endpoint,
+        };
+        if self.source.endpoint.address != endpoint.address {
+            tracing::info!(from = %self.source.endpoint.address, to = %endpoint.address, "the source is another node now");
+        }
+        (self.source.endpoint, self.place) = (endpoint, place.clone());
         tokio::select! {
             biased;
             _ = stopping.wait_for(|stop| *stop) => LinkEnd::Stopped,
+            () = place.changed() => LinkEnd::Moved,
             end = self.follow() => end,
         }
     }
 
     async fn follow(&mut self) -> LinkEnd {
-        let mut follower = match Follower::connect(&self.settings.source).await {
+        let mut follower = match Follower::connect(&self.source).await {
             Ok(follower) => follower,
             Err(error) => return LinkEnd::Source(error),
         };

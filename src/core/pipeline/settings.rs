@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::replay::Policy;
 use crate::core::filter::Filter;
 use crate::core::target::pace::RateLimit;
+use crate::core::topology::Place;
 use crate::core::{source, target};
 
 /// How the live stream is delivered.
@@ -103,10 +104,14 @@ pub struct Settings {
     pub goal: Goal,
     /// Whether it begins with a full sync that somebody asks for, and ends where that cannot begin.
     pub awaits_full_sync: bool,
-    /// Whom to follow.
+    /// Whom to follow. Its address is that of `source_place`, which is asked before each connect.
     pub source: source::Settings,
-    /// Whom to write to.
+    /// Where the source is.
+    pub source_place: Place,
+    /// Whom to write to. Its address is that of `target_place`, which is asked before each session.
     pub target: target::Settings,
+    /// Where the target is.
+    pub target_place: Place,
     /// What is replicated.
     pub filter: Arc<Filter>,
     /// Exactly or at least once.
