@@ -34,6 +34,7 @@ async fn ask_while_it_answers(endpoint: &Endpoint, progress: &Progress) -> Resul
         if let Some(offset) = info.offset {
             progress.set_source_offset(offset);
         }
+        progress.set_source_is_replica(info.is_replica);
         progress.set_shard(info.shard);
         tokio::time::sleep(ASK_EVERY).await;
     }

@@ -189,6 +189,12 @@ impl Pipeline {
         }
     }
 
+    /// The deployment's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
     /// Runs until the wish is to stop.
     ///
     /// # Errors
@@ -202,7 +208,7 @@ impl Pipeline {
             history: None,
             source_run_id: None,
             first_contact: true,
-            untouched: true,
+            untouched: self.settings.begins_with_process,
             tokens: VecDeque::new(),
             trust_checkpoint: self.settings.resume,
             force: None,
@@ -301,7 +307,7 @@ impl Pipeline {
             return Ok(true);
         }
         self.progress.set_phase(Phase::Connecting);
-        if self.source_is_at(round).await.is_none() {
+        if !self.source_is_at(round).await? {
             return Ok(false);
         }
         let greeted = tokio::select! {
@@ -330,7 +336,7 @@ impl Pipeline {
 
     /// Takes over the target. None when it must be tried again.
     async fn take_session(&mut self, round: &mut Round) -> Result<Option<Session>, Fatal> {
-        if self.target_is_at(round).await.is_none() {
+        if !self.target_is_at(round).await? {
             return Ok(None);
         }
         let (settings, run_id) = (Arc::clone(&self.settings), round.source_run_id.clone());

@@ -22,11 +22,18 @@ use crate::core::position::{History, Position};
 use crate::core::progress::{Counters, Phase, Progress, Receiving};
 use crate::core::resume::{Ask, Reason};
 use crate::core::source::handshake::Answer;
+use crate::core::source::info::SourceInfo;
 use crate::core::source::{self, Follower};
 use crate::core::topology::Place;
 
 /// A full log is tried again when so many bytes are free, or a quarter of a cap that is small: all of it may never be free.
 const ROOM_BYTES: u64 = 4 << 20;
+
+/// A node that is behind what the log holds is waited for so long: a replica catches up, and to ask it too early would cost a snapshot.
+const BEHIND_LIMIT: Duration = Duration::from_secs(60);
+
+/// So often it is looked at meanwhile.
+const BEHIND_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the task tells the pipeline.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +86,7 @@ impl Task {
             stopping,
             ask,
             moved: false,
+            behind_since: None,
         };
         Task {
             stop,
@@ -166,6 +174,8 @@ struct Receiver {
     ask: Ask,
     /// The last link continued the stream, and brought some of it.
     moved: bool,
+    /// Since when the source has been behind what the log holds.
+    behind_since: Option<Instant>,
 }
 
 /// Why a link ended.
@@ -173,6 +183,8 @@ pub(super) enum LinkEnd {
     Stopped,
     /// The source is another node now.
     Moved,
+    /// The source is a replica that has not got yet what the log holds.
+    Behind,
     Source(source::Error),
     Log(log::Error),
 }
@@ -210,6 +222,7 @@ impl Receiver {
                 self.set_ask(self.next_ask());
                 return ControlFlow::Continue(());
             }
+            LinkEnd::Behind => return self.pause(BEHIND_PAUSE).await,
             LinkEnd::Source(error) => {
                 self.place.doubt();
                 if error.needs_a_person() {
@@ -336,6 +349,9 @@ impl Receiver {
         let source = follower.info().history;
         self.tell
             .send_modify(|news| news.history = source.or(news.history));
+        if self.is_behind(follower.info()) {
+            return LinkEnd::Behind;
+        }
         let from = match self.ask {
             Ask::Continue(position) => Some(position),
             Ask::FullSync(_) => None,
@@ -352,6 +368,24 @@ impl Receiver {
         let end = link.run().await;
         self.moved = continued && link.moved;
         end
+    }
+
+    /// Whether the source will have what comes after the log's end, and has not got there yet: a replica that we came to from another node of its
+    /// shard. It would answer with a snapshot. Not for longer than [`BEHIND_LIMIT`]: then it decides.
+    fn is_behind(&mut self, source: &SourceInfo) -> bool {
+        let (Ask::Continue(at), Some(history), Some(offset)) = (self.ask, source.history, source.offset)
+        else {
+            return false;
+        };
+        if history.id != at.id || offset >= at.offset {
+            self.behind_since = None;
+            return false;
+        }
+        let since = *self.behind_since.get_or_insert_with(|| {
+            tracing::info!(source = %offset, log = %at.offset, "the source has not got yet what the log holds; waiting for it");
+            Instant::now()
+        });
+        since.elapsed() < BEHIND_LIMIT
     }
 
     /// Brings the log to where the answer wants it.

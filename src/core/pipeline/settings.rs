@@ -102,6 +102,8 @@ pub struct Settings {
     pub name: String,
     /// What for.
     pub goal: Goal,
+    /// It begins with the process, and a trouble at its first contact that only a person can mend ends both. One that comes later waits.
+    pub begins_with_process: bool,
     /// Whether it begins with a full sync that somebody asks for, and ends where that cannot begin.
     pub awaits_full_sync: bool,
     /// Whom to follow. Its address is that of `source_place`, which is asked before each connect.
@@ -138,4 +140,15 @@ pub struct Settings {
     pub resume: bool,
     /// Where dead letters go.
     pub dead_letter_dir: PathBuf,
+}
+
+impl Settings {
+    /// The same for a deployment of another name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Settings {
+        name.clone_into(&mut self.name);
+        name.clone_into(&mut self.target.name);
+        name.clone_into(&mut self.replay.deployment);
+        self
+    }
 }

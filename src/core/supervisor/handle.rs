@@ -18,7 +18,7 @@ use crate::core::net::{Address, Endpoint};
 use crate::core::pipeline::orders::FlushCommand;
 use crate::core::pipeline::{Delivery, Mode, Orders, Settings};
 use crate::core::progress::{Progress, State};
-use crate::core::topology::Place;
+use crate::core::topology::{Place, Trouble};
 
 /// One input as commands and the API see it.
 #[derive(Debug, Clone)]
@@ -95,6 +95,12 @@ impl Input {
     #[must_use]
     pub fn snapshot_file(&self) -> Option<SnapshotFile> {
         self.log.snapshot_file()
+    }
+
+    /// The source node, and how to log in there.
+    #[must_use]
+    pub fn source_endpoint(&self) -> Option<Endpoint> {
+        self.source_place.now()
     }
 
     pub(super) fn target_endpoint(&self) -> &Endpoint {
@@ -175,12 +181,21 @@ impl From<catalog::Error> for Refusal {
     }
 }
 
+/// Which inputs there are is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unknown {
+    /// What the one who looks met last.
+    pub trouble: Option<Trouble>,
+}
+
 /// Reaches all pipelines. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Handle {
     /// They come and go: nobody holds the list while he waits for something.
     inputs: Arc<RwLock<Vec<Input>>>,
     stopping: Arc<watch::Sender<bool>>,
+    /// Why it is not known which inputs there are; nothing once it is.
+    unknown: Arc<RwLock<Option<Unknown>>>,
     /// Whoever changes something holds it while he decides.
     changing: Arc<Mutex<()>>,
     /// One collection at a time. It asks targets, which may take long: nobody else waits for it.
@@ -195,6 +210,7 @@ impl Handle {
         Handle {
             inputs: Arc::default(),
             stopping: Arc::new(watch::Sender::new(false)),
+            unknown: Arc::default(),
             changing: Arc::default(),
             collecting: Arc::default(),
             shared: Arc::new(shared),
@@ -208,6 +224,31 @@ impl Handle {
     pub fn inputs(&self) -> Vec<Input> {
         let inputs = self.inputs.read().unwrap_or_else(PoisonError::into_inner);
         inputs.iter().map(Input::as_of_now).collect()
+    }
+
+    /// Whether it is known which inputs there are: those of a cluster have to be asked for.
+    #[must_use]
+    pub fn knows_its_inputs(&self) -> bool {
+        self.unknown().is_none()
+    }
+
+    /// Why it is not known which inputs there are, as far as anything is known of that.
+    #[must_use]
+    pub fn unknown(&self) -> Option<Unknown> {
+        self.unknown
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_unknown(&self, unknown: Option<Unknown>) {
+        *self.unknown.write().unwrap_or_else(PoisonError::into_inner) = unknown;
+    }
+
+    /// Takes the input of that name out.
+    pub(super) fn remove(&self, name: &str) {
+        let mut inputs = self.inputs.write().unwrap_or_else(PoisonError::into_inner);
+        inputs.retain(|input| input.name != name);
     }
 
     /// Adds an input. A stop reaches it too, whichever of the two comes first.
@@ -244,6 +285,21 @@ impl Handle {
         self.inputs()
             .iter()
             .for_each(|input| input.orders.set_mode(Mode::Stop));
+    }
+
+    /// Whether somebody has asked for a stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Asks the pipeline of that name to end.
+    pub(super) fn end(&self, name: &str) {
+        let inputs = self.inputs();
+        let input = inputs.iter().find(|input| input.name == name);
+        if let Some(input) = input {
+            input.orders.set_mode(Mode::Stop);
+        }
     }
 
     /// Waits until somebody has asked for a stop.
@@ -368,6 +424,12 @@ impl Handle {
     /// [`Refusal::Failed`]: some of it may be done; calling again does the rest.
     pub async fn collect_garbage(&self) -> Result<Collected, Refusal> {
         let _collecting = self.collecting.lock().await;
+        if !self.knows_its_inputs() {
+            return Err(Refusal::Failed {
+                message: "the source's shards are not known yet, so nobody can say what is stale".to_owned(),
+                hint: Some("try again when gunyu status shows the inputs".to_owned()),
+            });
+        }
         garbage::collect(&self.shared, &self.catalog, &self.inputs()).await
     }
 
@@ -378,7 +440,7 @@ impl Handle {
     }
 
     fn refuse_while_stopping(&self) -> Result<(), Refusal> {
-        match *self.stopping.borrow() {
+        match self.is_stopping() {
             true => Err(Refusal::Stopping),
             false => Ok(()),
         }

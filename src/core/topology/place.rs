@@ -16,6 +16,8 @@ pub struct Trouble {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether only a person can mend it.
+    pub needs_a_person: bool,
 }
 
 /// What a watcher has seen.
@@ -55,8 +57,13 @@ impl Watcher {
     /// A watcher that knows nothing yet, and the place that it watches.
     #[must_use]
     pub fn new() -> (Watcher, Place) {
+        Watcher::with(Arc::default())
+    }
+
+    /// The same; whoever watches several places hears of every doubt by one `doubt`.
+    #[must_use]
+    pub fn with(doubt: Arc<Notify>) -> (Watcher, Place) {
         let (tell, seen) = watch::channel(Seen::default());
-        let doubt = Arc::new(Notify::new());
         let kind = Kind::Watched {
             seen,
             doubt: Arc::clone(&doubt),
@@ -72,9 +79,11 @@ impl Watcher {
         });
     }
 
-    /// It could not be found out where the server is; whoever is connected stays so.
-    pub fn is_blind(&self, trouble: Trouble) {
+    /// It could not be found out where the server is; whoever is connected stays so. True where that is news.
+    pub fn is_blind(&self, trouble: Trouble) -> bool {
+        let is_news = self.tell.borrow().trouble.as_ref() != Some(&trouble);
         self.tell.send_modify(|seen| seen.trouble = Some(trouble));
+        is_news
     }
 
     /// Where the server was last seen.
@@ -121,8 +130,8 @@ impl Place {
     }
 
     /// Waits until the server is elsewhere than where the holder works with it. Cancel safe.
-    pub async fn changed(&mut self) {
-        let Kind::Watched { seen, .. } = &mut self.kind else {
+    pub async fn changed(&self) {
+        let Kind::Watched { seen, .. } = &self.kind else {
             return std::future::pending().await;
         };
         let taken = &self.taken;
@@ -130,7 +139,7 @@ impl Place {
             let address = seen.endpoint.as_ref().map(|endpoint| &endpoint.address);
             address.is_some() && address != taken.as_ref()
         };
-        if seen.wait_for(is_elsewhere).await.is_err() {
+        if seen.clone().wait_for(is_elsewhere).await.is_err() {
             // The watcher has ended, and with it all news.
             std::future::pending::<()>().await;
         }
@@ -151,6 +160,15 @@ impl Place {
         if let Kind::Watched { doubt, .. } = &self.kind {
             doubt.notify_one();
         }
+    }
+
+    /// Waits until the watcher has looked in vain. Cancel safe.
+    pub async fn is_troubled(&self) {
+        let Kind::Watched { seen, .. } = &self.kind else {
+            return std::future::pending().await;
+        };
+        // An error: the watcher has ended, and what it last said stays.
+        let _ = seen.clone().wait_for(|seen| seen.trouble.is_some()).await;
     }
 
     /// What the watcher could not find out when it last looked.
@@ -203,6 +221,7 @@ mod tests {
         let trouble = Trouble {
             message: "blind".into(),
             hint: None,
+            needs_a_person: false,
         };
         watcher.is_blind(trouble.clone());
         assert!(!is_ready(place.changed()), "a blind watcher sends nobody away");
@@ -215,7 +234,7 @@ mod tests {
     #[test]
     fn each_holder_takes_for_himself() {
         let (watcher, mut one) = Watcher::new();
-        let mut other = one.clone();
+        let other = one.clone();
         watcher.saw(at(1));
         one.take();
         assert!(is_ready(other.changed()));
