@@ -203,6 +203,7 @@ fn pipeline(
         awaits_full_sync: false,
         source: self::source(config, source),
         source_place,
+        shard: None,
         target_place,
         target: target::Settings {
             endpoint: target,

@@ -3,7 +3,6 @@
 use crate::rig::{LONG, Rig, folders, full_syncs, sum, wait_followed};
 use crate::support::{Gunyu, SOON, Server, wait_until};
 
-/// The nodes of the shard at that place that gunyu may follow.
 fn gunyu(rig: &Rig, target: &Server, set: &[&str]) -> Gunyu {
     Gunyu::start(&rig.url(), &target.url(), set)
 }
@@ -76,8 +75,9 @@ fn what_the_new_master_has_not_is_taken_from_the_target() {
     wait_followed(&mut gunyu, &[&rig.nodes[0], &rig.nodes[1], &rig.nodes[2]]);
     rig.wait_copied(&target);
     rig.wait_replica(3, 0);
-    // The replica hears nothing of what comes now, and we do.
+    // The replica hears nothing of what comes now, and we do: both links are cut, and it is frozen.
     rig.nodes[3].sigstop();
+    let () = rig.nodes[0].run(&["CLIENT", "KILL", "TYPE", "replica"]);
     let lost = key_of(&rig.nodes[0]);
     let () = rig.nodes[0].run(&["SET", &lost, "lost"]);
     wait_until(SOON, "the target has what will be lost", || {

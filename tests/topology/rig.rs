@@ -1,5 +1,8 @@
 //! A cluster with replicas, and a master with replicas and sentinels.
 
+// As in tests/support: what fails here fails the test, and not every test uses all of it.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
@@ -27,8 +30,8 @@ const NODE: [&str; 12] = [
     "no",
     "--repl-backlog-size",
     "16mb",
-    "--cluster-require-full-coverage",
-    "no",
+    "--repl-ping-replica-period",
+    "1",
 ];
 
 /// A cluster; the masters first, then a replica of each, then a second one.
@@ -110,7 +113,9 @@ impl Rig {
             for node in self.alive() {
                 let text: String = node.run(&["CLUSTER", "NODES"]);
                 let info = node.info("replication");
+                let state: String = node.run(&["CLUSTER", "INFO"]);
                 if text.contains("handshake")
+                    || !state.contains("cluster_state:ok")
                     || info.get("master_link_status").is_some_and(|link| link != "up")
                 {
                     return Err(text);
@@ -232,10 +237,10 @@ impl Rig {
     }
 
     /// Moves all slots of one master to another, key by key, as `redis-cli --cluster reshard` does.
-    pub fn move_slots(&self, from: usize, to: usize, slots: impl Iterator<Item = usize>) {
+    pub fn move_slots(&self, from: usize, to: usize, slots: Vec<usize>) {
         let (from_id, to_id) = (self.id(from), self.id(to));
         let port = self.nodes[to].port().to_string();
-        for slot in slots.map(|slot| slot.to_string()) {
+        for slot in slots.iter().map(usize::to_string) {
             let () = self.nodes[to].run(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
             let () = self.nodes[from].run(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
             loop {
@@ -252,6 +257,48 @@ impl Rig {
             }
         }
         self.wait_settled();
+    }
+
+    /// Slots of a node that hold nothing.
+    pub fn empty_slots(&self, node: usize, slots: std::ops::Range<usize>) -> Vec<usize> {
+        let mut conn = self.nodes[node].conn();
+        let mut count = |slot: &usize| -> u64 {
+            redis::cmd("CLUSTER")
+                .arg("COUNTKEYSINSLOT")
+                .arg(*slot)
+                .query(&mut conn)
+                .unwrap()
+        };
+        slots.filter(|slot| count(slot) == 0).collect()
+    }
+
+    /// Whether a node serves a slot.
+    pub fn serves(&self, node: usize, slot: usize) -> bool {
+        let ranges: Vec<(usize, usize, redis::Value)> = self.ranges(node);
+        let port = i64::from(self.nodes[node].port());
+        ranges.iter().any(|(first, last, master)| {
+            let redis::Value::Array(master) = master else {
+                return false;
+            };
+            (*first..=*last).contains(&slot) && master[1] == redis::Value::Int(port)
+        })
+    }
+
+    fn ranges(&self, node: usize) -> Vec<(usize, usize, redis::Value)> {
+        let answer: Vec<Vec<redis::Value>> = self.nodes[node].run(&["CLUSTER", "SLOTS"]);
+        let number = |value: &redis::Value| redis::from_redis_value::<usize>(value.clone()).unwrap();
+        answer
+            .iter()
+            .map(|range| (number(&range[0]), number(&range[1]), range[2].clone()))
+            .collect()
+    }
+
+    /// Deletes every key of a node.
+    pub fn delete_all(&self, node: usize) {
+        let keys: Vec<String> = self.nodes[node].run(&["KEYS", "*"]);
+        for key in keys {
+            let () = self.nodes[node].run(&["DEL", &key]);
+        }
     }
 
     /// Takes nodes out, as `redis-cli --cluster del-node` does.

@@ -290,6 +290,13 @@ impl Stream<'_> {
             received += 1;
             let command = command::of(&frame);
             let verdict = filter.command(&mut self.state, command, &frame);
+            let empties = matches!(command.kind, command::Kind::Flushall | command::Kind::Flushdb);
+            if empties
+                && self.context.settings.shard.is_some()
+                && !matches!(verdict, filter::Verdict::Drop(_))
+            {
+                return Err(End::Emptied);
+            }
             let kept = Keeping {
                 batch: &mut self.batch,
                 databases: self.databases,

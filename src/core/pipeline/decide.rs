@@ -64,6 +64,18 @@ impl Pipeline {
                 self.wait_after(round, &format!("the stream cannot be read: {error}"), None)
                     .await;
             }
+            End::Emptied => {
+                tracing::info!(
+                    "the source's shard was emptied: a full sync takes away its keys, and no others"
+                );
+                round.force = Some(Reason::Emptied);
+            }
+            End::Unsettled => {
+                let hint =
+                    "see the traces about the cluster; the full sync ends as soon as it can be looked at";
+                let message = "which slots are this shard's cannot be found out: the cluster does not answer";
+                self.wait_after(round, message, Some(hint.to_owned())).await;
+            }
             End::Catalog(error) => {
                 let hint = error.hint().map(str::to_owned);
                 self.wait_after(round, &error.to_string(), hint).await;

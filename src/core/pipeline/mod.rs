@@ -20,6 +20,7 @@ pub mod orders;
 pub mod parked;
 pub mod receive;
 pub mod replay;
+pub mod shard;
 pub mod stale;
 
 mod decide;
@@ -97,6 +98,10 @@ pub enum End {
     Snapshot(rdb::Error),
     /// The stream cannot be read: a full sync is needed.
     Stream(resp::Error),
+    /// The source's shard was emptied, and other shards feed the same target: a full sync is needed, to take away what is its own.
+    Emptied,
+    /// Which keys on the target are this shard's cannot be found out now.
+    Unsettled,
     /// The catalog failed.
     Catalog(super::catalog::Error),
     /// A person must decide.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::replay::Policy;
+use super::shard::Shard;
 use crate::core::filter::Filter;
 use crate::core::target::pace::RateLimit;
 use crate::core::topology::Place;
@@ -110,6 +111,8 @@ pub struct Settings {
     pub source: source::Settings,
     /// Where the source is.
     pub source_place: Place,
+    /// The shard, where the source is a cluster.
+    pub shard: Option<Shard>,
     /// Whom to write to. Its address is that of `target_place`, which is asked before each session.
     pub target: target::Settings,
     /// Where the target is.

@@ -77,6 +77,7 @@ mod tests {
             is_stranger: false,
             epoch: 1,
             slots: slots.to_vec(),
+            moving: None,
         };
         let slots: &[(u16, u16)] = if serves { &[(0, 1)] } else { &[] };
         Shard {

@@ -14,15 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::handle::{Handle, Input, Unknown};
 use super::naming::{self, Known};
 use crate::core::catalog::{self, Catalog};
-use crate::core::net::Address;
-use crate::core::pipeline::Settings;
+use crate::core::net::{Address, Endpoint};
+use crate::core::pipeline::{Settings, shard};
+use crate::core::position::{Offset, Position};
 use crate::core::progress::Phase;
-use crate::core::survey::Target;
+use crate::core::survey::{Source, Target};
 use crate::core::topology::alert::Alert;
 use crate::core::topology::cluster::{self, Cluster};
 use crate::core::topology::shards::{Choice, Shard, Wanted};
@@ -50,6 +51,7 @@ pub(super) enum Change {
 /// The shard of a pipeline that runs.
 struct Followed {
     watcher: Watcher,
+    slots: watch::Sender<shard::Known>,
     /// The shard as it was last seen.
     shard: Shard,
     /// It was not seen the last time.
@@ -178,12 +180,19 @@ impl Watch {
     async fn begin(&mut self, shard: Shard, name: &str) -> Settings {
         let (watcher, place) = Watcher::with(Arc::clone(&self.doubt));
         let mut settings = self.shards.template.clone().named(name);
+        let (slots, known) = watch::channel(shard::Known::default());
         settings.source_place = place;
+        settings.shard = Some(shard::Shard {
+            family: (format!("{}-", self.shards.base), self.ending()),
+            known,
+            doubt: Arc::clone(&self.doubt),
+        });
         if let Some(address) = shard.nodes().find_map(|node| node.address.clone()) {
             settings.source.endpoint = self.cluster.endpoint(address);
         }
         let followed = Followed {
             watcher,
+            slots,
             shard: shard.clone(),
             is_missing: false,
             lacks_replica: false,
@@ -200,6 +209,7 @@ impl Watch {
             return;
         };
         (one.shard, one.is_missing) = (shard, false);
+        one.tell_slots();
         let last = one.watcher.last().map(|last| last.address);
         let choice = self.cluster.choose(&one.shard, last.as_ref()).await;
         // Nobody to follow yet, and nobody who can be judged: the master is as good as any.
@@ -317,6 +327,44 @@ impl Watch {
                 known.insert(id, name);
             }
         }
+        self.ask_for_strays(shards, known, &mut target).await;
+    }
+
+    /// A shard may have been named after a master that has died since, and is in no shard any more: then its replacement's history tells.
+    async fn ask_for_strays(&self, shards: &[Shard], known: &mut Known, target: &mut Target) {
+        let mut positions = Vec::new();
+        for id in self.cluster.strays() {
+            let name = self.name(id);
+            let Ok(Some(recorded)) = target.recorded(&name).await else {
+                continue;
+            };
+            let recorded = recorded.record;
+            positions.extend(
+                recorded
+                    .checkpoint
+                    .map(|at| at.position)
+                    .or(recorded.full_sync)
+                    .map(|at| (at, name)),
+            );
+        }
+        for shard in shards {
+            let is_new = !shard.nodes().any(|node| known.contains(&node.id));
+            let Some(address) = shard
+                .master
+                .address
+                .clone()
+                .filter(|_| is_new && !positions.is_empty())
+            else {
+                continue;
+            };
+            let master = self.cluster.endpoint(address);
+            let info = async { Source::connect(&master).await?.info().await };
+            let history = info.await.ok().and_then(|info| info.history);
+            let is_its = |(at, _): &&(Position, String)| history.is_some_and(|history| history.contains(at));
+            if let Some((_, name)) = positions.iter().find(is_its) {
+                known.insert(shard.master.id.clone(), name.clone());
+            }
+        }
     }
 
     /// Writes down which nodes the shard has, where that has changed.
@@ -342,16 +390,18 @@ impl Watch {
 
     fn name(&self, id: &str) -> String {
         let id: String = id.chars().take(naming::ID_CHARS).collect();
-        let fingerprint = self.shards.template.filter.fingerprint();
-        format!("{}-{id}-{fingerprint:016x}", self.shards.base)
+        format!("{}-{id}{}", self.shards.base, self.ending())
+    }
+
+    /// How the names of all pipelines of the cluster end.
+    fn ending(&self) -> String {
+        format!("-{:016x}", self.shards.template.filter.fingerprint())
     }
 
     fn is_ours(&self, name: &str) -> bool {
         let id = name
             .strip_prefix(&format!("{}-", self.shards.base))
-            .and_then(|rest| {
-                rest.strip_suffix(&format!("-{:016x}", self.shards.template.filter.fingerprint()))
-            });
+            .and_then(|rest| rest.strip_suffix(self.ending().as_str()));
         id.is_some_and(|id| id.len() == naming::ID_CHARS && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
     }
 }
@@ -370,24 +420,32 @@ impl Followed {
         !(is_there && is_sending)
     }
 
+    /// A slot that is on its way, and those of a master that does not answer for itself, are nobody's.
+    fn tell_slots(&self) {
+        let master = &self.shard.master;
+        let slots = |moving: &Vec<u16>| shard::Slots::of(&master.slots, moving);
+        let slots = master.moving.as_ref().map(slots);
+        self.slots.send_modify(|known| {
+            known.looks += 1;
+            known.slots = slots;
+        });
+    }
+
     fn tell_of_lack(&mut self, name: &str, choice: &Choice, wanted: Wanted) {
         if choice.lacks_replica == self.lacks_replica {
             return;
         }
         self.lacks_replica = choice.lacks_replica;
+        let node = &choice.address;
         match (choice.lacks_replica, wanted) {
-            (true, Wanted::Replica) => tracing::warn!(
-                name,
-                node = %choice.address,
-                hint = "give the shard a replica, or set input.syncFrom: prefer_slave",
-                "the shard has no healthy replica: its master is followed"
-            ),
+            (true, Wanted::Replica) => {
+                let hint = "give the shard a replica, or set input.syncFrom: prefer_slave";
+                tracing::warn!(name, %node, hint, "the shard has no healthy replica: its master is followed");
+            }
             (true, _) => {
-                tracing::info!(name, node = %choice.address, "the shard has no healthy replica: its master is followed")
+                tracing::info!(name, %node, "the shard has no healthy replica: its master is followed");
             }
-            (false, _) => {
-                tracing::info!(name, node = %choice.address, "the shard has a healthy replica again")
-            }
+            (false, _) => tracing::info!(name, %node, "the shard has a healthy replica again"),
         }
     }
 }
@@ -433,7 +491,7 @@ async fn drain(watcher: Watcher, input: Input, tell: mpsc::Sender<Change>) {
     drop(watcher);
 }
 
-async fn last_offset(source: &crate::core::net::Endpoint) -> Option<crate::core::position::Offset> {
-    let asked = async { crate::core::survey::Source::connect(source).await?.info().await };
+async fn last_offset(source: &Endpoint) -> Option<Offset> {
+    let asked = async { Source::connect(source).await?.info().await };
     asked.await.ok()?.offset
 }

@@ -38,6 +38,7 @@ pub struct Cluster {
     known: Vec<Address>,
     /// The ids of the seeds, as far as they have told them.
     seeds: BTreeMap<Address, String>,
+    strays: Vec<String>,
 }
 
 impl Cluster {
@@ -48,6 +49,7 @@ impl Cluster {
             settings,
             known: Vec::new(),
             seeds: BTreeMap::new(),
+            strays: Vec::new(),
         }
     }
 
@@ -90,10 +92,20 @@ impl Cluster {
                 Err(error) => errors.push(error),
             }
         }
-        let Some(nodes) = shards::believed(views) else {
+        let moving = moving(&views);
+        let Some(mut nodes) = shards::believed(views) else {
             return Err(most_telling(errors).expect("a seed at least was asked"));
         };
+        for node in &mut nodes {
+            node.moving = moving.get(&node.id).cloned();
+        }
         let shards = shards::shards(&nodes);
+        let is_stray = |node: &&Node| !shards.iter().any(|shard| shard.has(&node.id));
+        self.strays = nodes
+            .iter()
+            .filter(is_stray)
+            .map(|node| node.id.clone())
+            .collect();
         self.known = shards
             .iter()
             .flat_map(Shard::nodes)
@@ -103,6 +115,12 @@ impl Cluster {
             true => shards.into_iter().filter(|shard| self.has_seed(shard)).collect(),
             false => shards,
         })
+    }
+
+    /// The ids of nodes that were in no shard at the last look: masters that have failed and were replaced.
+    #[must_use]
+    pub fn strays(&self) -> &[String] {
+        &self.strays
     }
 
     /// The node of a shard that is to be followed; nothing where that cannot be said now.
@@ -153,6 +171,13 @@ impl Cluster {
             known.map_or_else(|| shard.at(seed).is_some(), |id| shard.has(id))
         })
     }
+}
+
+/// What each of those who were asked says of its own moving slots.
+fn moving(views: &[Vec<Node>]) -> BTreeMap<String, Vec<u16>> {
+    let own = views.iter().flatten().filter(|node| node.is_myself);
+    own.filter_map(|node| Some((node.id.clone(), node.moving.clone()?)))
+        .collect()
 }
 
 async fn view(endpoint: Endpoint) -> Result<(Address, Vec<Node>), Error> {

@@ -27,6 +27,8 @@ pub struct Node {
     pub epoch: u64,
     /// What it serves, first and last slot.
     pub slots: Vec<(u16, u16)>,
+    /// Slots that it gives away or takes over just now; nothing where it has not been asked itself.
+    pub moving: Option<Vec<u16>>,
 }
 
 impl Node {
@@ -65,6 +67,7 @@ fn node(line: &str, asked: &Address) -> Option<Node> {
         is_stranger: has("handshake") || has("noaddr"),
         epoch: epoch.parse().ok()?,
         slots: slots.iter().filter_map(|slots| range(slots)).collect(),
+        moving: is_myself.then(|| slots.iter().filter_map(|slots| moving(slots)).collect()),
     })
 }
 
@@ -80,6 +83,11 @@ fn address(place: &str, asked: &Address, is_myself: bool) -> Option<Address> {
         host => host.to_owned(),
     };
     Some(Address { host, port })
+}
+
+/// `[7->-id]` or `[7-<-id]`; a node tells it of itself alone.
+fn moving(slots: &str) -> Option<u16> {
+    slots.strip_prefix('[')?.split('-').next()?.parse().ok()
 }
 
 /// `7` or `7-9`; what is on its way (`[7->-id]`) is served by whoever has it.
@@ -145,6 +153,7 @@ mod tests {
         assert!(node.is_myself);
         assert_eq!(node.slots, [(0, 5), (7, 7)]);
         assert_eq!(node.slot_count(), 7);
+        assert_eq!(node.moving, Some(vec![9, 3]));
         assert_eq!(one("aa :7001@17001 master - 0 0 1 connected").address, None);
     }
 

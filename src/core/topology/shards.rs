@@ -200,6 +200,7 @@ mod tests {
             is_stranger: false,
             epoch: 1,
             slots: slots.to_vec(),
+            moving: None,
         }
     }
 
