@@ -134,15 +134,6 @@ impl Rig {
         format!("redis+cluster://{}", seeds.join(","))
     }
 
-    /// Runs a command at the master whose slot it is; false where there is none just now.
-    pub fn run(&self, command: &[&str]) -> bool {
-        self.alive().iter().any(|node| {
-            let mut asked = redis::cmd(command[0]);
-            asked.arg(&command[1..]);
-            asked.query::<redis::Value>(&mut node.conn()).is_ok()
-        })
-    }
-
     /// Writes a few keys of each type whose names begin with `name`, some in every shard.
     pub fn write(&self, name: &str) {
         let mut conns: Vec<redis::Connection> = self.alive().iter().map(|node| node.conn()).collect();
@@ -237,7 +228,7 @@ impl Rig {
     }
 
     /// Moves all slots of one master to another, key by key, as `redis-cli --cluster reshard` does.
-    pub fn move_slots(&self, from: usize, to: usize, slots: Vec<usize>) {
+    pub fn move_slots(&self, from: usize, to: usize, slots: &[usize]) {
         let (from_id, to_id) = (self.id(from), self.id(to));
         let port = self.nodes[to].port().to_string();
         for slot in slots.iter().map(usize::to_string) {

@@ -17,7 +17,7 @@ fn a_new_shard_gets_a_pipeline_and_one_that_leaves_is_drained() {
         &mut gunyu,
         &[&rig.nodes[0], &rig.nodes[1], &rig.nodes[2], &rig.nodes[new]],
     );
-    rig.move_slots(0, new, rig.empty_slots(0, 0..1000));
+    rig.move_slots(0, new, &rig.empty_slots(0, 0..1000));
     rig.write("moved");
     assert!(rig.nodes[new].keys() > 0);
     rig.wait_copied(&target);
@@ -26,7 +26,7 @@ fn a_new_shard_gets_a_pipeline_and_one_that_leaves_is_drained() {
     rig.wait_copied(&target);
     let slots = rig.empty_slots(new, 0..1000);
     let served: Vec<usize> = slots.into_iter().filter(|slot| rig.serves(new, *slot)).collect();
-    rig.move_slots(new, 1, served);
+    rig.move_slots(new, 1, &served);
     rig.write("moved away");
     rig.wait_copied(&target);
     // A shard without slots is still one.

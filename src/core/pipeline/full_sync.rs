@@ -132,7 +132,7 @@ impl<'a> FullSync<'a> {
         // After a flush it is known already which are ours alone.
         let (owned, owns_libraries) = match resync || !before.owned.is_empty() {
             true => (before.owned.clone(), before.owns_libraries),
-            false => self.unowned_so_far(session).await?,
+            false => stale::unowned_so_far(session, self.context.settings.shard.as_ref()).await?,
         };
         let record = Record {
             checkpoint: None,
@@ -150,17 +150,6 @@ impl<'a> FullSync<'a> {
         let seen = self.context.catalog.seen(&self.context.settings.name);
         seen.and_then(|seen| seen.clear()).map_err(End::Catalog)?;
         Ok(None)
-    }
-
-    /// What is this deployment's alone from now on.
-    async fn unowned_so_far(&self, session: &mut Session) -> Result<(Vec<u32>, bool), End> {
-        let (mut owned, libraries) = stale::unowned_so_far(session).await?;
-        if let Some(shard) = &self.context.settings.shard {
-            owned.extend(stale::owned_by_siblings(session, shard).await?);
-            owned.sort_unstable();
-            owned.dedup();
-        }
-        Ok((owned, libraries))
     }
 
     fn restoring<'b>(

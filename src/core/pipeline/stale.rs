@@ -17,6 +17,8 @@
 //! Only keys that the filter would let through are ever deleted. Libraries of functions go where there was none at our first sync and no other deployment
 //! uses the target.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::apply::Context;
@@ -88,7 +90,7 @@ async fn is_shared(session: &mut Session, name: &str, siblings: Option<&Shard>) 
 ///
 /// # Errors
 /// The target fails.
-pub async fn owned_by_siblings(session: &mut Session, shard: &Shard) -> Result<Vec<u32>, End> {
+async fn owned_by_siblings(session: &mut Session, shard: &Shard) -> Result<Vec<u32>, End> {
     let keys = checkpoint_keys(session).await?.into_iter();
     let ask = |key: Vec<u8>| vec![b"HGETALL".to_vec(), key];
     let asks: Vec<Vec<Vec<u8>>> = keys
@@ -167,7 +169,7 @@ async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(),
 ///
 /// # Errors
 /// The target fails.
-pub async fn unowned_so_far(session: &mut Session) -> Result<(Vec<u32>, bool), End> {
+pub async fn unowned_so_far(session: &mut Session, shard: Option<&Shard>) -> Result<(Vec<u32>, bool), End> {
     let mut empty = Vec::new();
     for db in 0..session.facts.databases.min(1024) {
         let commands = [
@@ -184,8 +186,41 @@ pub async fn unowned_so_far(session: &mut Session) -> Result<(Vec<u32>, bool), E
         }
     }
     select(session, 0).await?;
+    if let Some(shard) = shard {
+        if !empty.contains(&0) && holds_siblings_alone(session, shard).await? {
+            empty.push(0);
+        }
+        empty.extend(owned_by_siblings(session, shard).await?);
+        empty.sort_unstable();
+        empty.dedup();
+    }
     let libraries = libraries(session).await?;
     Ok((empty, libraries.is_some_and(|names| names.is_empty())))
+}
+
+/// So often it is counted anew where keys come meanwhile: siblings begin at the same time.
+const COUNTS_MAX: u32 = 10;
+
+/// Whether database 0 holds nothing but checkpoints and sessions of this cluster's pipelines.
+async fn holds_siblings_alone(session: &mut Session, shard: &Shard) -> Result<bool, End> {
+    for _ in 0..COUNTS_MAX {
+        let before = count_keys(session).await?;
+        let keys = checkpoint_keys(session).await?;
+        if count_keys(session).await? == before {
+            let own = session.count_own_keys();
+            let ours = |key: &&Vec<u8>| shard.is_sibling(key) || own.contains(key);
+            let ours: BTreeSet<&Vec<u8>> = keys.iter().filter(ours).collect();
+            return Ok(ours.len() as u64 == before);
+        }
+    }
+    Ok(false)
+}
+
+async fn count_keys(session: &mut Session) -> Result<u64, End> {
+    match session.lane.call(&[b"DBSIZE"]).await.map_err(End::Target)? {
+        Value::Int(keys) => Ok(u64::try_from(keys).unwrap_or(0)),
+        _ => Ok(0),
+    }
 }
 
 /// The names of the target's libraries of functions; nothing where it does not know any, or does not say.
