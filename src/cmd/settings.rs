@@ -12,6 +12,7 @@ use crate::core::filter::{DbMap, Filter, Rules};
 use crate::core::log::FlushPolicy;
 use crate::core::net::{Address, Credentials, Endpoint};
 use crate::core::pipeline::replay::Policy;
+use crate::core::pipeline::turn::Turns;
 use crate::core::pipeline::{
     self, Delivery, FunctionExists, KeyExists, ModuleAux, OnError, OnFull, StaleKeys, load,
 };
@@ -88,6 +89,7 @@ pub fn sources(config: &Config) -> Result<Sources, filter::Error> {
     let (input, output) = (&config.input.redis, &config.output.redis);
     let addresses = &output.addresses;
     let by_sentinels = places(config, output);
+    let turns = Turns::new(config.input.rdb_parallel as usize);
     let target_at = |number: usize| {
         let address = addresses.get(number).or(addresses.first());
         let endpoint = address.map(|address| endpoint(output, address));
@@ -107,7 +109,9 @@ pub fn sources(config: &Config) -> Result<Sources, filter::Error> {
             let fixed = || Place::fixed(endpoint(input, source));
             let place = by_sentinels.clone().unwrap_or_else(fixed);
             let name = deployment(config, &filter, source);
-            pipeline(config, &filter, (source, place), target_at(number), name)
+            let mut one = pipeline(config, &filter, (source, place), target_at(number), name);
+            one.turns = turns.clone();
+            one
         })
     };
     Ok(match input.kind {
@@ -229,6 +233,7 @@ fn pipeline(
             config::StaleKeys::Delete => StaleKeys::Delete,
             config::StaleKeys::Keep => StaleKeys::Keep,
         },
+        turns: Turns::new(1),
         connections: replay.connections as usize,
         batch_commands_max: replay.batch_commands_max as usize,
         batch_bytes_max: usize::try_from(replay.batch_bytes_max).unwrap_or(usize::MAX),

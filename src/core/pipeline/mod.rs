@@ -22,6 +22,7 @@ pub mod receive;
 pub mod replay;
 pub mod shard;
 pub mod stale;
+pub mod turn;
 
 mod decide;
 mod judge;
@@ -59,6 +60,7 @@ pub use settings::{
 use backoff::Backoff;
 use dead_letter::DeadLetters;
 use requested::Next;
+use turn::Turn;
 
 /// A trouble that needs a person, met at the first contact.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -119,6 +121,7 @@ pub struct Pipeline {
     settings: Arc<Settings>,
     source_place: Place,
     target_place: Place,
+    turn: Arc<Turn>,
     log: Log,
     catalog: Catalog,
     progress: Arc<Progress>,
@@ -183,6 +186,7 @@ impl Pipeline {
     ) -> Pipeline {
         let wish = orders.wishes();
         Pipeline {
+            turn: Turn::new(&settings.turns),
             source_place: settings.source_place.clone(),
             target_place: settings.target_place.clone(),
             settings: Arc::new(settings),
@@ -285,7 +289,10 @@ impl Pipeline {
         round.wish = wish;
         match wish.mode {
             Mode::Stop => return ControlFlow::Break(()),
-            Mode::Pause => self.progress.set_state(State::Pause),
+            Mode::Pause => {
+                self.turn.give_back();
+                self.progress.set_state(State::Pause);
+            }
             Mode::Run => self.progress.set_state(State::Run),
         }
         if begins_anew {
@@ -425,6 +432,7 @@ impl Pipeline {
     fn receiver(&self, ask: Ask) -> receive::Task {
         receive::Task::start(
             Arc::clone(&self.settings),
+            Arc::clone(&self.turn),
             self.log.clone(),
             Arc::clone(&self.progress),
             ask,
@@ -517,6 +525,7 @@ impl Pipeline {
         }
         let context = apply::Context {
             settings: Arc::clone(&self.settings),
+            turn: Arc::clone(&self.turn),
             log: self.log.clone(),
             catalog: self.catalog.clone(),
             progress: Arc::clone(&self.progress),

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::gauge;
 use super::link::{ACK_EVERY, Ends, Into, Link};
+use super::turn::Turn;
 use super::{Settings, Wish};
 use crate::core::log::{self, Log};
 use crate::core::position::{History, Position};
@@ -67,7 +68,13 @@ pub struct Task {
 impl Task {
     /// Starts to follow; the first question is `ask`, later ones go from the log's end.
     #[must_use]
-    pub fn start(settings: Arc<Settings>, log: Log, progress: Arc<Progress>, ask: Ask) -> Task {
+    pub(super) fn start(
+        settings: Arc<Settings>,
+        turn: Arc<Turn>,
+        log: Log,
+        progress: Arc<Progress>,
+        ask: Ask,
+    ) -> Task {
         let (stop, stopping) = watch::channel(false);
         // Not live before the source has answered, however well what the log holds is being applied.
         progress.set_link(false);
@@ -80,6 +87,7 @@ impl Task {
             source: settings.source.clone(),
             place: settings.source_place.clone(),
             settings,
+            turn,
             log,
             progress,
             tell,
@@ -167,6 +175,7 @@ struct Receiver {
     /// The source as it was last connected to.
     source: source::Settings,
     place: Place,
+    turn: Arc<Turn>,
     log: Log,
     progress: Arc<Progress>,
     tell: watch::Sender<News>,
@@ -185,6 +194,8 @@ pub(super) enum LinkEnd {
     Moved,
     /// The source is a replica that has not got yet what the log holds.
     Behind,
+    /// The source would send a snapshot, and as many full syncs run as may.
+    NotOurTurn(Reason),
     Source(source::Error),
     Log(log::Error),
 }
@@ -220,6 +231,10 @@ impl Receiver {
                 self.progress.set_link(false);
                 backoff.reset();
                 self.set_ask(self.next_ask());
+                return ControlFlow::Continue(());
+            }
+            LinkEnd::NotOurTurn(reason) => {
+                self.set_ask(Ask::FullSync(*reason));
                 return ControlFlow::Continue(());
             }
             LinkEnd::Behind => return self.pause(BEHIND_PAUSE).await,
@@ -342,6 +357,9 @@ impl Receiver {
     }
 
     async fn follow(&mut self) -> LinkEnd {
+        if matches!(self.ask, Ask::FullSync(_)) {
+            self.turn.take().await;
+        }
         let mut follower = match Follower::connect(&self.source).await {
             Ok(follower) => follower,
             Err(error) => return LinkEnd::Source(error),
@@ -360,6 +378,9 @@ impl Receiver {
             Ok(answer) => answer,
             Err(error) => return LinkEnd::Source(error),
         };
+        if let (Answer::FullResync(_), false) = (answer, self.turn.try_take()) {
+            return LinkEnd::NotOurTurn(self.full_sync_reason(source));
+        }
         let mut link = match self.begin(follower, answer, source).await {
             Ok(link) => link,
             Err(error) => return LinkEnd::Log(error),
@@ -434,15 +455,19 @@ impl Receiver {
         ))
     }
 
-    /// From the answer on a snapshot is on its way, whatever was asked.
-    fn full_resync(&self, position: Position, source: Option<History>) -> Into {
-        let reason = match self.ask {
+    fn full_sync_reason(&self, source: Option<History>) -> Reason {
+        match self.ask {
             Ask::FullSync(reason) => reason,
             Ask::Continue(at) if source.is_some_and(|history| !history.contains(&at)) => {
                 Reason::HistoryDiverged
             }
             Ask::Continue(_) => Reason::SourceRefused,
-        };
+        }
+    }
+
+    /// From the answer on a snapshot is on its way, whatever was asked.
+    fn full_resync(&self, position: Position, source: Option<History>) -> Into {
+        let reason = self.full_sync_reason(source);
         tracing::info!(%position, reason = reason.as_str(), "the source sends a snapshot");
         self.progress.set_link(true);
         self.tell.send_modify(|news| {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::replay::Policy;
 use super::shard::Shard;
+use super::turn::Turns;
 use crate::core::filter::Filter;
 use crate::core::target::pace::RateLimit;
 use crate::core::topology::Place;
@@ -127,6 +128,8 @@ pub struct Settings {
     pub on_full: OnFull,
     /// Keys that the source does not have any more.
     pub stale_keys: StaleKeys,
+    /// How many full syncs may run at once, and which do.
+    pub turns: Turns,
     /// Lanes of a full sync.
     pub connections: usize,
     /// How items of a snapshot are replayed.
