@@ -158,7 +158,7 @@ fn places(config: &Config, redis: &config::Redis) -> Option<Place> {
     };
     let login = credentials(user.as_deref(), password.as_ref());
     let sentinel = |address: &config::Address| Endpoint {
-        address: self::address(address),
+        address: node(address),
         credentials: login.clone(),
     };
     Some(sentinel::watch(sentinel::Settings {
@@ -211,6 +211,7 @@ fn pipeline(
         target_place,
         target: target::Settings {
             endpoint: target,
+            shape: shape(&config.output.redis),
             name: name.clone(),
             reply_limit: REPLY_LIMIT,
         },
@@ -254,6 +255,7 @@ pub fn load(config: &Config, target: Endpoint, name: &str) -> Result<load::Setti
     Ok(load::Settings {
         target: target::Settings {
             endpoint: target,
+            shape: shape(&config.output.redis),
             name: name.to_owned(),
             reply_limit: REPLY_LIMIT,
         },
@@ -305,17 +307,26 @@ fn policy(replay: &config::Replay, deployment: &str) -> Policy {
     }
 }
 
-fn endpoint(redis: &config::Redis, address: &config::Address) -> Endpoint {
-    Endpoint {
-        address: self::address(address),
-        credentials: credentials(redis.user.as_deref(), redis.password.as_ref()),
+fn shape(redis: &config::Redis) -> target::Shape {
+    match redis.kind {
+        config::RedisKind::Cluster => target::Shape::Cluster {
+            seeds: redis.addresses.iter().map(node).collect(),
+        },
+        config::RedisKind::Standalone | config::RedisKind::Sentinel { .. } => target::Shape::One,
     }
 }
 
-fn address(address: &config::Address) -> Address {
+fn node(address: &config::Address) -> Address {
     Address {
         host: address.host.clone(),
         port: address.port,
+    }
+}
+
+fn endpoint(redis: &config::Redis, address: &config::Address) -> Endpoint {
+    Endpoint {
+        address: node(address),
+        credentials: credentials(redis.user.as_deref(), redis.password.as_ref()),
     }
 }
 

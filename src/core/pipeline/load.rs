@@ -27,8 +27,8 @@ use crate::core::position::Offset;
 use crate::core::progress::{Counters, Progress};
 use crate::core::rdb::{Error as RdbError, Item, Key, Scanner, Step, Version};
 use crate::core::target::checkpoint::Cursor;
+use crate::core::target::door::Door;
 use crate::core::target::facts::Facts;
-use crate::core::target::lane::Lane;
 use crate::core::target::pace::{Pace, RateLimit};
 use crate::core::target::restore::Restorer;
 use crate::core::target::session::now_ms;
@@ -161,7 +161,7 @@ pub async fn load(
 struct Loading {
     settings: Settings,
     facts: Facts,
-    control: Lane,
+    control: Door,
     replayer: Replayer,
     letters: DeadLetters,
     progress: Arc<Progress>,
@@ -177,7 +177,9 @@ struct Loading {
 impl Loading {
     async fn begin(settings: Settings, shown: Arc<Shown>) -> Result<Loading, Error> {
         let name = format!("gunyu:{}", settings.target.name);
-        let mut control = Lane::open(&settings.target, &name).await.map_err(Error::Target)?;
+        let home = staging::name(&settings.target.name, b"");
+        let control = Door::open(&settings.target, &name, &home).await;
+        let mut control = control.map_err(Error::Target)?;
         let facts = facts(&mut control, &settings).await.map_err(Error::Target)?;
         let dialect = Replayer::dialect(&settings.replay, &facts);
         let restorer = Restorer::open(&settings.target, &name, settings.connections, dialect).await;
@@ -365,7 +367,7 @@ impl Loading {
 }
 
 /// What the target is. Its RDB version is in a dump of a key, which is there for that moment only.
-async fn facts(control: &mut Lane, settings: &Settings) -> Result<Facts, target::Error> {
+async fn facts(control: &mut Door, settings: &Settings) -> Result<Facts, target::Error> {
     let mut facts = Facts::of_server(control).await?;
     let key = staging::name(&settings.target.name, b"");
     control.call(&[b"SET", &key, b""]).await?;

@@ -262,7 +262,7 @@ impl Pipeline {
                 continue;
             };
             let before = self.progress.ladder().checkpointed;
-            let end = match self.carry_out(round, session).await {
+            let end = match Box::pin(self.carry_out(round, session)).await {
                 Ok(end) => end,
                 Err(error) => End::Log(error),
             };

@@ -3,8 +3,9 @@
 //! Owns asking for it. Where the target does not permit to ask, the usual is assumed.
 
 use super::Error;
-use super::lane::Lane;
+use super::door::Door;
 use super::refusal::Kind;
+use crate::core::net::Address;
 use crate::core::rdb;
 use crate::core::resp::Value;
 
@@ -39,8 +40,20 @@ impl Facts {
     ///
     /// # Errors
     /// The target fails.
-    pub async fn of_server(lane: &mut Lane) -> Result<Facts, Error> {
-        let reply = permitted(lane.call(&[b"INFO", b"server"]).await)?;
+    pub async fn of_server(lane: &mut Door) -> Result<Facts, Error> {
+        Facts::of_reply(lane.call(&[b"INFO", b"server"]).await)
+    }
+
+    /// The same of one node of it.
+    ///
+    /// # Errors
+    /// The target fails.
+    pub async fn of_node(lane: &mut Door, node: &Address) -> Result<Facts, Error> {
+        Facts::of_reply(lane.call_at(node, &[b"INFO", b"server"]).await)
+    }
+
+    fn of_reply(reply: Result<Value, Error>) -> Result<Facts, Error> {
+        let reply = permitted(reply)?;
         let text = reply.as_ref().and_then(Value::text).map(String::from_utf8_lossy);
         Ok(Facts::of_info(&text.unwrap_or_default()))
     }
@@ -73,8 +86,12 @@ impl Facts {
     ///
     /// # Errors
     /// The target fails.
-    pub async fn complete(&mut self, lane: &mut Lane, key: &[u8]) -> Result<(), Error> {
-        self.databases = count_databases(lane).await?;
+    pub async fn complete(&mut self, lane: &mut Door, key: &[u8]) -> Result<(), Error> {
+        // Valkey 9 has several in a cluster too, but no other server has.
+        self.databases = match lane.router() {
+            Some(_) => 1,
+            None => count_databases(lane).await?,
+        };
         self.rdb_version = rdb_version(lane, key).await?;
         self.bulk_bytes_max = bulk_bytes_max(lane).await?;
         Ok(())
@@ -118,13 +135,13 @@ fn version(text: &str) -> (u32, u32, u32) {
 }
 
 /// The RDB version in the footer of a `DUMP`.
-async fn rdb_version(lane: &mut Lane, key: &[u8]) -> Result<Option<rdb::Version>, Error> {
+async fn rdb_version(lane: &mut Door, key: &[u8]) -> Result<Option<rdb::Version>, Error> {
     let reply = permitted(lane.call(&[b"DUMP", key]).await)?;
     Ok(reply.and_then(|reply| rdb::payload::version_of(reply.text()?)))
 }
 
 /// `proto-max-bulk-len`; the usual where we may not ask.
-async fn bulk_bytes_max(lane: &mut Lane) -> Result<usize, Error> {
+async fn bulk_bytes_max(lane: &mut Door) -> Result<usize, Error> {
     let reply = permitted(lane.call(&[b"CONFIG", b"GET", b"proto-max-bulk-len"]).await)?;
     let value = reply.as_ref().and_then(Value::array).and_then(|pair| pair.get(1));
     let number = value.and_then(Value::text).map(String::from_utf8_lossy);
@@ -145,7 +162,7 @@ fn permitted(reply: Result<Value, Error>) -> Result<Option<Value>, Error> {
 /// How many databases the target has, found by selecting: `CONFIG GET` is often not permitted. Ends with database 0 selected.
 ///
 /// It must be known beforehand: a `SELECT` that fails inside a transaction lets the commands after it run in the wrong database.
-async fn count_databases(lane: &mut Lane) -> Result<u32, Error> {
+async fn count_databases(lane: &mut Door) -> Result<u32, Error> {
     let mut exists = async |db: u32| match lane.call(&[b"SELECT", db.to_string().as_bytes()]).await {
         Ok(_) => Ok(true),
         Err(Error::Refused { reply, .. }) if Kind::of(&reply) == Kind::Command => Ok(false),

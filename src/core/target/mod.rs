@@ -9,6 +9,8 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod cluster;
+pub mod door;
 pub mod exact;
 pub mod facts;
 pub mod lane;
@@ -28,12 +30,51 @@ use crate::core::position::Offset;
 /// Whom to write to, and as whom.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The target node.
+    /// The target node; of a cluster, any.
     pub endpoint: net::Endpoint,
+    /// What it is.
+    pub shape: Shape,
     /// The deployment's name: part of the checkpoint's key and of our connections' names.
     pub name: String,
     /// How long the target may take to answer before the connection is given up.
     pub reply_limit: Duration,
+}
+
+/// What a target is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// One node with all keys.
+    One,
+    /// A cluster.
+    Cluster {
+        /// More of its nodes, to find it by.
+        seeds: Vec<net::Address>,
+    },
+}
+
+impl Settings {
+    /// The same for another node of it.
+    #[must_use]
+    pub fn at(&self, node: &net::Address) -> Settings {
+        let mut settings = self.clone();
+        settings.endpoint.address = node.clone();
+        settings
+    }
+
+    /// The nodes that are configured.
+    pub fn nodes(&self) -> impl Iterator<Item = net::Address> + '_ {
+        let seeds = match &self.shape {
+            Shape::One => &[][..],
+            Shape::Cluster { seeds } => seeds,
+        };
+        [&self.endpoint.address].into_iter().chain(seeds).cloned()
+    }
+
+    /// Whether it is a cluster.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.shape, Shape::Cluster { .. })
+    }
 }
 
 /// What went wrong. The caller opens a new session and reads the checkpoint again, whatever it was.
@@ -84,6 +125,14 @@ pub enum Error {
         /// What is wrong with it.
         cause: checkpoint::Malformed,
     },
+    /// A node of the target cluster does not know who serves a slot that is needed.
+    #[error("{address} knows of {slots} of the target cluster's 16384 slots who serves them")]
+    SlotsMissing {
+        /// The node.
+        address: net::Address,
+        /// Of how many it knows.
+        slots: usize,
+    },
     /// The target is the very server that is the source.
     #[error("source and target are the same server ({address})")]
     SameServer {
@@ -113,6 +162,9 @@ impl Error {
             Error::Checkpoint { address, .. } => Some(format!(
                 "a newer gunyu wrote it, or somebody changed it: use that version, or DEL {}:… on {address} to begin anew with a full sync",
                 checkpoint::KEY_PREFIX
+            )),
+            Error::SlotsMissing { address, .. } => Some(format!(
+                "look at CLUSTER NODES on {address}: every slot needs a master that is up"
             )),
             Error::SameServer { .. } => Some("give --source and --target two different servers".to_owned()),
             Error::Superseded { .. } => {

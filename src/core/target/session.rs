@@ -16,9 +16,10 @@ mod transaction;
 use bytes::{Bytes, BytesMut};
 
 use super::checkpoint::{self, Record};
+use super::door::Door;
 use super::facts::Facts;
-use super::lane::Lane;
 use super::{Error, Settings};
+use crate::core::net::Address;
 use crate::core::resp::{self, Value};
 
 pub use transaction::{Flush, Member};
@@ -27,7 +28,7 @@ pub use transaction::{Flush, Member};
 #[derive(Debug)]
 pub struct Session {
     /// The connection.
-    pub lane: Lane,
+    pub lane: Door,
     /// Names this session among others.
     pub token: String,
     /// The session that had the right before.
@@ -51,16 +52,14 @@ impl Session {
         token: String,
     ) -> Result<Session, Error> {
         let prefix = format!("gunyu:{}:", settings.name);
-        let mut lane = Lane::open(settings, &format!("{prefix}{token}")).await?;
-        // Before anything is written: the source itself must not become its own target.
-        let mut facts = Facts::of_server(&mut lane).await?;
-        if facts.run_id.is_some() && facts.run_id.as_deref() == source_run_id {
-            return Err(Error::SameServer {
-                address: settings.endpoint.address.clone(),
-            });
-        }
-        end_older(&mut lane, &prefix, &token).await?;
         let key = checkpoint::key(&settings.name);
+        let mut lane = Door::open(settings, &format!("{prefix}{token}"), &key).await?;
+        let mut facts = Facts::of_server(&mut lane).await?;
+        for node in lane.masters() {
+            // Before anything is written: the source itself must not become its own target.
+            refuse_source(&mut lane, &node, source_run_id).await?;
+            end_older(&mut lane, &node, &prefix, &token).await?;
+        }
         let session_key = checkpoint::session_key(&settings.name);
         let previous = holder(&lane.call(&[b"HKEYS", &session_key]).await?);
         lane.call(&[b"MULTI"]).await?;
@@ -199,9 +198,21 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Ends the connections of older sessions. Where that is not permitted, `WATCH` still keeps their transactions out.
-async fn end_older(lane: &mut Lane, prefix: &str, token: &str) -> Result<(), Error> {
-    let list = match lane.call(&[b"CLIENT", b"LIST"]).await {
+/// The source itself must not become its own target.
+async fn refuse_source(lane: &mut Door, node: &Address, source_run_id: Option<&str>) -> Result<(), Error> {
+    let run_id = Facts::of_node(lane, node).await?.run_id;
+    match run_id.is_some() && run_id.as_deref() == source_run_id {
+        true => Err(Error::SameServer {
+            address: node.clone(),
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Ends the connections of older sessions to this node. Where that is not permitted, `WATCH` still keeps their transactions out of the node with the
+/// session's key.
+async fn end_older(lane: &mut Door, node: &Address, prefix: &str, token: &str) -> Result<(), Error> {
+    let list = match lane.call_at(node, &[b"CLIENT", b"LIST"]).await {
         Ok(list) => list,
         Err(Error::Refused { reply, .. }) => {
             tracing::debug!(reply, "the target does not let us list connections");
@@ -214,7 +225,10 @@ async fn end_older(lane: &mut Lane, prefix: &str, token: &str) -> Result<(), Err
         prefix,
         token,
     ) {
-        match lane.call(&[b"CLIENT", b"KILL", b"ID", id.as_bytes()]).await {
+        match lane
+            .call_at(node, &[b"CLIENT", b"KILL", b"ID", id.as_bytes()])
+            .await
+        {
             Ok(_) => tracing::debug!(id, "ended a connection of an older session on the target"),
             Err(Error::Refused { reply, .. }) => {
                 tracing::debug!(reply, "could not end an older session's connection");
@@ -234,7 +248,8 @@ fn older_ids(list: &str, prefix: &str, token: &str) -> Vec<String> {
     list.lines()
         .filter(|line| {
             let name = field(line, "name=").unwrap_or_default();
-            name.strip_prefix(prefix).is_some_and(|rest| rest != token)
+            name.strip_prefix(prefix)
+                .is_some_and(|rest| !rest.starts_with(token))
         })
         .filter_map(|line| field(line, "id="))
         .collect()

@@ -19,14 +19,14 @@ use super::{Replayer, asked};
 use crate::core::pipeline::End;
 use crate::core::pipeline::parked::must_not_be_refused;
 use crate::core::resp::{self, Value};
-use crate::core::target::lane::Lane;
+use crate::core::target::door::Door;
 use crate::core::target::session::now_ms;
 
 /// The clocks of the target and of us may differ by so much.
 const CLOCKS_DIFFER_MS: i64 = 60_000;
 
 impl Replayer {
-    pub(super) async fn take_name(&mut self, control: &mut Lane, mut written: Written) -> Result<(), End> {
+    pub(super) async fn take_name(&mut self, control: &mut Door, mut written: Written) -> Result<(), End> {
         let to = written.to;
         self.tell_lost(to, written.rewriter.take_lost());
         if self.tell_refused_of(&written.staged) {
@@ -52,7 +52,7 @@ impl Replayer {
         Ok(())
     }
 
-    async fn rename(&self, control: &mut Lane, written: &Written) -> Result<(), End> {
+    async fn rename(&self, control: &mut Door, written: &Written) -> Result<(), End> {
         let (to, keeps) = (written.to, self.keeps(written.to.db));
         let word = |word: &[u8]| word.to_vec();
         let (staged, key) = (word(&written.staged), word(&written.head.key));
@@ -80,13 +80,13 @@ impl Replayer {
         must_not_be_refused(&answers)
     }
 
-    async fn drop_staged(&self, control: &mut Lane, written: &Written) -> Result<(), End> {
+    async fn drop_staged(&self, control: &mut Door, written: &Written) -> Result<(), End> {
         let gone = vec![self.facts.removal_verb().to_vec(), written.staged.to_vec()];
         asked(control, written.to.db, vec![gone]).await.map(|_| ())
     }
 
     /// The value is none: the key goes, unless it is to stay.
-    async fn let_go(&self, control: &mut Lane, written: &Written) -> Result<(), End> {
+    async fn let_go(&self, control: &mut Door, written: &Written) -> Result<(), End> {
         let mut gone = vec![self.facts.removal_verb().to_vec(), written.staged.to_vec()];
         if !self.keeps(written.to.db) {
             gone.push(written.head.key.to_vec());
@@ -96,7 +96,7 @@ impl Replayer {
     }
 
     /// Tells of pending entries that the target did not take, because their entries are gone.
-    async fn look_at_groups(&mut self, control: &mut Lane, written: &Written) -> Result<(), End> {
+    async fn look_at_groups(&mut self, control: &mut Door, written: &Written) -> Result<(), End> {
         let groups = written.rewriter.groups().to_vec();
         for (group, expected) in groups {
             let ask = vec![b"XPENDING".to_vec(), written.staged.to_vec(), group.to_vec()];
@@ -140,7 +140,7 @@ enum Found {
     Remains,
 }
 
-async fn look(control: &mut Lane, written: &Written) -> Result<Found, End> {
+async fn look(control: &mut Door, written: &Written) -> Result<Found, End> {
     let verb: &[u8] = match written.object {
         "string" => b"STRLEN",
         "list" => b"LLEN",

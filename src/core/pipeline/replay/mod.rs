@@ -31,8 +31,8 @@ use crate::core::rdb::payload::{self, Modules, Payload};
 use crate::core::rdb::{self, Key, ModuleId, Version, kind_of, value};
 use crate::core::resp::{self, Value};
 use crate::core::target::checkpoint::Cursor;
+use crate::core::target::door::Door;
 use crate::core::target::facts::Facts;
-use crate::core::target::lane::Lane;
 use crate::core::target::restore::{self, Refused, Restorer};
 use crate::core::target::rewrite::{Ability, Commands};
 use crate::core::target::staging;
@@ -124,7 +124,7 @@ impl Replayer {
     ///
     /// # Errors
     /// The target fails, or needs a person.
-    pub async fn key(&mut self, control: &mut Lane, key: &Key, to: Placed) -> Result<(), End> {
+    pub async fn key(&mut self, control: &mut Door, key: &Key, to: Placed) -> Result<(), End> {
         match how::decide(self.case(key, to, key.value.len() as u64)) {
             How::Restore(footer) => self.restore(&key.payload(), key, to, footer).await,
             How::OneGo => self.one_go(control, key, to).await,
@@ -141,7 +141,7 @@ impl Replayer {
     ///
     /// # Errors
     /// As [`Replayer::key`].
-    pub async fn begin(&mut self, control: &mut Lane, key: &Key, to: Placed) -> Result<(), End> {
+    pub async fn begin(&mut self, control: &mut Door, key: &Key, to: Placed) -> Result<(), End> {
         self.restorer.finish().await.map_err(End::Target)?;
         self.settle(control).await?;
         let at_least = key.value.len().max(self.policy.big_value_bytes.saturating_add(1)) as u64;
@@ -223,7 +223,7 @@ impl Replayer {
     }
 
     /// Whether the key is there and must stay; with `keyExists: error` that is told.
-    async fn is_kept(&mut self, control: &mut Lane, key: &Key, to: Placed) -> Result<bool, End> {
+    async fn is_kept(&mut self, control: &mut Door, key: &Key, to: Placed) -> Result<bool, End> {
         if !self.keeps(to.db) {
             return Ok(false);
         }
@@ -269,7 +269,7 @@ impl Replayer {
     ///
     /// # Errors
     /// As [`Replayer::key`].
-    pub async fn finish(&mut self, control: &mut Lane) -> Result<(), End> {
+    pub async fn finish(&mut self, control: &mut Door) -> Result<(), End> {
         self.restorer.finish().await.map_err(End::Target)?;
         for db in std::mem::take(&mut self.staged) {
             let size = asked(control, db, vec![vec![b"DBSIZE".to_vec()]]).await?;
@@ -369,7 +369,7 @@ impl Replayer {
 }
 
 /// Asks in a database of the target; the answers without those of the selecting.
-async fn asked(control: &mut Lane, db: u32, asks: Vec<Vec<Vec<u8>>>) -> Result<Vec<Value>, End> {
+async fn asked(control: &mut Door, db: u32, asks: Vec<Vec<Vec<u8>>>) -> Result<Vec<Value>, End> {
     let select = |db: u32| vec![b"SELECT".to_vec(), db.to_string().into_bytes()];
     let count = asks.len();
     let all = [vec![select(db)], asks, vec![select(0)]].concat();
@@ -379,7 +379,7 @@ async fn asked(control: &mut Lane, db: u32, asks: Vec<Vec<Vec<u8>>>) -> Result<V
 }
 
 /// Runs commands in a database of the target that must not be refused.
-async fn run(control: &mut Lane, db: u32, commands: Commands) -> Result<(), End> {
+async fn run(control: &mut Door, db: u32, commands: Commands) -> Result<(), End> {
     let mut framer = resp::Framer::new(resp::Limits::default());
     let pushed = framer.push(crate::core::position::Offset::ZERO, commands.bytes.freeze());
     let mut asks = Vec::new();

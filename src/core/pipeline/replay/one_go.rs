@@ -11,7 +11,7 @@ use super::{Placed, Replayer};
 use crate::core::pipeline::{End, KeyExists};
 use crate::core::rdb::value::{Decoder, Element};
 use crate::core::rdb::{self, Key, kind_of};
-use crate::core::target::lane::Lane;
+use crate::core::target::door::Door;
 use crate::core::target::rewrite::stream::Dangling;
 use crate::core::target::rewrite::{Commands, Rewriter};
 use crate::core::target::staging;
@@ -31,7 +31,7 @@ enum Trouble {
 
 impl Replayer {
     /// Writes it.
-    pub(super) async fn one_go(&mut self, control: &mut Lane, key: &Key, to: Placed) -> Result<(), End> {
+    pub(super) async fn one_go(&mut self, control: &mut Door, key: &Key, to: Placed) -> Result<(), End> {
         // A key that is there and is to be kept in silence need not be looked for: RENAMENX sees it.
         if self.policy.key_exists == KeyExists::Error && self.is_kept(control, key, to).await? {
             return Ok(());

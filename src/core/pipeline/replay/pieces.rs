@@ -28,7 +28,7 @@ use crate::core::rdb::value::{Decoder, Element, Step, StreamId};
 use crate::core::rdb::{self, Key, kind_of};
 use crate::core::resp::Value;
 use crate::core::target::checkpoint::Cursor;
-use crate::core::target::lane::Lane;
+use crate::core::target::door::Door;
 use crate::core::target::rewrite::stream::Dangling;
 use crate::core::target::rewrite::{Commands, Rewriter};
 use crate::core::target::staging;
@@ -166,7 +166,7 @@ impl Written {
 
 impl Replayer {
     /// Writes in pieces a value that is there whole.
-    pub(super) async fn in_pieces(&mut self, control: &mut Lane, key: &Key, to: Placed) -> Result<(), End> {
+    pub(super) async fn in_pieces(&mut self, control: &mut Door, key: &Key, to: Placed) -> Result<(), End> {
         let dangling = self.dangling(key);
         let to = match dangling {
             // The stand-ins come first.
@@ -192,7 +192,7 @@ impl Replayer {
     /// Begins, or goes on with, a value that is written in pieces. What `key` has of it is still to be given.
     pub(super) async fn begin_pieces(
         &mut self,
-        control: &mut Lane,
+        control: &mut Door,
         key: &Key,
         to: Placed,
     ) -> Result<(), End> {
@@ -369,7 +369,7 @@ impl Replayer {
     ///
     /// # Errors
     /// As [`Replayer::key`].
-    pub async fn end_pieces(&mut self, control: &mut Lane) -> Result<(), End> {
+    pub async fn end_pieces(&mut self, control: &mut Door) -> Result<(), End> {
         if let Pieces::Written(written) = &mut self.pieces {
             if let Err(error) = ended(&mut written.decoder) {
                 return self
@@ -450,7 +450,7 @@ fn ended(decoder: &mut Decoder) -> Result<(), rdb::Error> {
 
 /// How much of a value stands under its staged name already.
 async fn written_before(
-    control: &mut Lane,
+    control: &mut Door,
     db: u32,
     staged: &Bytes,
     (object, mark): (&str, Mark),

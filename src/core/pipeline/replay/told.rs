@@ -15,7 +15,7 @@ use crate::core::pipeline::{End, KeyExists};
 use crate::core::position::Offset;
 use crate::core::rdb::{self, Key, kind_of};
 use crate::core::resp::{self, Frame, Framer, Limits};
-use crate::core::target::lane::Lane;
+use crate::core::target::door::Door;
 use crate::core::target::refusal::Kind;
 use crate::core::target::restore::Refused;
 use crate::core::target::rewrite::Lost;
@@ -31,7 +31,7 @@ impl Replayer {
     ///
     /// # Errors
     /// As [`Replayer::key`].
-    pub async fn take_refused(&mut self, control: &mut Lane) -> Result<Vec<Refused>, End> {
+    pub async fn take_refused(&mut self, control: &mut Door) -> Result<Vec<Refused>, End> {
         self.settle(control).await?;
         if self.policy.key_exists == KeyExists::Ignore {
             self.told.retain(|one| Kind::of(&one.reply) != Kind::KeyExists);
@@ -41,7 +41,7 @@ impl Replayer {
 
     /// Deals with what has been refused so far, by the table at the module's head. While a value is in hand nothing of others is under way:
     /// see [`Replayer::begin`].
-    pub(super) async fn settle(&mut self, control: &mut Lane) -> Result<(), End> {
+    pub(super) async fn settle(&mut self, control: &mut Door) -> Result<(), End> {
         for refused in self.restorer.take_refused() {
             if is_harmless(&refused) {
                 continue;
@@ -64,7 +64,7 @@ impl Replayer {
     }
 
     /// Writes with commands what the target's `RESTORE` refused for its format; tells it where none can.
-    async fn write_instead(&mut self, control: &mut Lane, refused: Refused) -> Result<(), End> {
+    async fn write_instead(&mut self, control: &mut Door, refused: Refused) -> Result<(), End> {
         let Some(key) = key_of(&refused.command) else {
             self.told.push(refused);
             return Ok(());

@@ -1,0 +1,312 @@
+//! Control commands on a cluster: each goes to the node that serves its key.
+//!
+//! Owns one connection to each master it has had to speak to, and the map of slots. Promises that redirections are followed and that what
+//! may be otherwise in a moment is asked again for [`PATIENCE`]. Commands without a key go *home*: to the node with the deployment's own keys. Not
+//! for the stream's data, which has lanes of its own ([`super::fenced`]).
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use super::map::SlotMap;
+use super::redirect::Redirect;
+use crate::core::command::{self, SLOTS, slot};
+use crate::core::net::Address;
+use crate::core::position::Offset;
+use crate::core::resp::{self, Framer, Limits, Value};
+use crate::core::target::lane::Lane;
+use crate::core::target::{Error, Settings};
+
+/// A slot that is on its way, or that nobody serves, is asked for again for so long.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// So often a command is sent on without a pause: nodes that have not heard of each other's news yet may point at one another.
+const HOPS_MAX: usize = 8;
+
+type Command = Vec<Vec<u8>>;
+
+/// The connections to the nodes of a cluster.
+#[derive(Debug)]
+pub struct Router {
+    settings: Settings,
+    client_name: String,
+    map: SlotMap,
+    lanes: HashMap<Address, Lane>,
+    home_slot: u16,
+}
+
+impl Router {
+    /// Finds the cluster through the nodes that are known, and connects to the one that serves `home`, a key.
+    ///
+    /// # Errors
+    /// None of the nodes can be reached, refuses us, or knows who serves the slots.
+    pub async fn open(settings: &Settings, client_name: &str, home: &[u8]) -> Result<Router, Error> {
+        let mut router = Router {
+            settings: settings.clone(),
+            client_name: client_name.to_owned(),
+            map: SlotMap::parse(&Value::Array(Vec::new()), &settings.endpoint.address)
+                .expect("an empty map is a map"),
+            lanes: HashMap::new(),
+            home_slot: slot(home),
+        };
+        router.refresh().await?;
+        let home = router.home()?;
+        router.lane(&home).await?;
+        Ok(router)
+    }
+
+    /// Who serves which slot, as far as is known.
+    #[must_use]
+    pub fn map(&self) -> &SlotMap {
+        &self.map
+    }
+
+    /// The node with the deployment's own keys.
+    ///
+    /// # Errors
+    /// Nobody serves their slot.
+    pub fn home(&self) -> Result<Address, Error> {
+        self.owner(self.home_slot)
+    }
+
+    fn owner(&self, slot: u16) -> Result<Address, Error> {
+        let owner = self.map.owner(slot).cloned();
+        owner.ok_or_else(|| Error::SlotsMissing {
+            address: self.settings.endpoint.address.clone(),
+            slots: self.map.served(),
+        })
+    }
+
+    /// The same for messages: where nobody serves the slot, the address that was configured.
+    #[must_use]
+    pub fn home_address(&self) -> &Address {
+        self.map
+            .owner(self.home_slot)
+            .unwrap_or(&self.settings.endpoint.address)
+    }
+
+    /// The connection home.
+    ///
+    /// # Errors
+    /// There is none, and none comes about.
+    pub async fn home_lane(&mut self) -> Result<&mut Lane, Error> {
+        let home = self.home()?;
+        self.lane(&home).await
+    }
+
+    /// Asks the nodes that are known, those that we are connected to first, who serves which slot.
+    ///
+    /// # Errors
+    /// None of them can be asked.
+    pub async fn refresh(&mut self) -> Result<(), Error> {
+        let mut nodes: Vec<Address> = self.lanes.keys().cloned().collect();
+        nodes.extend(self.map.masters().cloned());
+        nodes.extend(self.settings.nodes());
+        let (mut asked, mut failed) = (Vec::new(), None);
+        for node in nodes {
+            if asked.contains(&node) {
+                continue;
+            }
+            match self.ask_map(&node).await {
+                Ok(map) => {
+                    self.map = map;
+                    return Ok(());
+                }
+                Err(error) => failed = Some(failed.unwrap_or(error)),
+            }
+            asked.push(node);
+        }
+        Err(failed.expect("a target has at least one address"))
+    }
+
+    async fn ask_map(&mut self, node: &Address) -> Result<SlotMap, Error> {
+        let answer = self.call_at(node, &[b"CLUSTER", b"SLOTS"]).await?;
+        SlotMap::parse(&answer, node)
+            .filter(|map| map.served() > 0)
+            .ok_or_else(|| Error::SlotsMissing {
+                address: node.clone(),
+                slots: 0,
+            })
+    }
+
+    /// Sends a command to the node that serves its first key, or home, and waits for the reply.
+    ///
+    /// # Errors
+    /// The connection fails, or the reply is an error that is no redirection.
+    pub async fn call(&mut self, args: &[&[u8]]) -> Result<Value, Error> {
+        let slot = slot_of(args).unwrap_or(self.home_slot);
+        let began = Instant::now();
+        let mut hops = 0;
+        let mut node = self.owner(slot)?;
+        loop {
+            let refused = match self.call_at(&node, args).await {
+                Err(Error::Refused {
+                    address,
+                    command,
+                    reply,
+                }) => (address, command, reply),
+                other => return other,
+            };
+            let Some(redirect) = Redirect::of(&refused.2, &node) else {
+                let (address, command, reply) = refused;
+                return Err(Error::Refused {
+                    address,
+                    command,
+                    reply,
+                });
+            };
+            if began.elapsed() > PATIENCE {
+                let (address, command, reply) = refused;
+                return Err(Error::Refused {
+                    address,
+                    command,
+                    reply,
+                });
+            }
+            hops += 1;
+            match redirect {
+                Redirect::Moved(slot, to) => {
+                    self.map.moved(slot, &to);
+                    node = to;
+                }
+                Redirect::Ask(to) => {
+                    let asked = self.call_asking(&to, args).await;
+                    match asked {
+                        Err(Error::Refused { reply, .. }) if Redirect::of(&reply, &to).is_some() => {
+                            hops = HOPS_MAX
+                        }
+                        other => return other,
+                    }
+                }
+                Redirect::Later => hops = HOPS_MAX,
+            }
+            if hops >= HOPS_MAX {
+                tokio::time::sleep(PAUSE).await;
+                self.refresh().await?;
+                node = self.owner(slot)?;
+                hops = 0;
+            }
+        }
+    }
+
+    async fn call_asking(&mut self, node: &Address, args: &[&[u8]]) -> Result<Value, Error> {
+        self.call_at(node, &[b"ASKING"]).await?;
+        self.call_at(node, args).await
+    }
+
+    /// Sends commands, each to the node that serves its key, and gives the replies in the order of the commands; an error reply is a value among them.
+    /// A transaction goes as a whole to the node of its first key, and is not sent on where that node does not serve the slot any more.
+    ///
+    /// # Errors
+    /// A connection fails.
+    pub async fn call_many(
+        &mut self,
+        commands: impl IntoIterator<Item = Command>,
+    ) -> Result<Vec<Value>, Error> {
+        let commands: Vec<Command> = commands.into_iter().collect();
+        let slots: Vec<Option<u16>> = commands
+            .iter()
+            .map(|command| slot_of(&borrowed(command)))
+            .collect();
+        if commands
+            .first()
+            .is_some_and(|first| first[0].eq_ignore_ascii_case(b"MULTI"))
+        {
+            let slot = slots.iter().flatten().next().copied().unwrap_or(self.home_slot);
+            let node = self.owner(slot)?;
+            return self.lane(&node).await?.call_many(commands).await;
+        }
+        let mut by_node: HashMap<Address, Vec<usize>> = HashMap::new();
+        for (at, slot) in slots.iter().enumerate() {
+            let node = self.owner(slot.unwrap_or(self.home_slot))?;
+            by_node.entry(node).or_default().push(at);
+        }
+        let mut replies = vec![Value::Nil; commands.len()];
+        for (node, places) in by_node {
+            let these: Vec<Command> = places.iter().map(|at| commands[*at].clone()).collect();
+            let answers = self.lane(&node).await?.call_many(these).await;
+            let answers = self.kept(&node, answers)?;
+            for (at, answer) in places.into_iter().zip(answers) {
+                replies[at] = match answer
+                    .error()
+                    .and_then(|text| Redirect::of(&resp::said(text), &node))
+                {
+                    Some(_) => self.again(&commands[at]).await?,
+                    None => answer,
+                };
+            }
+        }
+        Ok(replies)
+    }
+
+    /// A command that was redirected, on its own.
+    async fn again(&mut self, command: &Command) -> Result<Value, Error> {
+        match self.call(&borrowed(command)).await {
+            Err(Error::Refused { reply, .. }) => Ok(Value::Error(reply.into_bytes())),
+            other => other,
+        }
+    }
+
+    /// Sends a command to every master that serves slots; the first refusal is the answer.
+    ///
+    /// # Errors
+    /// As [`Router::call`]: some masters may have done it.
+    pub async fn call_everywhere(&mut self, args: &[&[u8]]) -> Result<Vec<(Address, Value)>, Error> {
+        self.refresh().await?;
+        let masters: Vec<Address> = self.map.masters().cloned().collect();
+        let mut answers = Vec::with_capacity(masters.len());
+        for master in masters {
+            let answer = self.call_at(&master, args).await?;
+            answers.push((master, answer));
+        }
+        Ok(answers)
+    }
+
+    /// Sends a command to this node and waits for its reply.
+    ///
+    /// # Errors
+    /// As [`Lane::call`].
+    pub async fn call_at(&mut self, node: &Address, args: &[&[u8]]) -> Result<Value, Error> {
+        let answer = self.lane(node).await?.call(args).await;
+        self.kept(node, answer)
+    }
+
+    /// A connection that has failed is not used again.
+    fn kept<T>(&mut self, node: &Address, answer: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &answer
+            && !matches!(error, Error::Refused { .. })
+        {
+            self.lanes.remove(node);
+        }
+        answer
+    }
+
+    async fn lane(&mut self, node: &Address) -> Result<&mut Lane, Error> {
+        if !self.lanes.contains_key(node) {
+            let lane = Lane::open(&self.settings.at(node), &self.client_name).await?;
+            self.lanes.insert(node.clone(), lane);
+        }
+        Ok(self.lanes.get_mut(node).expect("it is there or was put there"))
+    }
+}
+
+fn borrowed(command: &Command) -> Vec<&[u8]> {
+    command.iter().map(Vec::as_slice).collect()
+}
+
+/// The slot of a command's first key.
+fn slot_of(args: &[&[u8]]) -> Option<u16> {
+    let mut bytes = BytesMut::new();
+    resp::encode_command(&mut bytes, args);
+    let mut framer = Framer::new(Limits::default());
+    framer.push(Offset::ZERO, bytes.freeze()).ok()?;
+    let frame = framer.next().ok()??;
+    let key = command::of(&frame).keys(&frame).next()?;
+    let slot = slot(key.bytes);
+    debug_assert!(slot < SLOTS);
+    Some(slot)
+}
