@@ -9,6 +9,8 @@ mod support;
 
 #[path = "topology/cluster_source.rs"]
 mod cluster_source;
+#[path = "topology/once.rs"]
+mod once;
 #[path = "topology/rig.rs"]
 mod rig;
 #[path = "topology/sentinels.rs"]
