@@ -17,3 +17,5 @@ mod rig;
 mod sentinels;
 #[path = "topology/shards_come_and_go.rs"]
 mod shards_come_and_go;
+#[path = "topology/under_load.rs"]
+mod under_load;

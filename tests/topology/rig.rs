@@ -177,6 +177,12 @@ impl Rig {
         alive.iter().filter(is_master).copied().collect()
     }
 
+    /// Whether that node is a master that serves slots.
+    pub fn is_master(&self, node: usize) -> bool {
+        let addr = self.nodes[node].addr();
+        self.masters().iter().any(|master| master.addr() == addr)
+    }
+
     /// All keys of the cluster on one server.
     pub fn together(&self) -> Server {
         let reference = Server::start();
