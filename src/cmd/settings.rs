@@ -156,15 +156,15 @@ fn places(config: &Config, redis: &config::Redis) -> Option<Place> {
     else {
         return None;
     };
-    let login = credentials(user.as_deref(), password.as_ref());
+    // They have users of their own; everything else is as with the master.
     let sentinel = |address: &config::Address| Endpoint {
-        address: node(address),
-        credentials: login.clone(),
+        credentials: credentials(user.as_deref(), password.as_ref()),
+        ..endpoint(redis, address)
     };
     Some(sentinel::watch(sentinel::Settings {
         sentinels: redis.addresses.iter().map(sentinel).collect(),
         master: master.clone(),
-        credentials: credentials(redis.user.as_deref(), redis.password.as_ref()),
+        login: endpoint(redis, redis.addresses.first()?),
         every: config.server.check_topology_ticker,
     }))
 }

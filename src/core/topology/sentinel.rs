@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use super::alert::Alert;
 use super::ask::Asker;
 use super::{Error, Place, Trouble, Watcher, most_telling};
-use crate::core::net::{Address, Credentials, Endpoint};
+use crate::core::net::{Address, Endpoint};
 use crate::core::resp::Value;
 
 /// However seldom the topology is looked at: sentinels are asked at least this often, since what they tell may get lost.
@@ -33,8 +33,8 @@ pub struct Settings {
     pub sentinels: Vec<Endpoint>,
     /// The name under which they know the master.
     pub master: String,
-    /// How to log in to the master.
-    pub credentials: Credentials,
+    /// How the master is reached, but for its address.
+    pub login: Endpoint,
     /// How often they are asked when nothing seems wrong.
     pub every: Duration,
 }
@@ -145,7 +145,7 @@ impl Sentinels {
     async fn confirmed(&self, address: Address) -> Result<Endpoint, Error> {
         let endpoint = Endpoint {
             address,
-            credentials: self.settings.credentials.clone(),
+            ..self.settings.login.clone()
         };
         match is_master(&mut Asker::open(&endpoint).await?).await? {
             true => Ok(endpoint),
