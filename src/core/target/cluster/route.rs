@@ -46,10 +46,14 @@
 //! | PFMERGE a b c | staged in a: PFMERGE a [b] [c] | refused: several slots |
 //! | BITOP XOR a a b | staged in a: BITOP XOR a a [b] | refused: several slots |
 //! | SORT a LIMIT 0 1 ALPHA STORE b | staged in b: SORT [a] LIMIT 0 1 ALPHA STORE b | refused: several slots |
-//! | SORT a BY nosort GET # STORE b | staged in b: SORT [a] BY nosort GET # STORE b | refused: several slots |
+//! | SORT a BY nosort GET # STORE b | staged in b: SORT [a] BY nosort STORE b | refused: several slots |
+//! | SORT a STORE c ALPHA | staged in c: SORT [a] STORE c ALPHA | refused: several slots |
+//! | SORT a GET # GET # STORE b | refused: patterns | refused: several slots |
+//! | SORT a get # BY x STORE {a}x | a: SORT a BY x STORE {a}x | a: SORT a BY x STORE {a}x |
+//! | SORT a GET # GET # STORE {a}x | a | a |
 //! | SORT a BY w* STORE b | refused: patterns | refused: patterns |
 //! | SORT a GET w* STORE {a}x | refused: patterns | refused: patterns |
-//! | SORT a BY {a}w* GET # STORE {a}x | a | a |
+//! | SORT a BY {a}w* GET {a}v* STORE {a}x | a | a |
 //! | SORT a BY w*{a} STORE {a}x | refused: patterns | refused: patterns |
 //! | EVAL s 0 x | any master | any master |
 //! | EVAL s 2 a {a}x | a | a |
@@ -82,7 +86,8 @@
 //! - A stream holds only what succeeded. MSETNX, MSETEX … NX, RENAMENX and COPY met no key that hindered them, and SMOVE had its member:
 //!   the condition has been answered, and is not asked again where half of the keys would answer it.
 //! - SMOVE adds before it removes: whoever looks in between sees the member twice, never not at all.
-//! - Which keys the patterns of SORT name depends on the data; they are safe only where a tag before the `*` says that all are in one slot.
+//! - Which keys the patterns of SORT name depends on the data; they are safe only where a tag before the `*` says that all are in one slot,
+//!   and even then servers before 8.0 refuse them on a cluster. They refuse `GET #` too, which on its own says nothing and is left out.
 //! - BLPOP, XREADGROUP, MIGRATE and their like over several keys are never in a stream: servers send on what they did to one key.
 
 use std::fmt;
@@ -229,8 +234,8 @@ fn by_keys(command: &Command, frame: &Frame<'_>, how: CrossSlot) -> Route {
     };
     let home = slot(first.bytes);
     let together = keys.all(|key| slot(key.bytes) == home);
-    if command.written == Written::Last && !sort_stays_in(command, frame, together.then_some(home)) {
-        return Route::Refused(Refusal::Patterns);
+    if command.written == Written::Last && command.name == "sort" {
+        return sort(command, frame, together.then_some(home), how);
     }
     match together {
         true => Route::Slot(home),
@@ -354,26 +359,71 @@ fn staged(command: &Command, frame: &Frame<'_>) -> Option<Plan> {
     Some(Plan::staged(home, words, foreign))
 }
 
-/// Whether SORT reads no other keys than those that it names, or all of these are in the slot `home`. Any other command does.
-fn sort_stays_in(command: &Command, frame: &Frame<'_>, home: Option<u16>) -> bool {
-    if command.name != "sort" {
-        return true;
+/// Judges SORT … STORE; `home` is the slot of its two keys, where they have one.
+#[cold]
+fn sort(command: &Command, frame: &Frame<'_>, home: Option<u16>, how: CrossSlot) -> Route {
+    let patterns = patterns_of_sort(frame);
+    let leaves = |pattern: &[u8]| pattern.contains(&b'*') && (home.is_none() || slot_of_all(pattern) != home);
+    if patterns.iter().any(|(_, _, pattern)| leaves(pattern)) {
+        return Route::Refused(Refusal::Patterns);
     }
-    let mut args = frame.args().skip(2);
-    while let Some(arg) = args.next() {
+    let gets = patterns.iter().filter(|(_, option, _)| *option == Pattern::Get);
+    let gets: Vec<(usize, &[u8])> = gets.map(|(at, _, pattern)| (*at, *pattern)).collect();
+    let itself = match gets[..] {
+        [(at, b"#")] => Some(at),
+        _ => None,
+    };
+    let is_itself = |at: usize| itself.is_some_and(|itself| at == itself || at == itself + 1);
+    let words = frame.args().enumerate().filter(|(at, _)| !is_itself(*at));
+    let words: Vec<&[u8]> = words.map(|(_, word)| word).collect();
+    match home {
+        Some(home) if itself.is_some() => {
+            let mut out = BytesMut::new();
+            encode_command(&mut out, &words);
+            Route::Split(vec![(home, out.freeze())])
+        }
+        Some(home) => Route::Slot(home),
+        None if how == CrossSlot::Refuse => Route::Refused(Refusal::SeveralSlots),
+        None if itself.is_none() && !gets.is_empty() => Route::Refused(Refusal::Patterns),
+        None => {
+            let words = words.into_iter().map(<[u8]>::to_vec).collect();
+            let (key, destination) = (frame.arg(1), command.keys(frame).last());
+            let (Some(key), Some(destination)) = (key, destination) else {
+                return Route::Refused(Refusal::Malformed);
+            };
+            Route::Planned(Plan::staged(
+                slot(destination.bytes),
+                words,
+                vec![(key.to_vec(), 1)],
+            ))
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pattern {
+    By,
+    Get,
+}
+
+/// The patterns of SORT, each with the place of its option.
+fn patterns_of_sort<'a>(frame: &Frame<'a>) -> Vec<(usize, Pattern, &'a [u8])> {
+    let mut patterns = Vec::new();
+    let mut args = frame.args().enumerate().skip(2);
+    while let Some((at, arg)) = args.next() {
         let is = |word: &[u8]| arg.eq_ignore_ascii_case(word);
-        if is(b"by") || is(b"get") {
-            let pattern = args.next().unwrap_or_default();
-            if pattern.contains(&b'*') && (home.is_none() || slot_of_all(pattern) != home) {
-                return false;
-            }
+        let mut value = || args.next().map_or(&b""[..], |(_, value)| value);
+        if is(b"by") {
+            patterns.push((at, Pattern::By, value()));
+        } else if is(b"get") {
+            patterns.push((at, Pattern::Get, value()));
         } else if is(b"limit") {
             args.nth(1);
         } else if is(b"store") {
             args.next();
         }
     }
-    true
+    patterns
 }
 
 /// The slot of all keys that a pattern can name, where they have one: a tag stands before its `*`.
