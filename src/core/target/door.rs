@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use super::cluster::map::SlotMap;
 use super::cluster::router::Router;
 use super::lane::Lane;
 use super::{Error, Settings, Shape};
@@ -84,6 +85,15 @@ impl Door {
         match self {
             Door::One(_) => None,
             Door::Cluster(router) => Some(router),
+        }
+    }
+
+    /// Who serves which slot, where the target is a cluster.
+    #[must_use]
+    pub fn map(&self) -> Option<&SlotMap> {
+        match self {
+            Door::One(_) => None,
+            Door::Cluster(router) => Some(router.map()),
         }
     }
 
