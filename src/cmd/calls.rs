@@ -292,7 +292,7 @@ impl Config {
             let config = self.given.with_file(&self.call.server).check()?;
             config.refuse_unbuilt()?;
             // What the filter's rules say shows only when they are compiled.
-            settings::pipelines(&config).map_err(|error| settings::wrong_filter(&error))?;
+            settings::check_filter(&config).map_err(|error| settings::wrong_filter(&error))?;
             return print::text(&match self.call.json {
                 true => format!("{:#}\n", config.to_json()),
                 false => config.to_yaml(),

@@ -14,13 +14,9 @@ impl Config {
     /// One [`Problem`] for each, saying what to do instead.
     pub fn refuse_unbuilt(&self) -> Result<(), Error> {
         let mut unbuilt = Vec::new();
-        for (redis, side) in [
-            (&self.input.redis, "input.redis"),
-            (&self.output.redis, "output.redis"),
-        ] {
-            refuse_redis(redis, side, &mut unbuilt);
-            refuse_cluster(redis, side, &mut unbuilt);
-        }
+        refuse_redis(&self.input.redis, "input.redis", &mut unbuilt);
+        refuse_redis(&self.output.redis, "output.redis", &mut unbuilt);
+        refuse_cluster(&self.output.redis, "output.redis", &mut unbuilt);
         self.refuse_unbuilt_replay(&mut unbuilt);
         if self.cluster.is_some() {
             unbuilt.push(problem(
@@ -80,14 +76,6 @@ fn refuse_cluster(redis: &Redis, side: &str, unbuilt: &mut Vec<Problem>) {
 }
 
 fn refuse_redis(redis: &Redis, side: &str, unbuilt: &mut Vec<Problem>) {
-    if let RedisKind::Sentinel { .. } = redis.kind {
-        let hint = "use type: standalone, with the master's address";
-        unbuilt.push(problem(
-            &schema::join(side, "type"),
-            "finding the master by sentinels",
-            hint,
-        ));
-    }
     if redis.tls.is_some() {
         let hint = "take TLS out and reach the server through a tunnel (stunnel, ssh -L)";
         unbuilt.push(problem(&schema::join(side, "tls"), "TLS to Redis", hint));

@@ -16,6 +16,7 @@ use super::judge::{Judged, Keeping};
 use super::live_lane::LiveLane;
 use super::parked::Parked;
 use super::refused::{letter, no_database, refuse, too_long};
+use super::turn::Turn;
 use super::{End, Goal, Mode, Settings, Wish};
 use crate::core::catalog::Catalog;
 use crate::core::log::{Chunk, Log, Reader};
@@ -34,6 +35,8 @@ use crate::core::{command, filter};
 pub struct Context {
     /// How.
     pub settings: Arc<Settings>,
+    /// Given back when the stream is live.
+    pub(super) turn: Arc<Turn>,
     /// From where.
     pub log: Log,
     /// Where cursors and key sets are.
@@ -137,6 +140,7 @@ impl Context {
         let target_db = state.selected().unwrap_or(0);
         // Before the phase: whoever waits for the stream to be live must see what is still pending.
         self.show_parked(&parked);
+        self.turn.give_back();
         self.progress.set_phase(Phase::Incremental);
         let (databases, bulk_bytes_max) = (session.facts.databases, session.facts.bulk_bytes_max);
         let history = match reader.history() {
@@ -290,6 +294,13 @@ impl Stream<'_> {
             received += 1;
             let command = command::of(&frame);
             let verdict = filter.command(&mut self.state, command, &frame);
+            let empties = matches!(command.kind, command::Kind::Flushall | command::Kind::Flushdb);
+            if empties
+                && self.context.settings.shard.is_some()
+                && !matches!(verdict, filter::Verdict::Drop(_))
+            {
+                return Err(End::Emptied);
+            }
             let kept = Keeping {
                 batch: &mut self.batch,
                 databases: self.databases,

@@ -132,7 +132,7 @@ impl<'a> FullSync<'a> {
         // After a flush it is known already which are ours alone.
         let (owned, owns_libraries) = match resync || !before.owned.is_empty() {
             true => (before.owned.clone(), before.owns_libraries),
-            false => stale::unowned_so_far(session).await?,
+            false => stale::unowned_so_far(session, self.context.settings.shard.as_ref()).await?,
         };
         let record = Record {
             checkpoint: None,
