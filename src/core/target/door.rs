@@ -15,7 +15,7 @@ use crate::core::resp::{Event, Value};
 #[derive(Debug)]
 pub enum Door {
     /// One node.
-    One(Lane),
+    One(Box<Lane>),
     /// A cluster's nodes.
     Cluster(Box<Router>),
 }
@@ -27,7 +27,7 @@ impl Door {
     /// The target cannot be reached, or refuses us.
     pub async fn open(settings: &Settings, client_name: &str, home: &[u8]) -> Result<Door, Error> {
         match settings.shape {
-            Shape::One => Ok(Door::One(Lane::open(settings, client_name).await?)),
+            Shape::One => Ok(Door::One(Box::new(Lane::open(settings, client_name).await?))),
             Shape::Cluster { .. } => {
                 let router = Router::open(settings, client_name, home).await?;
                 Ok(Door::Cluster(Box::new(router)))
