@@ -20,7 +20,7 @@ use crate::cmd::config::{Config, Endpoint as Url, Level, RedisKind};
 use crate::cmd::file::{self, Out, Unnamed};
 use crate::cmd::progress::{Download, How};
 use crate::cmd::{Exit, Failure, print, settings, traces};
-use crate::core::net::{Address, Endpoint};
+use crate::core::net::Address;
 use crate::core::source::Settings;
 use crate::core::supervisor;
 use crate::core::survey::Source;
@@ -155,9 +155,8 @@ async fn masters(nodes: &[Settings]) -> Result<Vec<Settings>, Trouble> {
 
 /// The same login at another address.
 fn at(node: &Settings, address: Address) -> Settings {
-    let credentials = node.endpoint.credentials.clone();
     Settings {
-        endpoint: Endpoint { address, credentials },
+        endpoint: node.endpoint.at(address),
         ..node.clone()
     }
 }

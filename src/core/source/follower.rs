@@ -63,7 +63,7 @@ impl Follower {
     /// # Errors
     /// The source cannot be reached, or refuses a step.
     pub async fn connect(settings: &Settings) -> Result<Follower, Error> {
-        let connection = Connection::open(&settings.endpoint.address).await?;
+        let connection = Connection::open(&settings.endpoint).await?;
         let announcement = Announcement {
             credentials: settings.endpoint.credentials.clone(),
             ip: connection.local_ip().map(|ip| ip.to_string()),

@@ -77,13 +77,10 @@ impl Error {
                     .to_owned(),
             ),
             Error::Refused { kind, .. } => kind.hint(),
-            Error::Net(net::Error::Connect { address, .. }) => Some(format!(
-                "check that a server listens on {address} and that no firewall is between"
-            )),
+            Error::Net(error) => error.hint(),
             Error::Protocol { address, .. } => Some(format!(
                 "check that {address} is a Redis or Valkey server and not a proxy"
             )),
-            Error::Net(_) => None,
         }
     }
 }

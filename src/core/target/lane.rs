@@ -40,7 +40,7 @@ impl Lane {
     /// # Errors
     /// The target cannot be reached, or refuses us.
     pub async fn open(settings: &Settings, client_name: &str) -> Result<Lane, Error> {
-        let connection = Connection::open(&settings.endpoint.address).await?;
+        let connection = Connection::open(&settings.endpoint).await?;
         let (read, write) = connection.split();
         let mut lane = Lane {
             read,

@@ -153,9 +153,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Refused { reply, .. } => refusal::Kind::of(reply).hint(reply),
-            Error::Net(net::Error::Connect { address, .. }) => Some(format!(
-                "check that a server listens on {address} and that no firewall is between"
-            )),
+            Error::Net(error) => error.hint(),
             Error::Protocol { address, .. } => {
                 Some(format!("check that {address} is a Redis or Valkey server"))
             }
@@ -170,7 +168,7 @@ impl Error {
             Error::Superseded { .. } => {
                 Some("make sure that only one gunyu runs for this source and target".to_owned())
             }
-            Error::Net(_) | Error::Unexpected { .. } | Error::HalfDone { .. } => None,
+            Error::Unexpected { .. } | Error::HalfDone { .. } => None,
         }
     }
 

@@ -31,7 +31,7 @@ impl Asker {
     /// Connects and logs in.
     pub(super) async fn open(endpoint: &Endpoint) -> Result<Asker, Error> {
         let open = async {
-            let (read, write) = Connection::open(&endpoint.address).await?.split();
+            let (read, write) = Connection::open(endpoint).await?.split();
             let mut asker = Asker {
                 read,
                 write,

@@ -193,6 +193,7 @@ mod tests {
                 port,
             },
             credentials: Credentials::default(),
+            tls: None,
         }
     }
 
