@@ -17,6 +17,7 @@ use crate::core::pipeline::{
     self, Delivery, FunctionExists, KeyExists, ModuleAux, OnError, OnFull, StaleKeys, load,
 };
 use crate::core::supervisor::{Shards, Shared, Sources};
+use crate::core::target::cluster::route::CrossSlot;
 use crate::core::target::pace::RateLimit;
 use crate::core::topology::shards::Wanted;
 use crate::core::topology::{Place, cluster, sentinel};
@@ -221,6 +222,10 @@ fn pipeline(
             config::Delivery::AtLeastOnce => Delivery::AtLeastOnce {
                 checkpoint_every: replay.checkpoint_interval,
             },
+        },
+        cross_slot: match replay.cross_slot {
+            config::CrossSlot::Split => CrossSlot::Split,
+            config::CrossSlot::Error => CrossSlot::Refuse,
         },
         on_error: on_error(replay),
         on_full: match config.channel.on_full {

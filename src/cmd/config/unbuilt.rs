@@ -16,7 +16,6 @@ impl Config {
         let mut unbuilt = Vec::new();
         refuse_redis(&self.input.redis, "input.redis", &mut unbuilt);
         refuse_redis(&self.output.redis, "output.redis", &mut unbuilt);
-        refuse_cluster(&self.output.redis, "output.redis", &mut unbuilt);
         self.refuse_unbuilt_replay(&mut unbuilt);
         if self.cluster.is_some() {
             unbuilt.push(problem(

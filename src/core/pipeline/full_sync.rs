@@ -143,6 +143,9 @@ impl<'a> FullSync<'a> {
             owned,
             owns_libraries,
             seen: Vec::new(),
+            // What fences and marks of before say is of another history.
+            lineage: fastrand::u64(1..),
+            marks: Vec::new(),
             ..before
         };
         session.write_record(record).await.map_err(End::Target)?;

@@ -227,7 +227,7 @@ impl Pipeline {
             requested: false,
             damaged: 0,
         };
-        let result = self.rounds(&mut round).await;
+        let result = Box::pin(self.rounds(&mut round)).await;
         if let Some(receiver) = round.receiver.take() {
             receiver.stop().await;
         }

@@ -8,6 +8,7 @@ use super::replay::Policy;
 use super::shard::Shard;
 use super::turn::Turns;
 use crate::core::filter::Filter;
+use crate::core::target::cluster::route::CrossSlot;
 use crate::core::target::pace::RateLimit;
 use crate::core::topology::Place;
 use crate::core::{source, target};
@@ -122,6 +123,8 @@ pub struct Settings {
     pub filter: Arc<Filter>,
     /// Exactly or at least once.
     pub delivery: Delivery,
+    /// Commands over several slots of a cluster.
+    pub cross_slot: CrossSlot,
     /// Refused commands.
     pub on_error: OnError,
     /// A full log.
