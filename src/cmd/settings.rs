@@ -226,7 +226,7 @@ fn endpoint(redis: &config::Redis, address: &config::Address) -> Endpoint {
                 .map(|secret| secret.expose().to_owned())
                 .unwrap_or_default(),
         },
-        tls: None,
+        tls: redis.tls.as_ref().map(config::Tls::client),
     }
 }
 

@@ -88,10 +88,6 @@ fn refuse_redis(redis: &Redis, side: &str, unbuilt: &mut Vec<Problem>) {
             hint,
         ));
     }
-    if redis.tls.is_some() {
-        let hint = "take TLS out and reach the server through a tunnel (stunnel, ssh -L)";
-        unbuilt.push(problem(&schema::join(side, "tls"), "TLS to Redis", hint));
-    }
 }
 
 fn problem(key: &str, what: &str, hint: &str) -> Problem {

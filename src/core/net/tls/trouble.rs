@@ -47,7 +47,8 @@ impl Trouble {
 
     /// What an error of a connection says of TLS. With TLS 1.3 a server judges our certificate after we think that all is well, so this may
     /// come from any read or write.
-    pub(in super::super) fn of(error: &io::Error) -> Option<Trouble> {
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Trouble> {
         let rustls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
         Some(match rustls {
             rustls::Error::InvalidCertificate(error) => Trouble::of_certificate(error),
