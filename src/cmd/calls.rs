@@ -293,7 +293,7 @@ impl Config {
             config.refuse_unbuilt()?;
             config.read_tls()?;
             // What the filter's rules say shows only when they are compiled.
-            settings::pipelines(&config).map_err(|error| settings::wrong_filter(&error))?;
+            settings::check_filter(&config).map_err(|error| settings::wrong_filter(&error))?;
             return print::text(&match self.call.json {
                 true => format!("{:#}\n", config.to_json()),
                 false => config.to_yaml(),

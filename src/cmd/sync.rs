@@ -76,7 +76,7 @@ async fn serve(config: &Config, quiet: bool) -> Result<Served, Failure> {
     let guard = guard(config)?;
     let certificates = certificates(config)?;
     let listener = listen(config).await?;
-    let pipelines = settings::pipelines(config).map_err(|error| settings::wrong_filter(&error))?;
+    let pipelines = settings::sources(config).map_err(|error| settings::wrong_filter(&error))?;
     let mut supervisor = Supervisor::start(&settings::shared(config), pipelines, &Begin::Resume).await?;
     let handle = supervisor.handle();
     let api = Api {

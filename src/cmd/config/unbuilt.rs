@@ -14,13 +14,6 @@ impl Config {
     /// One [`Problem`] for each, saying what to do instead.
     pub fn refuse_unbuilt(&self) -> Result<(), Error> {
         let mut unbuilt = Vec::new();
-        for (redis, side) in [
-            (&self.input.redis, "input.redis"),
-            (&self.output.redis, "output.redis"),
-        ] {
-            refuse_redis(redis, side, &mut unbuilt);
-            refuse_cluster(redis, side, &mut unbuilt);
-        }
         self.refuse_unbuilt_replay(&mut unbuilt);
         if self.cluster.is_some() {
             unbuilt.push(problem(
@@ -38,7 +31,6 @@ impl Config {
     /// As [`Config::refuse_unbuilt`].
     pub fn refuse_unbuilt_target(&self) -> Result<(), Error> {
         let mut unbuilt = Vec::new();
-        refuse_redis(&self.output.redis, "output.redis", &mut unbuilt);
         refuse_cluster(&self.output.redis, "output.redis", &mut unbuilt);
         self.refuse_unbuilt_replay(&mut unbuilt);
         refused(unbuilt)
@@ -53,16 +45,6 @@ impl Config {
             ));
         }
     }
-
-    /// The same for a command that only takes snapshots of the source, which may be a cluster.
-    ///
-    /// # Errors
-    /// As [`Config::refuse_unbuilt`].
-    pub fn refuse_unbuilt_source(&self) -> Result<(), Error> {
-        let mut unbuilt = Vec::new();
-        refuse_redis(&self.input.redis, "input.redis", &mut unbuilt);
-        refused(unbuilt)
-    }
 }
 
 fn refused(unbuilt: Vec<Problem>) -> Result<(), Error> {
@@ -76,17 +58,6 @@ fn refuse_cluster(redis: &Redis, side: &str, unbuilt: &mut Vec<Problem>) {
     if redis.kind == RedisKind::Cluster {
         let hint = "use type: standalone, with a server that is not part of a cluster";
         unbuilt.push(problem(&schema::join(side, "type"), "a Redis cluster", hint));
-    }
-}
-
-fn refuse_redis(redis: &Redis, side: &str, unbuilt: &mut Vec<Problem>) {
-    if let RedisKind::Sentinel { .. } = redis.kind {
-        let hint = "use type: standalone, with the master's address";
-        unbuilt.push(problem(
-            &schema::join(side, "type"),
-            "finding the master by sentinels",
-            hint,
-        ));
     }
 }
 

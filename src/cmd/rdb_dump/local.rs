@@ -22,6 +22,7 @@ use crate::cmd::progress::{Download, How};
 use crate::cmd::{Exit, Failure, print, settings, traces};
 use crate::core::net::Address;
 use crate::core::source::Settings;
+use crate::core::supervisor;
 use crate::core::survey::Source;
 
 /// Takes them.
@@ -31,7 +32,6 @@ use crate::core::survey::Source;
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     refuse_database(args)?;
     let mut config = args.given().check_source()?;
-    config.refuse_unbuilt_source()?;
     config.read_source_tls()?;
     let mut log = config.log.clone();
     if !args.verbose {
@@ -110,8 +110,10 @@ async fn sources(config: &Config, patience: Duration) -> Result<Vec<Settings>, F
     let addresses = config.input.redis.addresses.iter();
     let mut named: Vec<Settings> = addresses.map(|one| settings::source(config, one)).collect();
     named.iter_mut().for_each(|one| one.snapshot_only = true);
-    if config.input.redis.kind != RedisKind::Cluster {
-        return Ok(named);
+    match config.input.redis.kind {
+        RedisKind::Standalone => return Ok(named),
+        RedisKind::Sentinel { .. } => return Ok(vec![master(config, named).await?]),
+        RedisKind::Cluster => {}
     }
     let mut patience = Patience::new(patience);
     loop {
@@ -120,6 +122,17 @@ async fn sources(config: &Config, patience: Duration) -> Result<Vec<Settings>, F
             Err(trouble) => patience.after(trouble).await?,
         }
     }
+}
+
+/// The master that the sentinels name.
+async fn master(config: &Config, named: Vec<Settings>) -> Result<Settings, Failure> {
+    let place = settings::place(config, &config.input.redis);
+    let mut named = named.into_iter().zip(place);
+    let (node, mut place) = named
+        .next()
+        .expect("the check has seen to it that there is a source");
+    let endpoint = supervisor::found(&mut place).await?;
+    Ok(Settings { endpoint, ..node })
 }
 
 /// The masters, as the first of these nodes tells that answers.

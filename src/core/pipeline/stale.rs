@@ -12,18 +12,24 @@
 //! | delete | – | – | deleted |
 //! | keep | – | – | kept |
 //!
+//! Where the source is a cluster, the pipelines of its shards are one deployment in this table, and each sweeps the slots of its own shard alone.
+//!
 //! Only keys that the filter would let through are ever deleted. Libraries of functions go where there was none at our first sync and no other deployment
 //! uses the target.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
 use super::apply::Context;
 use super::header::Libraries;
 use super::parked::must_not_be_refused;
+use super::shard::{Shard, Slots};
 use super::{End, FunctionExists, StaleKeys};
 use crate::core::catalog::KeySet;
+use crate::core::command;
 use crate::core::resp::Value;
-use crate::core::target::checkpoint::{self, KEY_PREFIX};
+use crate::core::target::checkpoint::{self, KEY_PREFIX, Record};
 use crate::core::target::session::Session;
 
 /// So many keys a step of `SCAN`.
@@ -71,10 +77,41 @@ pub async fn checkpoint_keys(session: &mut Session) -> Result<Vec<Vec<u8>>, End>
 ///
 /// # Errors
 /// The target fails.
-async fn is_shared(session: &mut Session, name: &str) -> Result<bool, End> {
+async fn is_shared(session: &mut Session, name: &str, siblings: Option<&Shard>) -> Result<bool, End> {
     let (ours, session_key) = (checkpoint::key(name), checkpoint::session_key(name));
     let keys = checkpoint_keys(session).await?;
-    Ok(keys.iter().any(|key| *key != ours && *key != session_key))
+    let is_sibling = |key: &Vec<u8>| siblings.is_some_and(|shard| shard.is_sibling(key));
+    Ok(keys
+        .iter()
+        .any(|key| *key != ours && *key != session_key && !is_sibling(key)))
+}
+
+/// The databases that the siblings of this shard's pipeline have for their own: what is in them is the cluster's.
+///
+/// # Errors
+/// The target fails.
+async fn owned_by_siblings(session: &mut Session, shard: &Shard) -> Result<Vec<u32>, End> {
+    let keys = checkpoint_keys(session).await?.into_iter();
+    let ask = |key: Vec<u8>| vec![b"HGETALL".to_vec(), key];
+    let asks: Vec<Vec<Vec<u8>>> = keys
+        .filter(|key| shard.is_sibling(key) && !key.ends_with(b":session"))
+        .map(ask)
+        .collect();
+    let answers = session.lane.call_many(asks).await.map_err(End::Target)?;
+    let mut owned = Vec::new();
+    for answer in &answers {
+        let fields: Vec<&[u8]> = answer
+            .array()
+            .unwrap_or_default()
+            .iter()
+            .filter_map(Value::text)
+            .collect();
+        // One that this gunyu cannot read owns nothing.
+        if let Ok(record) = Record::parse(fields.chunks_exact(2).map(|pair| (pair[0], pair[1]))) {
+            owned.extend(record.owned);
+        }
+    }
+    Ok(owned)
 }
 
 /// Deletes what the source has not, in all databases, by the table above; `libraries` are the names of its functions' libraries.
@@ -101,7 +138,11 @@ pub async fn sweep_all(context: &Context, session: &mut Session, libraries: &Lib
 
 async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(), End> {
     let settings = &context.settings;
-    let shared = is_shared(session, &settings.name).await?;
+    let shared = is_shared(session, &settings.name, settings.shard.as_ref()).await?;
+    let slots = match &settings.shard {
+        Some(shard) => Some(shard.settled().await.ok_or(End::Unsettled)?),
+        None => None,
+    };
     let seen = context.catalog.seen(&settings.name).map_err(End::Catalog)?;
     for (source_db, target_db) in settings.filter.fed_databases(session.facts.databases) {
         let foreign = !session.record.owned.contains(&target_db);
@@ -111,7 +152,7 @@ async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(),
             shared,
         });
         let place = (source_db, target_db);
-        let count = sweep(context, session, &seen, place, delete).await?;
+        let count = sweep(context, session, (&seen, slots.as_ref()), place, delete).await?;
         if count > 0 {
             tracing::info!(
                 db = target_db,
@@ -128,7 +169,7 @@ async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(),
 ///
 /// # Errors
 /// The target fails.
-pub async fn unowned_so_far(session: &mut Session) -> Result<(Vec<u32>, bool), End> {
+pub async fn unowned_so_far(session: &mut Session, shard: Option<&Shard>) -> Result<(Vec<u32>, bool), End> {
     let mut empty = Vec::new();
     for db in 0..session.facts.databases.min(1024) {
         let commands = [
@@ -145,8 +186,41 @@ pub async fn unowned_so_far(session: &mut Session) -> Result<(Vec<u32>, bool), E
         }
     }
     select(session, 0).await?;
+    if let Some(shard) = shard {
+        if !empty.contains(&0) && holds_siblings_alone(session, shard).await? {
+            empty.push(0);
+        }
+        empty.extend(owned_by_siblings(session, shard).await?);
+        empty.sort_unstable();
+        empty.dedup();
+    }
     let libraries = libraries(session).await?;
     Ok((empty, libraries.is_some_and(|names| names.is_empty())))
+}
+
+/// So often it is counted anew where keys come meanwhile: siblings begin at the same time.
+const COUNTS_MAX: u32 = 10;
+
+/// Whether database 0 holds nothing but checkpoints and sessions of this cluster's pipelines.
+async fn holds_siblings_alone(session: &mut Session, shard: &Shard) -> Result<bool, End> {
+    for _ in 0..COUNTS_MAX {
+        let before = count_keys(session).await?;
+        let keys = checkpoint_keys(session).await?;
+        if count_keys(session).await? == before {
+            let own = session.count_own_keys();
+            let ours = |key: &&Vec<u8>| shard.is_sibling(key) || own.contains(key);
+            let ours: BTreeSet<&Vec<u8>> = keys.iter().filter(ours).collect();
+            return Ok(ours.len() as u64 == before);
+        }
+    }
+    Ok(false)
+}
+
+async fn count_keys(session: &mut Session) -> Result<u64, End> {
+    match session.lane.call(&[b"DBSIZE"]).await.map_err(End::Target)? {
+        Value::Int(keys) => Ok(u64::try_from(keys).unwrap_or(0)),
+        _ => Ok(0),
+    }
 }
 
 /// The names of the target's libraries of functions; nothing where it does not know any, or does not say.
@@ -168,7 +242,7 @@ async fn sweep_libraries(session: &mut Session, name: &str, libraries: &[&Bytes]
         .filter(|name| !libraries.iter().any(|known| *known == name))
         .map(|name| vec![b"FUNCTION".to_vec(), b"DELETE".to_vec(), name])
         .collect();
-    if stale.is_empty() || is_shared(session, name).await? {
+    if stale.is_empty() || is_shared(session, name, None).await? {
         return Ok(());
     }
     tracing::info!(
@@ -193,7 +267,7 @@ fn name_in(library: &[Value]) -> Option<&[u8]> {
 async fn sweep(
     context: &Context,
     session: &mut Session,
-    seen: &KeySet,
+    (seen, slots): (&KeySet, Option<&Slots>),
     (source_db, target_db): (u32, u32),
     delete: bool,
 ) -> Result<u64, End> {
@@ -209,7 +283,8 @@ async fn sweep(
         let (next, keys) = scan(session, &cursor, None).await?;
         let mut commands = Vec::new();
         for key in keys {
-            let ours = context.settings.filter.key(source_db, &key).is_none();
+            let ours = context.settings.filter.key(source_db, &key).is_none()
+                && slots.is_none_or(|slots| slots.has(command::slot(&key)));
             if ours && !seen.contains(target_db, &key).map_err(End::Catalog)? {
                 commands.push(vec![verb.to_vec(), key]);
             }

@@ -66,7 +66,6 @@ impl Follower {
         let connection = Connection::open(&settings.endpoint).await?;
         let announcement = Announcement {
             credentials: settings.endpoint.credentials.clone(),
-            port: settings.announce_port,
             ip: connection.local_ip().map(|ip| ip.to_string()),
             version: settings.announce_version.clone(),
             rdb_only: settings.snapshot_only,

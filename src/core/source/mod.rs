@@ -24,8 +24,6 @@ pub struct Settings {
     pub endpoint: net::Endpoint,
     /// The command's name where `PSYNC` has been renamed.
     pub psync_command: String,
-    /// Announced as `REPLCONF listening-port`.
-    pub announce_port: u16,
     /// Announced as `REPLCONF version`. A Valkey source (9 and later) writes the snapshot in a format
     /// that a replica of that version reads; other sources refuse the option, which does no harm.
     pub announce_version: Option<String>,

@@ -24,6 +24,8 @@ pub mod staging;
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{net, resp};
 use crate::core::position::Offset;
 
@@ -224,9 +226,47 @@ pub enum Outcome {
         /// The commands that the target does not take.
         failed: Vec<Failed>,
     },
+    /// News from a cluster, where batches are no units.
+    Advanced(Box<Advance>),
     /// Nothing is wrong with the batch; the target cannot take it now. Send it again after a while, in a new session.
     Unavailable {
         /// The target's words.
         reply: String,
     },
+}
+
+/// How a stream onto a cluster has come on.
+#[derive(Debug, Default)]
+pub struct Advance {
+    /// All of the stream up to here is applied.
+    pub applied: Option<Offset>,
+    /// Batches that are wholly applied now.
+    pub batches: u64,
+    /// Their commands.
+    pub commands: u64,
+    /// When the oldest of these was received.
+    pub oldest: Option<std::time::Instant>,
+    /// The checkpoint on the target, where it moved.
+    pub checkpointed: Option<Offset>,
+    /// Commands that were refused, and the words.
+    pub refused: Vec<(Bytes, String)>,
+    /// Refusals that come of replaying what was there already.
+    pub replayed: u64,
+    /// Commands that were there already.
+    pub skipped: u64,
+    /// Transactions of the source that touch several slots.
+    pub split_transactions: u64,
+    /// What stands in the way of a part of it.
+    pub trouble: Option<String>,
+}
+
+impl Advance {
+    /// Whether there is anything to tell.
+    #[must_use]
+    pub fn says_something(&self) -> bool {
+        self.applied.is_some()
+            || self.checkpointed.is_some()
+            || self.trouble.is_some()
+            || !self.refused.is_empty()
+    }
 }
