@@ -9,129 +9,20 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+#[path = "cross_slot/source.rs"]
+mod source;
 
-use bytes::{Bytes, BytesMut};
+use std::collections::BTreeMap;
+
 use gunyu::core::command::{self, SLOTS, slot, tag_of};
-use gunyu::core::position::Offset;
-use gunyu::core::resp::{Frame, Framer, Value, encode_command, parse_value};
-use gunyu::core::target::cluster::plan::{Expiry, Plan, Standing, Step};
+use gunyu::core::resp::{Frame, Value};
+use gunyu::core::target::cluster::plan::{Expiry, Plan, Standing, Step, Undone};
 use gunyu::core::target::cluster::route::{CrossSlot, Refusal, Route, route};
+use source::{Source, Wire};
 use support::typed::{differences_on_cluster, since};
 use support::{Binary, Cluster, Server, matrix};
 
 const MASTERS: usize = 3;
-
-/// A connection that speaks the library's values.
-struct Wire {
-    link: TcpStream,
-    input: Vec<u8>,
-}
-
-impl Wire {
-    fn to(server: &Server) -> Wire {
-        let link = TcpStream::connect(server.addr()).unwrap();
-        link.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        link.set_nodelay(true).unwrap();
-        Wire {
-            link,
-            input: Vec::new(),
-        }
-    }
-
-    fn more(&mut self) {
-        let mut chunk = vec![0; 1 << 16];
-        let read = self.link.read(&mut chunk).unwrap();
-        assert!(read > 0, "the server hung up");
-        self.input.extend_from_slice(&chunk[..read]);
-    }
-
-    fn ask_encoded(&mut self, command: &[u8]) -> Value {
-        self.link.write_all(command).unwrap();
-        loop {
-            if let Some((value, len)) = parse_value(&self.input).unwrap() {
-                self.input.drain(..len);
-                return value;
-            }
-            self.more();
-        }
-    }
-
-    fn ask<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Value {
-        let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
-        let mut out = BytesMut::new();
-        encode_command(&mut out, &words);
-        self.ask_encoded(&out)
-    }
-}
-
-/// A server and what it sends to replicas.
-struct Source {
-    client: Wire,
-    stream: Wire,
-    framer: Framer,
-    at: u64,
-    asked: u64,
-}
-
-impl Source {
-    fn of(server: &Server) -> Source {
-        let mut stream = Wire::to(server);
-        stream.link.write_all(b"SYNC\r\n").unwrap();
-        skip_snapshot(&mut stream);
-        Source {
-            client: Wire::to(server),
-            stream,
-            framer: Framer::default(),
-            at: 0,
-            asked: 0,
-        }
-    }
-
-    /// Runs a command and hands each frame that comes of it to `each`. Says what the server answered.
-    fn run(&mut self, words: &[String], mut each: impl FnMut(&Frame<'_>)) -> Value {
-        let answer = self.client.ask(words);
-        self.asked += 1;
-        let mark = format!("asked {}", self.asked);
-        self.client.ask(&["PUBLISH", "mark", &mark]);
-        loop {
-            while let Some(frame) = self.framer.next().unwrap() {
-                if frame.arg(2) == Some(mark.as_bytes()) {
-                    return answer;
-                }
-                each(&frame);
-            }
-            if self.stream.input.is_empty() {
-                self.stream.more();
-            }
-            let bytes = Bytes::from(std::mem::take(&mut self.stream.input));
-            let len = bytes.len() as u64;
-            self.framer.push(Offset::new(self.at), bytes).unwrap();
-            self.at += len;
-        }
-    }
-}
-
-/// `$length`, CRLF and the file; newlines may come before, while the server is at it.
-fn skip_snapshot(stream: &mut Wire) {
-    loop {
-        let newlines = stream.input.iter().take_while(|byte| **byte == b'\n').count();
-        stream.input.drain(..newlines);
-        if let Some(end) = stream.input.iter().position(|byte| *byte == b'\n') {
-            let head = String::from_utf8_lossy(&stream.input[..end]).into_owned();
-            let len: usize = head.trim_start_matches('$').trim().parse().unwrap();
-            while stream.input.len() < end + 1 + len {
-                stream.more();
-            }
-            stream.input.drain(..end + 1 + len);
-            return;
-        }
-        stream.more();
-    }
-}
 
 /// When a plan is interrupted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -147,6 +38,8 @@ struct Target {
     expiry: Expiry,
     crash: Crash,
     random: fastrand::Rng,
+    /// What the last plan that could not be carried out has met.
+    told: Result<(), Undone>,
     /// How often each kind of route was taken.
     tally: BTreeMap<String, usize>,
 }
@@ -162,6 +55,7 @@ impl Target {
             expiry,
             crash: Crash::Never,
             random: fastrand::Rng::with_seed(seed),
+            told: Ok(()),
             tally: BTreeMap::new(),
         }
     }
@@ -220,7 +114,13 @@ impl Target {
                 .iter()
                 .map(|read| self.owner(slot(&read[1])).ask(read))
                 .collect();
-            let steps = plan.steps(self.expiry, &replies).unwrap();
+            let steps = match plan.steps(self.expiry, &replies) {
+                Ok(steps) => steps,
+                Err(why) => {
+                    self.told = Err(why);
+                    return;
+                }
+            };
             assert!(steps.iter().map(|step| step.slot).eq(plan.written_slots()));
             for step in steps.iter().filter(|step| !covered(step.slot)) {
                 self.run(step, offset);
@@ -296,18 +196,6 @@ impl Pair {
     }
 }
 
-/// The installed version, and all others with clusters where `GUNYU_TEST_SERVERS` names their folder.
-fn versions() -> Vec<(String, Binary)> {
-    let mut versions = vec![("installed".to_owned(), Binary::installed())];
-    let others = matrix();
-    if others.is_empty() {
-        println!("skipped: GUNYU_TEST_SERVERS is not set, only the installed version is tried");
-    }
-    let clusters = |(_, binary): &(String, Binary)| since(binary, (3, 0), (0, 0));
-    versions.extend(others.into_iter().filter(clusters));
-    versions
-}
-
 /// What there is before each case; `a` to `j` lie in ten slots of all three masters.
 const BEFORE: &[&str] = &[
     "SET a text",
@@ -320,7 +208,7 @@ const BEFORE: &[&str] = &[
     "XADD f 1-1 k v",
     "XADD f 2-1 k w",
     "XGROUP CREATE f group 1-1",
-    "XCLAIM f group reader 0 1-1 FORCE",
+    "XCLAIM f group reader 0 1-1 TIME 1700000000000 FORCE",
     "PEXPIREAT f 4200000000000",
     "PFADD g 1 2 3",
     "GEOADD h 13.361389 38.115556 Palermo 15.087269 37.502669 Catania",
@@ -384,41 +272,100 @@ const CASES: &[&str] = &[
     "FLUSHALL",
 ];
 
+/// Runs all cases, each without a crash and with one after each step. Says how many the version knows.
+fn run_cases(label: &str, binary: &Binary) -> usize {
+    let mut pair = Pair::of(binary, 0);
+    let is_known = |case: &&&str| run_case(&mut pair, label, case);
+    CASES.iter().filter(is_known).count()
+}
+
+fn run_case(pair: &mut Pair, label: &str, case: &str) -> bool {
+    for crash in [Crash::Never, Crash::AfterEachStep] {
+        pair.target.crash = crash;
+        pair.run("FLUSHALL");
+        for command in BEFORE {
+            pair.run(command);
+        }
+        let before = pair.target.tally.clone();
+        if let Some(error) = pair.run(case).error() {
+            println!(
+                "skipped: {label} answers {} to {case}",
+                String::from_utf8_lossy(error)
+            );
+            return false;
+        }
+        let after = &pair.target.tally;
+        assert_ne!(*after, before, "{case} has no effect");
+        assert_eq!(after.get("Slot"), before.get("Slot"), "{case} has one slot");
+        pair.assert_equal(&format!("{case} on {label}, crash {crash:?}"));
+    }
+    true
+}
+
 #[test]
 fn each_command_over_several_slots_leaves_what_a_single_server_has() {
+    let known = run_cases("the installed server", &Binary::installed());
+    // MSETEX is newer than some of the servers that are installed.
+    assert!(known + 1 >= CASES.len(), "{known} of {}", CASES.len());
+}
+
+/// The versions of `GUNYU_TEST_SERVERS` that know clusters.
+fn versions() -> Vec<(String, Binary)> {
+    let all = matrix();
+    if all.is_empty() {
+        println!("skipped: GUNYU_TEST_SERVERS is not set (make matrix SERVERS=dir)");
+    }
+    let clusters = |(_, binary): &(String, Binary)| since(binary, (3, 0), (0, 0));
+    all.into_iter().filter(clusters).collect()
+}
+
+#[test]
+fn matrix_of_clusters_each_command_over_several_slots_leaves_what_a_single_server_has() {
     for (label, binary) in versions() {
-        let mut pair = Pair::of(&binary, 0);
-        let mut done = 0;
-        for case in CASES {
-            let mut known = true;
-            for crash in [Crash::Never, Crash::AfterEachStep] {
-                pair.target.crash = crash;
-                pair.run("FLUSHALL");
-                for command in BEFORE {
-                    pair.run(command);
-                }
-                let before = pair.target.tally.clone();
-                if let Some(error) = pair.run(case).error() {
-                    let error = String::from_utf8_lossy(error).into_owned();
-                    assert!(
-                        label != "installed" || case.starts_with("MSETEX"),
-                        "{case}: {error}"
-                    );
-                    println!("skipped: {label} answers {error} to {case}");
-                    known = false;
-                    break;
-                }
-                assert_ne!(pair.target.tally, before, "{case} has no effect");
-                assert_eq!(
-                    pair.target.tally.get("Slot"),
-                    before.get("Slot"),
-                    "{case} has one slot"
-                );
-                pair.assert_equal(&format!("{case} on {label}, crash {crash:?}"));
-            }
-            done += usize::from(known);
+        let known = run_cases(&label, &binary);
+        assert!(known > 30, "{label} knows only {known}");
+    }
+}
+
+/// A target that has not what the source had: no plan invents it, and none passes over it.
+#[test]
+fn what_is_missing_on_the_target_is_told_or_empty_as_the_command_has_it() {
+    let mut pair = Pair::of(&Binary::installed(), 0);
+    let told = Err(Undone::Missing);
+    for (case, lost, expected) in [
+        ("RENAME a x", "a", told.clone()),
+        ("RENAMENX a x", "a", told.clone()),
+        ("COPY a x", "a", told.clone()),
+        ("LMOVE b x LEFT LEFT", "b", told.clone()),
+        ("RPOPLPUSH b x", "b", told),
+        ("SUNIONSTORE x c i", "c", Ok(())),
+        ("SINTERSTORE i i c", "c", Ok(())),
+        ("ZRANGESTORE i d 0 1", "d", Ok(())),
+        ("SORT b STORE i", "b", Ok(())),
+        ("BITOP OR i a j", "a", Ok(())),
+    ] {
+        pair.run("FLUSHALL");
+        for command in BEFORE {
+            pair.run(command);
         }
-        assert!(done > 30, "{label} knows only {done}");
+        let loses = ["DEL", lost];
+        pair.target.owner(slot(lost.as_bytes())).ask(&loses);
+        pair.target.told = Ok(());
+        pair.run(case);
+        assert_eq!(pair.target.told, expected, "{case} without {lost}");
+        // A single server that has lost the same has the same, where a plan was refused without the command.
+        let loss = loses.join(" ");
+        let mut history = vec!["FLUSHALL"];
+        history.extend(BEFORE);
+        history.push(&loss);
+        history.extend(expected.is_ok().then_some(case));
+        for command in history {
+            let words: Vec<&str> = command.split(' ').collect();
+            pair.source.client.ask(&words);
+        }
+        pair.assert_equal(case);
+        // What the server has done beside the stream is not for the cluster.
+        pair.source.run(&["PING".to_owned()], |_| {});
     }
 }
 
@@ -483,13 +430,29 @@ fn some_command(random: &mut fastrand::Rng) -> String {
 
 #[test]
 fn a_random_stream_with_crashes_between_steps_leaves_what_a_single_server_has() {
-    let seed = fastrand::u64(..);
+    let times = run_random(&Binary::installed(), 30, fastrand::u64(..));
+    for kind in ["staged", "copied", "moved", "popped", "Split", "crash"] {
+        let times = times.get(kind).copied().unwrap_or(0);
+        assert!(times > 20, "{kind} only {times} times");
+    }
+}
+
+#[test]
+fn matrix_of_clusters_a_random_stream_leaves_what_a_single_server_has() {
+    for (label, binary) in versions() {
+        println!("{label}");
+        run_random(&binary, 6, fastrand::u64(..));
+    }
+}
+
+/// Says how often each kind of route was taken.
+fn run_random(binary: &Binary, rounds: usize, seed: u64) -> BTreeMap<String, usize> {
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut pair = Pair::of(&Binary::installed(), random.u64(..));
+    let mut pair = Pair::of(binary, random.u64(..));
     pair.target.crash = Crash::Sometimes;
     let mut sent = Vec::new();
-    for round in 0..30 {
+    for round in 0..rounds {
         for _ in 0..100 {
             let command = some_command(&mut random);
             pair.run(&command);
@@ -498,8 +461,6 @@ fn a_random_stream_with_crashes_between_steps_leaves_what_a_single_server_has() 
         let told = &sent[sent.len() - 100..];
         pair.assert_equal(&format!("round {round} of seed {seed}: {}", told.join("; ")));
     }
-    for kind in ["staged", "copied", "moved", "popped", "Split", "crash"] {
-        let times = pair.target.tally.get(kind).copied().unwrap_or(0);
-        assert!(times > 20, "seed {seed}: {kind} only {times} times");
-    }
+    assert_eq!(pair.target.told, Ok(()), "seed {seed}");
+    pair.target.tally
 }
