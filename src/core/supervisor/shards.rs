@@ -59,6 +59,9 @@ struct Followed {
     lacks_replica: bool,
 }
 
+/// A cluster that has not answered yet is looked at so often.
+const FIRST_LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// Watches the cluster.
 pub(super) struct Watch {
     shards: Shards,
@@ -98,11 +101,11 @@ impl Watch {
         let mut alert = Alert::new(self.shards.cluster.every);
         let doubt = Arc::clone(&self.doubt);
         loop {
-            if !handle.knows_its_inputs() {
-                // Nothing else can be done before the first look.
-                self.doubt.notify_one();
+            // Nothing else can be done before the first look.
+            match handle.knows_its_inputs() {
+                true => alert.next(doubt.notified()).await,
+                false => tokio::time::sleep(FIRST_LOOK_EVERY).await,
             }
-            alert.next(doubt.notified()).await;
             match self.cluster.look().await {
                 Ok(shards) => {
                     if self.take(shards, &handle, &tell).await.is_err() {
@@ -428,6 +431,11 @@ impl Followed {
         self.slots.send_modify(|known| {
             known.looks += 1;
             known.slots = slots;
+            known.nodes = self
+                .shard
+                .nodes()
+                .filter_map(|node| node.address.clone())
+                .collect();
         });
     }
 
