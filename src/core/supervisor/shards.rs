@@ -266,8 +266,9 @@ impl Watch {
         Ok(())
     }
 
-    /// The shards with their pipelines' names; one that is none of its own is left out.
-    async fn named(&self, shards: Vec<Shard>) -> Vec<(Shard, String)> {
+    /// The shards with their pipelines' names; one that is none of its own is left out, and so is one that serves nothing and never had a pipeline: a node that has
+    /// just joined calls itself a master until it is told whose replica it is, and its stream would be another shard's a second time.
+    async fn named(&self, mut shards: Vec<Shard>) -> Vec<(Shard, String)> {
         let mut known = match self.known() {
             Ok(known) => known,
             Err(error) => {
@@ -276,6 +277,7 @@ impl Watch {
             }
         };
         self.ask_target(&shards, &mut known).await;
+        shards.retain(|shard| naming::is_one(shard, &known));
         naming::names(&shards, &known, |id| self.name(id))
             .into_iter()
             .zip(shards)
