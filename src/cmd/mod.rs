@@ -183,11 +183,19 @@ impl From<supervisor::Error> for Failure {
     fn from(error: supervisor::Error) -> Failure {
         let exit = match &error {
             supervisor::Error::Fatal(_) | supervisor::Error::SameName(_) => Exit::Usage,
+            supervisor::Error::Topology(error) if error.needs_a_person() => Exit::Usage,
+            supervisor::Error::Topology(_) => Exit::Failed,
             supervisor::Error::Log(_) | supervisor::Error::Catalog(_) | supervisor::Error::Bug(_) => {
                 Exit::Failed
             }
         };
         Failure::new(exit, error.to_string()).with_hint(error.hint())
+    }
+}
+
+impl From<supervisor::NotFound> for Failure {
+    fn from(error: supervisor::NotFound) -> Failure {
+        Failure::new(Exit::Failed, error.message).with_hint(error.hint)
     }
 }
 

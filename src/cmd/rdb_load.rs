@@ -13,11 +13,12 @@ use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::config::{Config, Level};
+use super::config::{Config, Level, RedisKind};
 use super::interrupt::interrupted;
 use super::progress::{Download, How, REDRAW_EVERY};
 use super::{ConfigArgs, Exit, Failure, print, settings, sync, traces};
 use crate::core::pipeline::load::{self, Loaded, Shown};
+use crate::core::supervisor;
 
 /// Load an RDB file into a running server
 #[derive(Debug, clap::Args)]
@@ -82,13 +83,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for note in &config.notes {
         tracing::warn!("{note}");
     }
-    let mut settings = settings(args, &config)?;
+    let runtime = sync::runtime()?;
+    let mut settings = runtime.block_on(settings(args, &config))?;
     if let Some(jobs) = args.jobs {
         settings.connections = jobs as usize;
     }
     let (input, total) = open(&args.file)?;
     let began = Instant::now();
-    let runtime = sync::runtime()?;
     let loaded = runtime.block_on(load(args, settings, input, total));
     // A read from a pipe may block for ever: it must not keep a process alive that is done.
     runtime.shutdown_timeout(Duration::from_millis(200));
@@ -102,13 +103,16 @@ fn configuration(args: &Args) -> Result<Config, Failure> {
         target: args.target.clone(),
         set: args.set.clone(),
     };
-    let config = given.check_target()?;
+    let mut config = given.check_target()?;
     config.refuse_unbuilt_target()?;
+    config.read_target_tls()?;
     Ok(config)
 }
 
-fn settings(args: &Args, config: &Config) -> Result<load::Settings, Failure> {
-    let [address] = &config.output.redis.addresses[..] else {
+async fn settings(args: &Args, config: &Config) -> Result<load::Settings, Failure> {
+    let redis = &config.output.redis;
+    let is_one = redis.addresses.len() == 1 || redis.kind != RedisKind::Standalone;
+    let Some(mut place) = settings::place(config, redis).filter(|_| is_one) else {
         let message = "a file is loaded into one server, and output.redis.addresses has several";
         let hint = "name the one with --target URL".to_owned();
         return Err(Failure::new(Exit::Usage, message).with_hint(Some(hint)));
@@ -120,7 +124,8 @@ fn settings(args: &Args, config: &Config) -> Result<load::Settings, Failure> {
         Err(_) => fastrand::u64(..),
     };
     let name = format!("rdb-load-{number:016x}");
-    settings::load(config, address, &name).map_err(|error| settings::wrong_filter(&error))
+    let target = supervisor::found(&mut place).await?;
+    settings::load(config, target, &name).map_err(|error| settings::wrong_filter(&error))
 }
 
 /// Opens the file; says how long it is, where that is known.

@@ -3,20 +3,25 @@
 //! Owns the translation, and the deployment's name: what makes a checkpoint and a log folder those of this source, this selection and this
 //! target.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::{self, Config, Databases};
+use super::config::{self, Config, Databases, RedisKind};
 use super::{Exit, Failure};
 use crate::core::filter::{DbMap, Filter, Rules};
 use crate::core::log::FlushPolicy;
 use crate::core::net::{Address, Credentials, Endpoint};
 use crate::core::pipeline::replay::Policy;
+use crate::core::pipeline::turn::Turns;
 use crate::core::pipeline::{
     self, Delivery, FunctionExists, KeyExists, ModuleAux, OnError, OnFull, StaleKeys, load,
 };
-use crate::core::supervisor::Shared;
+use crate::core::supervisor::{Shards, Shared, Sources};
+use crate::core::target::cluster::route::CrossSlot;
 use crate::core::target::pace::RateLimit;
+use crate::core::topology::shards::Wanted;
+use crate::core::topology::{Place, cluster, sentinel};
 use crate::core::{filter, source, target};
 
 /// A source that is silent for so long is taken for dead: six of its pings.
@@ -60,21 +65,122 @@ pub fn wrong_filter(error: &filter::Error) -> Failure {
     Failure::new(Exit::Usage, format!("output.filter: {error}"))
 }
 
-/// The pipelines: each source address with the target address of the same place.
+/// Whether the filter's rules can be kept.
+///
+/// # Errors
+/// They contradict themselves.
+pub fn check_filter(config: &Config) -> Result<(), filter::Error> {
+    Filter::compile(&rules(config)).map(drop)
+}
+
+/// The sources, each with its target:
+///
+/// | source | target | pipelines |
+/// | --- | --- | --- |
+/// | n standalone | n standalone | n: each address with that of the same place |
+/// | n standalone | sentinels | n, all to the one master |
+/// | sentinels | either | one |
+/// | cluster | either | one a shard, all to the one target |
+///
+/// Where sentinels are to be asked it begins here: call it within the runtime.
 ///
 /// # Errors
 /// The filter's rules contradict themselves.
-pub fn pipelines(config: &Config) -> Result<Vec<pipeline::Settings>, filter::Error> {
+pub fn sources(config: &Config) -> Result<Sources, filter::Error> {
     let filter = Arc::new(Filter::compile(&rules(config))?);
-    let pairs = config
-        .input
-        .redis
-        .addresses
-        .iter()
-        .zip(&config.output.redis.addresses);
-    Ok(pairs
-        .map(|(source, target)| pipeline(config, &filter, source, target))
-        .collect())
+    let (input, output) = (&config.input.redis, &config.output.redis);
+    let addresses = &output.addresses;
+    let by_sentinels = places(config, output);
+    let turns = Turns::new(config.input.rdb_parallel as usize);
+    let target_at = |number: usize| {
+        let address = addresses.get(number).or(addresses.first());
+        let endpoint = address.map(|address| endpoint(output, address));
+        let endpoint = endpoint.expect("the check has seen to it that there is a target");
+        let place = by_sentinels
+            .clone()
+            .unwrap_or_else(|| Place::fixed(endpoint.clone()));
+        (endpoint, place)
+    };
+    let pipelines = || {
+        let sources = input.addresses.iter().take(match input.kind {
+            RedisKind::Standalone => usize::MAX,
+            RedisKind::Cluster | RedisKind::Sentinel { .. } => 1,
+        });
+        let by_sentinels = places(config, input);
+        sources.enumerate().map(move |(number, source)| {
+            let fixed = || Place::fixed(endpoint(input, source));
+            let place = by_sentinels.clone().unwrap_or_else(fixed);
+            let name = deployment(config, &filter, source);
+            let mut one = pipeline(config, &filter, (source, place), target_at(number), name);
+            one.turns = turns.clone();
+            one
+        })
+    };
+    Ok(match input.kind {
+        RedisKind::Standalone | RedisKind::Sentinel { .. } => Sources::Each(pipelines().collect()),
+        RedisKind::Cluster => {
+            let template = pipelines().next();
+            Sources::Shards(Box::new(Shards {
+                cluster: cluster(config),
+                base: base(config.input.name.as_deref().unwrap_or("shard")),
+                template: template.expect("the check has seen to it that there is a source"),
+            }))
+        }
+    })
+}
+
+/// The source as a cluster.
+fn cluster(config: &Config) -> cluster::Settings {
+    let redis = &config.input.redis;
+    cluster::Settings {
+        seeds: redis
+            .addresses
+            .iter()
+            .map(|address| endpoint(redis, address))
+            .collect(),
+        only_seeds: config.input.mode == config::Mode::Static,
+        wanted: match config.input.sync_from {
+            config::SyncFrom::Master => Wanted::Master,
+            config::SyncFrom::PreferSlave => Wanted::PreferReplica,
+            config::SyncFrom::Slave => Wanted::Replica,
+        },
+        every: config.server.check_topology_ticker,
+    }
+}
+
+/// Where the master is whom the sentinels name; nothing where there are none.
+fn places(config: &Config, redis: &config::Redis) -> Option<Place> {
+    let RedisKind::Sentinel {
+        master,
+        user,
+        password,
+    } = &redis.kind
+    else {
+        return None;
+    };
+    // They have users of their own; everything else is as with the master.
+    let sentinel = |address: &config::Address| Endpoint {
+        credentials: credentials(user.as_deref(), password.as_ref()),
+        ..endpoint(redis, address)
+    };
+    Some(sentinel::watch(sentinel::Settings {
+        sentinels: redis.addresses.iter().map(sentinel).collect(),
+        master: master.clone(),
+        login: endpoint(redis, redis.addresses.first()?),
+        every: config.server.check_topology_ticker,
+    }))
+}
+
+/// Where the one server of a side is: at its first address, or where the sentinels say. Call it within the runtime.
+#[must_use]
+pub fn place(config: &Config, redis: &config::Redis) -> Option<Place> {
+    let fixed = || {
+        redis
+            .addresses
+            .first()
+            .map(|address| Place::fixed(endpoint(redis, address)))
+    };
+    places(config, redis).or_else(fixed)
 }
 
 /// The link to a source.
@@ -83,7 +189,6 @@ pub fn source(config: &Config, address: &config::Address) -> source::Settings {
     source::Settings {
         endpoint: endpoint(&config.input.redis, address),
         psync_command: config.input.psync_command.clone(),
-        announce_port: config.server.listen.port,
         announce_version: Some(ANNOUNCED_VERSION.to_owned()),
         snapshot_only: false,
         silence_limit: SILENCE_LIMIT,
@@ -93,17 +198,21 @@ pub fn source(config: &Config, address: &config::Address) -> source::Settings {
 fn pipeline(
     config: &Config,
     filter: &Arc<Filter>,
-    source: &config::Address,
-    target: &config::Address,
+    (source, source_place): (&config::Address, Place),
+    (target, target_place): (Endpoint, Place),
+    name: String,
 ) -> pipeline::Settings {
     let replay = &config.output.replay;
-    let name = deployment(config, filter, source);
     pipeline::Settings {
         goal: pipeline::Goal::Follow,
+        begins_with_process: true,
         awaits_full_sync: false,
         source: self::source(config, source),
+        source_place,
+        shard: None,
+        target_place,
         target: target::Settings {
-            endpoint: endpoint(&config.output.redis, target),
+            endpoint: target,
             shape: shape(&config.output.redis),
             name: name.clone(),
             reply_limit: REPLY_LIMIT,
@@ -114,6 +223,10 @@ fn pipeline(
             config::Delivery::AtLeastOnce => Delivery::AtLeastOnce {
                 checkpoint_every: replay.checkpoint_interval,
             },
+        },
+        cross_slot: match replay.cross_slot {
+            config::CrossSlot::Split => CrossSlot::Split,
+            config::CrossSlot::Error => CrossSlot::Refuse,
         },
         on_error: on_error(replay),
         on_full: match config.channel.on_full {
@@ -127,6 +240,7 @@ fn pipeline(
             config::StaleKeys::Delete => StaleKeys::Delete,
             config::StaleKeys::Keep => StaleKeys::Keep,
         },
+        turns: Turns::new(1),
         connections: replay.connections as usize,
         batch_commands_max: replay.batch_commands_max as usize,
         batch_bytes_max: usize::try_from(replay.batch_bytes_max).unwrap_or(usize::MAX),
@@ -141,12 +255,12 @@ fn pipeline(
 ///
 /// # Errors
 /// The filter's rules contradict themselves.
-pub fn load(config: &Config, address: &config::Address, name: &str) -> Result<load::Settings, filter::Error> {
+pub fn load(config: &Config, target: Endpoint, name: &str) -> Result<load::Settings, filter::Error> {
     let replay = &config.output.replay;
     let filter = Arc::new(Filter::compile(&rules(config))?);
     Ok(load::Settings {
         target: target::Settings {
-            endpoint: endpoint(&config.output.redis, address),
+            endpoint: target,
             shape: shape(&config.output.redis),
             name: name.to_owned(),
             reply_limit: REPLY_LIMIT,
@@ -218,27 +332,37 @@ fn node(address: &config::Address) -> Address {
 fn endpoint(redis: &config::Redis, address: &config::Address) -> Endpoint {
     Endpoint {
         address: node(address),
-        credentials: Credentials {
-            user: redis.user.clone().unwrap_or_default(),
-            password: redis
-                .password
-                .as_ref()
-                .map(|secret| secret.expose().to_owned())
-                .unwrap_or_default(),
-        },
+        credentials: credentials(redis.user.as_deref(), redis.password.as_ref()),
+        tls: redis.tls.as_ref().map(config::Tls::client),
+    }
+}
+
+fn credentials(user: Option<&str>, password: Option<&config::Secret>) -> Credentials {
+    Credentials {
+        user: user.unwrap_or_default().to_owned(),
+        password: password
+            .map(|secret| secret.expose().to_owned())
+            .unwrap_or_default(),
     }
 }
 
 /// `{input.name, or the source's address}-{what is selected and where it goes}`, as a name that can be a folder, a key and a connection's name.
+/// A master that sentinels name is called by that name, after the first of them.
 fn deployment(config: &Config, filter: &Filter, source: &config::Address) -> String {
-    let several = config.input.redis.addresses.len() > 1;
-    let base = match &config.input.name {
-        Some(name) if several => format!("{name}-{source}"),
-        Some(name) => name.clone(),
-        None => source.to_string(),
+    let redis = &config.input.redis;
+    let several = redis.kind == RedisKind::Standalone && redis.addresses.len() > 1;
+    let base = match (&config.input.name, &redis.kind) {
+        (Some(name), _) if several => format!("{name}-{source}"),
+        (Some(name), _) => name.clone(),
+        (None, RedisKind::Sentinel { master, .. }) => format!("{source}-{master}"),
+        (None, _) => source.to_string(),
     };
-    let base: String = base
-        .chars()
+    format!("{}-{:016x}", self::base(&base), filter.fingerprint())
+}
+
+/// A name that can be a part of a folder, a key and a connection's name.
+fn base(name: &str) -> String {
+    name.chars()
         .map(|c| {
             if c.is_ascii_alphanumeric() || "._-".contains(c) {
                 c
@@ -247,15 +371,15 @@ fn deployment(config: &Config, filter: &Filter, source: &config::Address) -> Str
             }
         })
         .take(100)
-        .collect();
-    format!("{base}-{:016x}", filter.fingerprint())
+        .collect()
 }
 
 fn rules(config: &Config) -> Rules {
     let given = &config.output.filter;
+    let (db_allow, db_map) = databases(config);
     Rules {
         db_deny: given.db_blacklist.clone(),
-        db_allow: (!given.db_whitelist.is_empty()).then(|| given.db_whitelist.clone()),
+        db_allow,
         command_deny: given.command_blacklist.clone(),
         key_prefix_allow: given.prefix.whitelist.clone(),
         key_prefix_deny: given.prefix.blacklist.clone(),
@@ -265,10 +389,51 @@ fn rules(config: &Config) -> Rules {
         key_regex_deny: given.regex.blacklist.clone(),
         slot_allow: given.slots.whitelist.clone(),
         slot_deny: given.slots.blacklist.clone(),
-        db_map: match &config.output.replay.databases {
-            Databases::Same => DbMap::Same,
-            Databases::All(db) => DbMap::All(*db),
-            Databases::Mapped(map) => DbMap::Each(map.clone()),
-        },
+        db_map,
+    }
+}
+
+/// Which databases are allowed, and where they go. A cluster has one only:
+///
+/// | `dbOnCluster` | databases that would go to another |
+/// | --- | --- |
+/// | error | go there, and it is an error |
+/// | drop | are not among the allowed |
+/// | merge | go to 0, as all do |
+fn databases(config: &Config) -> (Option<Vec<u32>>, DbMap) {
+    let allow = &config.output.filter.db_whitelist;
+    let allow = (!allow.is_empty()).then(|| allow.clone());
+    let map = match &config.output.replay.databases {
+        Databases::Same => DbMap::Same,
+        Databases::All(db) => DbMap::All(*db),
+        Databases::Mapped(map) => DbMap::Each(map.clone()),
+    };
+    if config.output.redis.kind != RedisKind::Cluster {
+        return (allow, map);
+    }
+    match config.output.replay.db_on_cluster {
+        config::DbOnCluster::Error => (allow, map),
+        config::DbOnCluster::Merge => (allow, DbMap::All(0)),
+        config::DbOnCluster::Drop => {
+            let Some(mut fitting) = fitting(&map) else {
+                return (allow, map);
+            };
+            fitting.retain(|db| allow.as_ref().is_none_or(|allow| allow.contains(db)));
+            (Some(fitting), map)
+        }
+    }
+}
+
+/// The databases that go to 0, where they are not all.
+fn fitting(map: &DbMap) -> Option<Vec<u32>> {
+    let to_zero = |map: &BTreeMap<u32, u32>| {
+        let zero = (!map.contains_key(&0)).then_some(0);
+        let mapped = map.iter().filter(|(_, to)| **to == 0).map(|(from, _)| *from);
+        zero.into_iter().chain(mapped).collect()
+    };
+    match map {
+        DbMap::All(_) => None,
+        DbMap::Same => Some(vec![0]),
+        DbMap::Each(map) => Some(to_zero(map)),
     }
 }

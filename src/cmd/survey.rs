@@ -2,7 +2,7 @@
 //!
 //! Reads the checkpoint on each target and the offset of its source, and says what a `gunyu sync` with this configuration would do. Changes nothing.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use serde::Serialize;
@@ -80,20 +80,23 @@ enum Next {
     FullSync,
 }
 
+/// Sentinels, or a cluster, say within this time where the servers are.
+const FIND_LIMIT: Duration = Duration::from_secs(10);
+
 /// Prints what stands on the servers.
 ///
 /// # Errors
 /// A server could not be asked (1).
 pub(super) fn run(config: &Config, json: bool) -> Result<(), Failure> {
-    let pipelines = settings::pipelines(config).map_err(|error| settings::wrong_filter(&error))?;
     let runtime = sync::runtime()?;
     let found: Vec<Found> = runtime.block_on(async {
+        let sources = settings::sources(config).map_err(|error| settings::wrong_filter(&error))?;
         let mut found = Vec::new();
-        for pipeline in &pipelines {
+        for pipeline in &sources.find(FIND_LIMIT).await? {
             found.push(look(pipeline).await);
         }
-        found
-    });
+        Ok::<_, Failure>(found)
+    })?;
     match json {
         true => print::text(&format!(
             "{}\n",
@@ -214,7 +217,7 @@ fn next(found: &Found) -> String {
 }
 
 fn ago(at_ms: u64) -> String {
-    let at = UNIX_EPOCH + std::time::Duration::from_millis(at_ms);
+    let at = UNIX_EPOCH + Duration::from_millis(at_ms);
     let since = SystemTime::now().duration_since(at).unwrap_or_default();
     format!("{} ago", HumanDuration(since))
 }

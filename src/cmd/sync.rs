@@ -40,8 +40,9 @@ pub struct Args {
 /// # Errors
 /// The configuration is wrong (2), the first contact needs a person (2), or the daemon cannot start (1).
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = args.config.check()?;
+    let mut config = args.config.check()?;
     config.refuse_unbuilt()?;
+    config.read_tls()?;
     traces::init(&config.log)?;
     for note in &config.notes {
         tracing::warn!("{note}");
@@ -75,7 +76,7 @@ async fn serve(config: &Config, quiet: bool) -> Result<Served, Failure> {
     let guard = guard(config)?;
     let certificates = certificates(config)?;
     let listener = listen(config).await?;
-    let pipelines = settings::pipelines(config).map_err(|error| settings::wrong_filter(&error))?;
+    let pipelines = settings::sources(config).map_err(|error| settings::wrong_filter(&error))?;
     let mut supervisor = Supervisor::start(&settings::shared(config), pipelines, &Begin::Resume).await?;
     let handle = supervisor.handle();
     let api = Api {

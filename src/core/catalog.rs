@@ -21,6 +21,7 @@
 //! | `pipelines` | `{name}` 0x00 `cursor` | [`Cursor`] |
 //! | `pipelines` | `{name}` 0x00 `paused` | `true`; no row where it is not |
 //! | `pipelines` | `{name}` 0x00 `epoch` | the lease's epoch, a number |
+//! | `pipelines` | `{name}` 0x00 `nodes` | the ids of the nodes of its shard, where the source is a cluster: a list |
 //! | `pipelines` | `{name}` 0x00 `retired` | `true`: not configured any more, but its checkpoint is still on a target |
 //! | `seen:{name}` | a key as below | nothing, or the key (long keys) |
 //! | `parked:{name}` | a key as below | expiry in Unix ms, i64 little endian; then the key (long keys) |
@@ -330,6 +331,22 @@ impl Catalog {
         Ok(ParkedKeys::new(self.db.clone(), self.keys("parked", name)?))
     }
 
+    /// The ids of the nodes that have been in the shard of `name`; none where it follows none.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub fn nodes(&self, name: &str) -> Result<Vec<String>, Error> {
+        Ok(self.read(name, "nodes")?.unwrap_or_default())
+    }
+
+    /// Notes, durably, the ids of the nodes of the shard of `name`.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn set_nodes(&self, name: &str, ids: &[String]) -> Result<(), Error> {
+        self.write(name, "nodes", &ids, Durability::Durable)
+    }
+
     /// The pipelines of which anything is known, in order.
     ///
     /// # Errors
@@ -358,7 +375,7 @@ impl Catalog {
                     .map_err(failed("remove", set_name(set, name)))?;
             }
         }
-        self.remove(name, &["log", "cursor", "paused", "epoch", "retired"])
+        self.remove(name, &["log", "cursor", "paused", "epoch", "nodes", "retired"])
     }
 
     /// Notes that `name`, which has been removed, still has a checkpoint on a target: it goes on being listed.

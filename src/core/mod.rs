@@ -23,6 +23,7 @@ pub mod resp;
 pub mod command;
 pub mod filter;
 pub mod rdb;
+pub mod topology;
 pub mod source;
 pub mod catalog;
 pub mod log;

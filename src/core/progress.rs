@@ -87,6 +87,7 @@ struct Inner {
     last_error: Option<Trouble>,
     /// Other nodes of the source's shard.
     shard: Vec<Address>,
+    source_is_replica: Option<bool>,
     /// What the target calls itself.
     target_run_id: Option<String>,
 }
@@ -239,6 +240,17 @@ impl Progress {
         unpoisoned(&self.inner).shard = nodes;
     }
 
+    /// Notes whether the source is a replica itself.
+    pub fn set_source_is_replica(&self, is_replica: Option<bool>) {
+        unpoisoned(&self.inner).source_is_replica = is_replica;
+    }
+
+    /// Whether the source is a replica itself, as last heard.
+    #[must_use]
+    pub fn source_is_replica(&self) -> Option<bool> {
+        unpoisoned(&self.inner).source_is_replica
+    }
+
     /// The other nodes of the source's shard, as last heard.
     #[must_use]
     pub fn shard(&self) -> Vec<Address> {
@@ -259,6 +271,12 @@ impl Progress {
     /// Notes whether the source is being followed.
     pub fn set_link(&self, up: bool) {
         unpoisoned(&self.inner).link_down = !up;
+    }
+
+    /// Whether the source is being followed.
+    #[must_use]
+    pub fn is_linked(&self) -> bool {
+        !unpoisoned(&self.inner).link_down
     }
 
     /// Notes what the operator made of it.

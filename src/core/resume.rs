@@ -53,6 +53,8 @@ pub enum Reason {
     SourceRefused,
     /// Somebody asked for it.
     Requested,
+    /// The source's shard was emptied; its keys are not alone on the target.
+    Emptied,
     /// One was interrupted; it goes on where it was.
     Resumed,
     /// The snapshot or the log was damaged, on disk or on its way.
@@ -68,6 +70,7 @@ impl Reason {
             Reason::HistoryDiverged => "history diverged",
             Reason::SourceRefused => "source refused",
             Reason::Requested => "requested",
+            Reason::Emptied => "emptied",
             Reason::Resumed => "resumed",
             Reason::Damaged => "damaged",
         }

@@ -6,25 +6,34 @@
 mod full_syncs;
 mod garbage;
 mod handle;
+mod naming;
 mod selection;
+mod shards;
 mod sharing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::catalog::{self, Catalog};
 use super::log::disk::FolderLock;
 use super::log::{self, Log, Space};
+use super::net::Endpoint;
 use super::pipeline::orders::FlushCommand;
 use super::pipeline::{Fatal, Mode, Orders, Pipeline, Settings};
 use super::progress::Progress;
+use super::topology::{self, Place};
 
 pub use full_syncs::{Asked, FullSyncs};
 pub use garbage::Collected;
-pub use handle::{Handle, Input, Refusal};
+pub use handle::{Handle, Input, Refusal, Unknown};
+pub use shards::Shards;
+
+/// A cluster that could not be asked is asked again after this.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 /// What all pipelines share.
 #[derive(Debug, Clone)]
@@ -43,6 +52,91 @@ pub struct Shared {
     pub flush: log::FlushPolicy,
     /// A checkpoint of an input that is not configured any more may be removed when nobody has written it for so long.
     pub stale_checkpoint_after: Duration,
+}
+
+/// What is followed.
+#[derive(Debug, Clone)]
+pub enum Sources {
+    /// Servers, each with a pipeline of its own.
+    Each(Vec<Settings>),
+    /// A cluster, each of its shards with one.
+    Shards(Box<Shards>),
+}
+
+impl Sources {
+    /// Changes how every pipeline works.
+    pub fn each(&mut self, change: impl Fn(&mut Settings)) {
+        match self {
+            Sources::Each(settings) => settings.iter_mut().for_each(change),
+            Sources::Shards(shards) => change(&mut shards.template),
+        }
+    }
+
+    /// The pipelines as they would begin now, with the addresses that source and target have: for those who only want to look.
+    ///
+    /// # Errors
+    /// Where a source or a target is cannot be found out, or not within so long.
+    pub async fn find(self, within: Duration) -> Result<Vec<Settings>, NotFound> {
+        let found = async {
+            let mut all = match self {
+                Sources::Each(settings) => settings,
+                Sources::Shards(shards) => shards::Watch::new(*shards, None).first().await?,
+            };
+            for one in &mut all {
+                one.source.endpoint = found(&mut one.source_place).await?;
+                one.target.endpoint = found(&mut one.target_place).await?;
+            }
+            Ok(all)
+        };
+        let late = |_| {
+            Err(NotFound {
+                message: format!(
+                    "not found within {} s where source and target are",
+                    within.as_secs()
+                ),
+                hint: None,
+            })
+        };
+        tokio::time::timeout(within, found).await.unwrap_or_else(late)
+    }
+}
+
+/// Where a server is now.
+///
+/// # Errors
+/// The one who watches looks in vain.
+pub async fn found(place: &mut Place) -> Result<Endpoint, NotFound> {
+    let trouble = place.clone();
+    tokio::select! {
+        biased;
+        endpoint = place.known() => Ok(endpoint),
+        () = trouble.is_troubled() => {
+            let trouble = trouble.trouble();
+            Err(NotFound {
+                hint: trouble.as_ref().and_then(|trouble| trouble.hint.clone()),
+                message: trouble.map_or_else(String::new, |trouble| trouble.message),
+            })
+        }
+    }
+}
+
+/// Where a server is could not be found out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct NotFound {
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl From<topology::Error> for NotFound {
+    fn from(error: topology::Error) -> NotFound {
+        NotFound {
+            message: error.to_string(),
+            hint: error.hint(),
+        }
+    }
 }
 
 /// How the pipelines begin.
@@ -71,6 +165,9 @@ pub enum Error {
     /// A pipeline met a trouble at its first contact that only a person can mend.
     #[error(transparent)]
     Fatal(#[from] Fatal),
+    /// The cluster cannot be asked for its shards, and the pipelines were to begin within a time.
+    #[error(transparent)]
+    Topology(#[from] topology::Error),
     /// Two pipelines would share a checkpoint and a log.
     #[error("two inputs have the same name {0:?}")]
     SameName(String),
@@ -87,6 +184,7 @@ impl Error {
             Error::Log(error) => error.hint().map(str::to_owned),
             Error::Catalog(error) => error.hint().map(str::to_owned),
             Error::Fatal(fatal) => fatal.hint.clone(),
+            Error::Topology(error) => error.hint(),
             Error::SameName(_) => Some("list each source address once".to_owned()),
             Error::Bug(_) => Some("please report this with the traces above".to_owned()),
         }
@@ -97,53 +195,124 @@ impl Error {
 #[derive(Debug)]
 pub struct Supervisor {
     handle: Handle,
+    shared: Shared,
+    catalog: Catalog,
+    space: Arc<Space>,
     asked: Option<Asked>,
-    tasks: JoinSet<Result<(), Fatal>>,
+    /// Pipelines by their names.
+    tasks: JoinSet<(String, Result<(), Fatal>)>,
+    /// What changes in a cluster that is followed.
+    changes: Option<mpsc::Receiver<shards::Change>>,
+    watching: Option<AbortHandle>,
     /// Held until the end: nobody else may use the folder.
     _lock: FolderLock,
 }
 
 impl Supervisor {
-    /// Locks the folder, opens the logs and starts a pipeline for each of `settings`. Those that were paused stay so.
+    /// Locks the folder, opens the logs and starts a pipeline for each of `sources`. Those that were paused stay so. A cluster that cannot be
+    /// asked is asked again later, unless the pipelines are to begin within a time.
     ///
     /// # Errors
-    /// The folder cannot be used, or another process uses it.
-    pub async fn start(shared: &Shared, settings: Vec<Settings>, begin: &Begin) -> Result<Supervisor, Error> {
+    /// The folder cannot be used, or another process uses it. The cluster refuses, and a person must mend it.
+    pub async fn start(shared: &Shared, sources: Sources, begin: &Begin) -> Result<Supervisor, Error> {
         let lock = FolderLock::take(&shared.root, &shared.holder)?;
         let catalog = Catalog::open(&shared.root)?;
         let space = Space::new(shared.max_bytes);
-        let mut inputs: Vec<Input> = Vec::new();
+        let mut supervisor = Supervisor {
+            handle: Handle::new(shared.clone(), catalog.clone(), Arc::clone(&space)),
+            shared: shared.clone(),
+            catalog,
+            space,
+            asked: None,
+            tasks: JoinSet::new(),
+            changes: None,
+            watching: None,
+            _lock: lock,
+        };
+        let (settings, watch) = match sources {
+            Sources::Each(settings) => (settings, None),
+            Sources::Shards(shards) => supervisor.first_look(*shards, begin).await?,
+        };
         let mut pipelines = Vec::new();
         for settings in settings {
-            if inputs.iter().any(|one| one.name() == settings.name) {
-                return Err(Error::SameName(settings.name));
-            }
-            let log = open_log(shared, &settings, &catalog, &space).await?;
-            let progress = Progress::new();
-            let orders = Orders::new(match catalog.paused(&settings.name)? {
-                true => Mode::Pause,
-                false => Mode::Run,
-            });
-            inputs.push(Input::new(&settings, &shared.holder, &progress, &orders, &log));
-            pipelines.push(Pipeline::new(settings, log, catalog.clone(), progress, orders));
+            pipelines.push(supervisor.open(settings).await?);
         }
-        let asked = match begin {
+        supervisor.asked = Some(match begin {
             Begin::Resume => Asked::default(),
             Begin::FullSync { flush, within } => {
+                let inputs = supervisor.handle.inputs();
                 let groups = sharing::groups(&inputs).await;
                 Asked::place(&inputs, &groups, flush.as_ref(), *within)
             }
-        };
-        let mut tasks = JoinSet::new();
+        });
         for pipeline in pipelines {
-            tasks.spawn(pipeline.run());
+            supervisor.spawn(pipeline);
         }
-        Ok(Supervisor {
-            asked: Some(asked),
-            handle: Handle::new(inputs, shared.clone(), catalog, space),
-            tasks,
-            _lock: lock,
-        })
+        if let Some(watch) = watch {
+            let (tell, changes) = mpsc::channel(1);
+            let watching = tokio::spawn(watch.run(supervisor.handle(), tell));
+            (supervisor.changes, supervisor.watching) = (Some(changes), Some(watching.abort_handle()));
+        }
+        Ok(supervisor)
+    }
+
+    /// The shards that there are at the beginning.
+    async fn first_look(
+        &self,
+        shards: Shards,
+        begin: &Begin,
+    ) -> Result<(Vec<Settings>, Option<shards::Watch>), Error> {
+        let mut watch = shards::Watch::new(shards, Some(self.catalog.clone()));
+        let until = match begin {
+            Begin::Resume => Instant::now(),
+            Begin::FullSync { within, .. } => Instant::now() + *within,
+        };
+        loop {
+            match watch.first().await {
+                Ok(settings) => return Ok((settings, Some(watch))),
+                Err(error) if error.needs_a_person() => return Err(error.into()),
+                Err(_) if Instant::now() < until => tokio::time::sleep(LOOK_PAUSE).await,
+                Err(error) if *begin == Begin::Resume => {
+                    tracing::warn!(
+                        hint = error.hint(),
+                        "the cluster cannot be looked at yet: {error}"
+                    );
+                    self.handle.set_unknown(Some(Unknown {
+                        trouble: Some(topology::Trouble::from(&error)),
+                    }));
+                    return Ok((Vec::new(), Some(watch)));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn spawn(&mut self, pipeline: Pipeline) {
+        let name = pipeline.name().to_owned();
+        self.tasks
+            .spawn(async move { (name, Box::pin(pipeline.run()).await) });
+    }
+
+    /// Opens the log of a new input, and makes it known. Its pipeline does not run yet.
+    async fn open(&self, settings: Settings) -> Result<Pipeline, Error> {
+        if self.handle.inputs().iter().any(|one| one.name() == settings.name) {
+            return Err(Error::SameName(settings.name));
+        }
+        let log = open_log(&self.shared, &settings, &self.catalog, &self.space).await?;
+        let progress = Progress::new();
+        let orders = Orders::new(match self.catalog.paused(&settings.name)? {
+            true => Mode::Pause,
+            false => Mode::Run,
+        });
+        let input = Input::new(&settings, &self.shared.holder, &progress, &orders, &log);
+        self.handle.add(input);
+        Ok(Pipeline::new(
+            settings,
+            log,
+            self.catalog.clone(),
+            progress,
+            orders,
+        ))
     }
 
     /// The handle.
@@ -158,26 +327,80 @@ impl Supervisor {
         self.asked.take().unwrap_or_default()
     }
 
-    /// Waits until all pipelines have ended.
+    /// Waits until all pipelines have ended; where a cluster is followed, until somebody has asked for a stop besides. May be called again.
     ///
     /// # Errors
     /// One met a trouble at its first contact that needs a person; the others are stopped then.
     pub async fn run(&mut self) -> Result<(), Error> {
         let mut result = Ok(());
-        while let Some(ended) = self.tasks.join_next().await {
-            match ended {
-                Ok(Ok(())) => {}
-                Ok(Err(fatal)) => {
-                    self.handle.stop();
-                    result = Err(Error::Fatal(fatal));
-                }
-                Err(error) => {
-                    self.handle.stop();
-                    result = Err(Error::Bug(error.to_string()));
-                }
+        let handle = self.handle.clone();
+        loop {
+            let may_grow = self.changes.is_some() && !handle.is_stopping();
+            if self.tasks.is_empty() && !may_grow {
+                return result;
+            }
+            tokio::select! {
+                Some(ended) = self.tasks.join_next() => match ended {
+                    Ok((name, Ok(()))) => self.has_ended(&name),
+                    Ok((_, Err(fatal))) => {
+                        self.handle.stop();
+                        result = Err(Error::Fatal(fatal));
+                    }
+                    Err(error) => {
+                        self.handle.stop();
+                        result = Err(Error::Bug(error.to_string()));
+                    }
+                },
+                Some(change) = next(&mut self.changes), if may_grow => self.carry_out(change).await,
+                () = handle.stopping(), if may_grow => {}
             }
         }
-        result
+    }
+
+    /// A pipeline that ends while the others go on was drained: its input is no more.
+    fn has_ended(&self, name: &str) {
+        if self.changes.is_some() && !self.handle.is_stopping() {
+            tracing::info!(name, "drained: the input is gone");
+            self.handle.remove(name);
+        }
+    }
+
+    async fn carry_out(&mut self, change: shards::Change) {
+        match change {
+            shards::Change::Begins(settings, tell) => {
+                let name = settings.name.clone();
+                let opened = self.open(*settings).await;
+                // Whoever asks is gone only where everything is.
+                let _ = tell.send(opened.is_ok());
+                match opened {
+                    Ok(pipeline) => self.spawn(pipeline),
+                    Err(error) => {
+                        tracing::error!(
+                            name,
+                            hint = error.hint(),
+                            "a new shard's pipeline cannot begin: {error}"
+                        );
+                    }
+                }
+            }
+            shards::Change::Ends(name) => self.handle.end(&name),
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
+    }
+}
+
+/// The next change; for ever nothing where none can come.
+async fn next(changes: &mut Option<mpsc::Receiver<shards::Change>>) -> Option<shards::Change> {
+    match changes {
+        Some(changes) => changes.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -188,6 +188,17 @@ fn snapshot(query: &Query, api: &Api) -> Result<Answer, Failure> {
 
 /// Every pipeline is in a live phase.
 fn ready(api: &Api) -> Result<Answer, Failure> {
+    if let Some(unknown) = api.handle.unknown() {
+        let why = unknown.trouble.map_or_else(
+            || "they are being asked for".to_owned(),
+            |trouble| trouble.message,
+        );
+        return Err(Failure::new(
+            503,
+            format!("the source's shards are not known yet: {why}"),
+            "see the traces",
+        ));
+    }
     let waiting: Vec<String> = api
         .handle
         .inputs()

@@ -13,6 +13,9 @@ use crate::core::supervisor::{Collected, Input};
 pub struct InputStatus {
     /// The source node, `host:port`.
     pub input: String,
+    /// `master` or `replica`: what the source is in its own shard; empty while that is not known.
+    #[serde(default)]
+    pub source_role: String,
     /// `leader` or `follower`.
     pub role: String,
     /// Whether batches are transactions (exactly once).
@@ -172,6 +175,11 @@ impl InputStatus {
         } = input.progress.status();
         InputStatus {
             input: input.source.to_string(),
+            source_role: match input.progress.source_is_replica() {
+                Some(true) => "replica".to_owned(),
+                Some(false) => "master".to_owned(),
+                None => String::new(),
+            },
             role: "leader".to_owned(),
             transaction: input.transaction,
             state: state.as_str().to_owned(),

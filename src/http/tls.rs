@@ -3,7 +3,6 @@
 //! Promises that what is served is always a whole pair: a new certificate whose key has not arrived yet, or that cannot be read,
 //! leaves the old one in place and is told once. Leaves the handshake to [`super::serve`].
 
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
+
+use crate::core::net::pem;
 
 /// How often, at most, the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -30,24 +29,9 @@ pub struct Files {
 /// The pair cannot be served. The operator must mend a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file holds something else.
-    #[error("{} holds no {wanted} in PEM form: {reason}", path.display())]
-    NotPem {
-        /// The file.
-        path: PathBuf,
-        /// `certificate` or `private key`.
-        wanted: &'static str,
-        /// What is there instead.
-        reason: String,
-    },
+    /// A file is not what it should be.
+    #[error(transparent)]
+    File(#[from] pem::Error),
     /// Each can be read, and the two cannot be used together.
     #[error("the certificate {} and the key {} cannot be used: {source}", cert.display(), key.display())]
     Pair {
@@ -136,14 +120,8 @@ impl Looks {
 }
 
 fn acceptor(files: &Files) -> Result<TlsAcceptor, Error> {
-    let certs: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&files.cert)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| not_pem(&files.cert, "certificate", &error))?;
-    if certs.is_empty() {
-        return Err(not_pem(&files.cert, "certificate", &pem::Error::NoItemsFound));
-    }
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
-        .map_err(|error| not_pem(&files.key, "private key", &error))?;
+    let certs = pem::certificates(&files.cert)?;
+    let key = pem::private_key(&files.key)?;
     let pair = |source| Error::Pair {
         cert: files.cert.clone(),
         key: files.key.clone(),
@@ -157,23 +135,4 @@ fn acceptor(files: &Files) -> Result<TlsAcceptor, Error> {
         .map_err(pair)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn not_pem(path: &Path, wanted: &'static str, error: &pem::Error) -> Error {
-    let reason = match error {
-        pem::Error::NoItemsFound => "there is none in it".to_owned(),
-        other => other.to_string(),
-    };
-    Error::NotPem {
-        path: path.to_owned(),
-        wanted,
-        reason,
-    }
 }

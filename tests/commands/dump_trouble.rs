@@ -273,10 +273,6 @@ fn what_cannot_be_dumped_is_a_usage_error() {
             &["TLS to Redis is not in this release"][..],
         ),
         (
-            &["--source=redis+sentinel://127.0.0.1:1/m"],
-            &["sentinels is not in this release"],
-        ),
-        (
             &["--source=redis://127.0.0.1:1/3"],
             &["database 3", "leave /3 out"],
         ),

@@ -7,6 +7,7 @@
 //!
 //! A daemon tries for ever; this gives up: at once where a person is needed, and after `--patience` without anything that moves.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ use crate::cmd::{Exit, Failure, print, settings, traces};
 use crate::core::net::Endpoint;
 use crate::core::pipeline::{Goal, Settings};
 use crate::core::position::Offset;
-use crate::core::supervisor::{Asked, Begin, Handle, Refusal, Supervisor};
+use crate::core::supervisor::{Asked, Begin, Handle, Input, Refusal, Supervisor};
 use crate::core::survey::{Source, Target};
 use crate::http::model::InputStatus;
 
@@ -56,8 +57,9 @@ fn configuration(args: &Args, folder: &TempDir) -> Result<Config, Failure> {
         "XDG_STATE_HOME" => Some(state.clone()),
         name => std::env::var(name).ok(),
     };
-    let config = args.given().with_file(&args.server).check_with(&environment)?;
+    let mut config = args.given().with_file(&args.server).check_with(&environment)?;
     config.refuse_unbuilt()?;
+    config.read_tls()?;
     Ok(config)
 }
 
@@ -69,18 +71,23 @@ struct Outcome {
 
 async fn copy(args: &Args, config: &Config) -> Result<Outcome, Failure> {
     let began = Instant::now();
-    let mut pipelines = settings::pipelines(config).map_err(|error| settings::wrong_filter(&error))?;
-    pipelines.iter_mut().for_each(|one| one.awaits_full_sync = true);
-    if args.snapshot_only {
-        pipelines.iter_mut().for_each(|one| one.goal = Goal::Snapshot);
+    let patience = Duration::from_secs(args.patience);
+    let mut sources = settings::sources(config).map_err(|error| settings::wrong_filter(&error))?;
+    sources.each(|one| {
+        one.awaits_full_sync = true;
+        if args.snapshot_only {
+            one.goal = Goal::Snapshot;
+        }
+    });
+    // Where they cannot be found now, the copy itself says why.
+    if let Ok(pipelines) = sources.clone().find(patience).await {
+        refuse_beside_another(&pipelines).await?;
     }
-    let sources: Vec<Endpoint> = pipelines.iter().map(|one| one.source.endpoint.clone()).collect();
-    refuse_beside_another(&pipelines).await?;
     let begin = Begin::FullSync {
         flush: args.flush()?,
-        within: Duration::from_secs(args.patience),
+        within: patience,
     };
-    let mut supervisor = Supervisor::start(&settings::shared(config), pipelines, &begin).await?;
+    let mut supervisor = Supervisor::start(&settings::shared(config), sources, &begin).await?;
     let handle = supervisor.handle();
     let asked = supervisor.asked();
     let mut display = Display::new(How::on_stderr(args.quiet || args.json));
@@ -93,7 +100,7 @@ async fn copy(args: &Args, config: &Config) -> Result<Outcome, Failure> {
             Ok(()) => by_itself(args, asked.clone()).await,
             Err(error) => Err(error.into()),
         },
-        followed = follow(args, &handle, (asked.clone(), &sources), &mut display) => followed,
+        followed = follow(args, &handle, asked.clone(), &mut display) => followed,
     };
     display.finish();
     handle.stop();
@@ -132,16 +139,11 @@ fn not_begun(refusal: &Refusal) -> Failure {
 }
 
 /// Until everything is caught up, or there is no hope.
-async fn follow(
-    args: &Args,
-    handle: &Handle,
-    (asked, sources): (Asked, &[Endpoint]),
-    display: &mut Display,
-) -> Result<(), Failure> {
+async fn follow(args: &Args, handle: &Handle, asked: Asked, display: &mut Display) -> Result<(), Failure> {
     let patience = Duration::from_secs(args.patience);
     let mut asked = pin!(asked.all_begun());
     let mut has_begun = false;
-    let mut goals: Vec<Option<Offset>> = vec![None; sources.len()];
+    let mut goals: BTreeMap<String, Offset> = BTreeMap::new();
     let mut movement = Movement::new();
     let mut ticks = tokio::time::interval(REDRAW_EVERY);
     loop {
@@ -153,24 +155,28 @@ async fn follow(
                 movement = Movement::new();
             }
         }
-        let inputs = statuses(handle);
+        let all = handle.inputs();
+        let inputs: Vec<InputStatus> = all.iter().map(InputStatus::of).collect();
         display.show(&inputs);
-        for ((input, goal), source) in inputs.iter().zip(&mut goals).zip(sources) {
-            if goal.is_none() && input.phase == "incremental" {
-                *goal = offset(source).await;
+        for (input, status) in all.iter().zip(&inputs) {
+            if !goals.contains_key(input.name())
+                && status.phase == "incremental"
+                && let Some(source) = input.source_endpoint()
+                && let Some(goal) = offset(&source).await
+            {
+                goals.insert(input.name().to_owned(), goal);
             }
         }
-        let all_done = inputs
-            .iter()
-            .zip(&goals)
-            .all(|(input, goal)| is_done(input, *goal));
+        let goal = |input: &Input| goals.get(input.name()).copied();
+        let is_done = |(input, status): (&Input, &InputStatus)| is_done(status, goal(input));
+        let all_done = all.iter().zip(&inputs).all(is_done);
         if all_done && !args.snapshot_only {
             return Ok(());
         }
         movement.see(&inputs);
         // Those that have come to their end (a snapshot alone was wanted) stand still, and well.
         let mut going = inputs;
-        let mut ended = handle.inputs().into_iter().map(|input| input.has_ended());
+        let mut ended = all.iter().map(Input::has_ended);
         going.retain(|_| !ended.next().unwrap_or(false));
         // Before they have begun, the orders have a time limit of their own.
         let still = if has_begun {
@@ -379,6 +385,7 @@ mod tests {
     fn input(state: &str, phase: &str, message: Option<&str>) -> InputStatus {
         InputStatus {
             input: "a:1".into(),
+            source_role: "master".into(),
             role: "leader".into(),
             transaction: true,
             state: state.into(),

@@ -20,8 +20,9 @@ use crate::cmd::config::{Config, Endpoint as Url, Level, RedisKind};
 use crate::cmd::file::{self, Out, Unnamed};
 use crate::cmd::progress::{Download, How};
 use crate::cmd::{Exit, Failure, print, settings, traces};
-use crate::core::net::{Address, Endpoint};
+use crate::core::net::Address;
 use crate::core::source::Settings;
+use crate::core::supervisor;
 use crate::core::survey::Source;
 
 /// Takes them.
@@ -30,8 +31,8 @@ use crate::core::survey::Source;
 /// The configuration is wrong, or a source needs a person (2); anything else that keeps one of them from coming whole (1).
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     refuse_database(args)?;
-    let config = args.given().check_source()?;
-    config.refuse_unbuilt_source()?;
+    let mut config = args.given().check_source()?;
+    config.read_source_tls()?;
     let mut log = config.log.clone();
     if !args.verbose {
         log.level = Level::Warn;
@@ -109,8 +110,10 @@ async fn sources(config: &Config, patience: Duration) -> Result<Vec<Settings>, F
     let addresses = config.input.redis.addresses.iter();
     let mut named: Vec<Settings> = addresses.map(|one| settings::source(config, one)).collect();
     named.iter_mut().for_each(|one| one.snapshot_only = true);
-    if config.input.redis.kind != RedisKind::Cluster {
-        return Ok(named);
+    match config.input.redis.kind {
+        RedisKind::Standalone => return Ok(named),
+        RedisKind::Sentinel { .. } => return Ok(vec![master(config, named).await?]),
+        RedisKind::Cluster => {}
     }
     let mut patience = Patience::new(patience);
     loop {
@@ -119,6 +122,17 @@ async fn sources(config: &Config, patience: Duration) -> Result<Vec<Settings>, F
             Err(trouble) => patience.after(trouble).await?,
         }
     }
+}
+
+/// The master that the sentinels name.
+async fn master(config: &Config, named: Vec<Settings>) -> Result<Settings, Failure> {
+    let place = settings::place(config, &config.input.redis);
+    let mut named = named.into_iter().zip(place);
+    let (node, mut place) = named
+        .next()
+        .expect("the check has seen to it that there is a source");
+    let endpoint = supervisor::found(&mut place).await?;
+    Ok(Settings { endpoint, ..node })
 }
 
 /// The masters, as the first of these nodes tells that answers.
@@ -141,9 +155,8 @@ async fn masters(nodes: &[Settings]) -> Result<Vec<Settings>, Trouble> {
 
 /// The same login at another address.
 fn at(node: &Settings, address: Address) -> Settings {
-    let credentials = node.endpoint.credentials.clone();
     Settings {
-        endpoint: Endpoint { address, credentials },
+        endpoint: node.endpoint.at(address),
         ..node.clone()
     }
 }

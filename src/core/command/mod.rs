@@ -38,7 +38,7 @@ mod table;
 
 pub use class::Class;
 pub use keys::{Key, Keys};
-pub use slot::{SLOTS, slot};
+pub use slot::{SLOTS, slot, tag_of};
 
 use super::resp::Frame;
 use class::Replay;

@@ -1,4 +1,7 @@
-//! The slot of a key: CRC16 (XMODEM: polynomial 0x1021, from 0, no reflection) of the key, or of its tag, modulo 16384.
+//! The slot of a key: CRC16 (XMODEM: polynomial 0x1021, from 0, no reflection) of the key, or of its tag, modulo 16384;
+//! and for each slot a tag that leads to it.
+
+use std::sync::LazyLock;
 
 /// How many slots a cluster has.
 pub const SLOTS: u16 = 16384;
@@ -22,6 +25,49 @@ fn tag(key: &[u8]) -> &[u8] {
         None | Some(0) => key,
         Some(len) => &key[open + 1..open + 1 + len],
     }
+}
+
+/// So many digits of a tag are needed for all slots: of five, the checksum's parity leaves some slots without.
+const DIGITS: usize = 6;
+
+/// A text that hashes to the slot, to stand between `{` and `}` in the name of a key that must lie there: six digits.
+///
+/// The same in every release: keys on targets are named with it.
+///
+/// # Panics
+/// Where there is no such slot.
+#[must_use]
+pub fn tag_of(slot: u16) -> &'static str {
+    static TAGS: LazyLock<Vec<[u8; DIGITS]>> = LazyLock::new(tags);
+    std::str::from_utf8(&TAGS[usize::from(slot)]).expect("a tag is digits")
+}
+
+/// For each slot the first number that hashes to it, written with six octal digits: the
+/// checksum of the first five serves for eight of them.
+fn tags() -> Vec<[u8; DIGITS]> {
+    let mut tags = vec![[0; DIGITS]; usize::from(SLOTS)];
+    let mut missing = tags.len();
+    for head in 0u32..1 << (3 * (DIGITS - 1)) {
+        let mut tag = [b'0'; DIGITS];
+        for (at, digit) in tag[..DIGITS - 1].iter_mut().rev().enumerate() {
+            *digit += (head >> (3 * at) & 7) as u8;
+        }
+        let crc = crc16(&tag[..DIGITS - 1]);
+        for last in b'0'..b'8' {
+            let slot = step(crc, last) & (SLOTS - 1);
+            let known = &mut tags[usize::from(slot)];
+            if known[0] == 0 {
+                tag[DIGITS - 1] = last;
+                *known = tag;
+                missing -= 1;
+            }
+        }
+        if missing == 0 {
+            break;
+        }
+    }
+    assert_eq!(missing, 0, "six octal digits reach every slot");
+    tags
 }
 
 /// `TABLES[n][b]`: the checksum of byte `b` followed by n zero bytes. Eight bytes are taken in at a time; byte by byte,
@@ -71,9 +117,15 @@ fn crc16(bytes: &[u8]) -> u16 {
         crc = next;
     }
     for byte in rest {
-        crc = crc << 8 ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)];
+        crc = step(crc, *byte);
     }
     crc
+}
+
+/// The checksum with one byte more.
+#[inline]
+fn step(crc: u16, byte: u8) -> u16 {
+    crc << 8 ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)]
 }
 
 #[cfg(test)]
@@ -128,6 +180,40 @@ mod tests {
                 "{whole}"
             );
         }
+    }
+
+    #[test]
+    fn every_slot_has_a_tag_of_its_own() {
+        for number in 0..SLOTS {
+            let tag = tag_of(number);
+            assert_eq!(slot(format!("any{{{tag}}}thing").as_bytes()), number);
+            assert!(tag.len() == DIGITS && tag.bytes().all(|b| b.is_ascii_digit()));
+        }
+    }
+
+    #[test]
+    fn tags_are_those_of_every_release() {
+        for (slot, tag) in [
+            (0, "242353"),
+            (1, "002554"),
+            (5460, "022470"),
+            (8191, "021111"),
+            (16383, "261460"),
+        ] {
+            assert_eq!(tag_of(slot), tag, "{slot}");
+        }
+    }
+
+    #[test]
+    fn all_tags_are_found_in_a_blink() {
+        // The best of several: the machine has other things to do.
+        let times = (0..20).map(|_| {
+            let began = std::time::Instant::now();
+            assert_eq!(tags().len(), usize::from(SLOTS));
+            began.elapsed()
+        });
+        let best = times.min().unwrap();
+        assert!(best < std::time::Duration::from_millis(5), "{best:?}");
     }
 
     proptest! {

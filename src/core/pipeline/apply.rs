@@ -16,17 +16,19 @@ use super::judge::{Judged, Keeping};
 use super::live_lane::LiveLane;
 use super::parked::Parked;
 use super::refused::{letter, no_database, refuse, too_long};
+use super::turn::Turn;
 use super::{End, Goal, Mode, Settings, Wish};
 use crate::core::catalog::Catalog;
 use crate::core::log::{Chunk, Log, Reader};
-use crate::core::position::Offset;
+use crate::core::position::{Offset, Position};
 use crate::core::progress::{Applying, Counters, Phase, Progress};
 use crate::core::resp::{Framer, Limits};
 use crate::core::resume::Reason;
 use crate::core::target::batch::Batch;
+use crate::core::target::checkpoint::Checkpoint;
 use crate::core::target::pace::Pace;
 use crate::core::target::session::Session;
-use crate::core::target::{self, Failed, Outcome};
+use crate::core::target::{self, Advance, Failed, Outcome};
 use crate::core::{command, filter};
 
 /// What applying works with.
@@ -34,6 +36,8 @@ use crate::core::{command, filter};
 pub struct Context {
     /// How.
     pub settings: Arc<Settings>,
+    /// Given back when the stream is live.
+    pub(super) turn: Arc<Turn>,
     /// From where.
     pub log: Log,
     /// Where cursors and key sets are.
@@ -137,6 +141,7 @@ impl Context {
         let target_db = state.selected().unwrap_or(0);
         // Before the phase: whoever waits for the stream to be live must see what is still pending.
         self.show_parked(&parked);
+        self.turn.give_back();
         self.progress.set_phase(Phase::Incremental);
         let (databases, bulk_bytes_max) = (session.facts.databases, session.facts.bulk_bytes_max);
         let history = match reader.history() {
@@ -145,7 +150,14 @@ impl Context {
         };
         // After a failover of the target the mark goes back with the checkpoint.
         self.log.set_releasable(from);
-        let lane = LiveLane::new(session, history.id, self.settings.delivery);
+        let at = Checkpoint {
+            position: Position {
+                id: history.id,
+                offset: from,
+            },
+            db,
+        };
+        let lane = LiveLane::new(session, at, &self.settings);
         let stream = Stream {
             state,
             batch: Batch::new(from, db, target_db),
@@ -290,11 +302,19 @@ impl Stream<'_> {
             received += 1;
             let command = command::of(&frame);
             let verdict = filter.command(&mut self.state, command, &frame);
+            let empties = matches!(command.kind, command::Kind::Flushall | command::Kind::Flushdb);
+            if empties
+                && self.context.settings.shard.is_some()
+                && !matches!(verdict, filter::Verdict::Drop(_))
+            {
+                return Err(End::Emptied);
+            }
             let kept = Keeping {
                 batch: &mut self.batch,
                 databases: self.databases,
                 bulk_bytes_max: self.bulk_bytes_max,
-                exact: matches!(self.lane, LiveLane::Exact(_)),
+                exact: self.lane.is_exact(),
+                notes_ends: self.lane.wants_ends(),
                 state: &self.state,
                 received_at: self.chunk_received,
             };
@@ -386,12 +406,51 @@ impl Stream<'_> {
                 self.advance(applied, Some(offset));
                 Ok(())
             }
+            Outcome::Advanced(advance) => self.take_advance(*advance),
             Outcome::Rejected { batch, failed } => self.without(batch, &failed).await,
             Outcome::Unavailable { reply } => {
                 Counters::add(&self.context.progress.counters.batches_failed, 1);
                 Err(End::Unavailable(reply))
             }
         }
+    }
+
+    /// News from a cluster.
+    fn take_advance(&mut self, advance: Advance) -> Result<(), End> {
+        let progress = &self.context.progress;
+        let refused = advance.refused.len() as u64;
+        Counters::add(&progress.counters.batches_applied, advance.batches);
+        Counters::add(
+            &progress.counters.commands_applied,
+            advance.commands.saturating_sub(refused),
+        );
+        Counters::add(
+            &progress.counters.commands_replayed,
+            advance.replayed + advance.skipped,
+        );
+        Counters::add(&progress.counters.transactions_split, advance.split_transactions);
+        if let Some(at) = advance.oldest {
+            progress.apply_latency.observe(at.elapsed().as_secs_f64());
+        }
+        if let Some(trouble) = advance.trouble {
+            let hint = target::refusal::Kind::of(&trouble).hint(&trouble);
+            progress.report(trouble, hint);
+        }
+        let applied = advance.applied.unwrap_or(progress.ladder().applied);
+        let letters = advance.refused.into_iter().map(|(command, reason)| Letter {
+            offset: applied,
+            db: 0,
+            reason,
+            command,
+        });
+        let letters: Vec<Letter> = letters.collect();
+        if !letters.is_empty() {
+            self.refuse(&letters)?;
+        }
+        if advance.applied.is_some() || advance.checkpointed.is_some() {
+            self.advance(applied, advance.checkpointed);
+        }
+        Ok(())
     }
 
     /// Nothing of the batch is applied: it goes out again without the commands that the target does not take.

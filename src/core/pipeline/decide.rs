@@ -16,11 +16,17 @@ impl Pipeline {
         match end {
             End::Wished | End::LogChanged | End::Done => {}
             End::SourceRefuses { message, hint } => self.wait_after(round, &message, hint).await,
+            End::TargetMoved => {
+                tracing::info!("the target is another server now");
+                Counters::add(&self.progress.counters.target_reconnects, 1);
+            }
             End::Target(error) => {
+                self.target_place.doubt();
                 Counters::add(&self.progress.counters.target_reconnects, 1);
                 self.wait_after(round, &error.to_string(), error.hint()).await;
             }
             End::Unavailable(reply) => {
+                self.target_place.doubt();
                 let hint = target::refusal::Kind::of(&reply).hint(&reply);
                 self.wait_after(round, &format!("the target takes nothing now: {reply}"), hint)
                     .await;
@@ -58,6 +64,18 @@ impl Pipeline {
                 self.wait_after(round, &format!("the stream cannot be read: {error}"), None)
                     .await;
             }
+            End::Emptied => {
+                tracing::info!(
+                    "the source's shard was emptied: a full sync takes away its keys, and no others"
+                );
+                round.force = Some(Reason::Emptied);
+            }
+            End::Unsettled => {
+                let hint =
+                    "see the traces about the cluster; the full sync ends as soon as it can be looked at";
+                let message = "which slots are this shard's cannot be found out: the cluster does not answer";
+                self.wait_after(round, message, Some(hint.to_owned())).await;
+            }
             End::Catalog(error) => {
                 let hint = error.hint().map(str::to_owned);
                 self.wait_after(round, &error.to_string(), hint).await;
@@ -89,6 +107,9 @@ impl Pipeline {
         self.progress.set_phase(Phase::Backoff);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            // Taken, so that the next wait is one.
+            () = self.source_place.changed() => drop(self.source_place.take()),
+            () = self.target_place.changed() => drop(self.target_place.take()),
             _ = self.wish.changed() => {}
         }
     }

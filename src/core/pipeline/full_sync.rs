@@ -132,7 +132,7 @@ impl<'a> FullSync<'a> {
         // After a flush it is known already which are ours alone.
         let (owned, owns_libraries) = match resync || !before.owned.is_empty() {
             true => (before.owned.clone(), before.owns_libraries),
-            false => stale::unowned_so_far(session).await?,
+            false => stale::unowned_so_far(session, self.context.settings.shard.as_ref()).await?,
         };
         let record = Record {
             checkpoint: None,
@@ -143,6 +143,9 @@ impl<'a> FullSync<'a> {
             owned,
             owns_libraries,
             seen: Vec::new(),
+            // What fences and marks of before say is of another history.
+            lineage: fastrand::u64(1..),
+            marks: Vec::new(),
             ..before
         };
         session.write_record(record).await.map_err(End::Target)?;

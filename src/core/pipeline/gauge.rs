@@ -7,13 +7,20 @@ use std::time::Duration;
 use crate::core::net::Endpoint;
 use crate::core::progress::Progress;
 use crate::core::survey::{self, Source};
+use crate::core::topology::Place;
 
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Asks for ever; the caller ends it. Where the source cannot be asked the gauge stands still, and the link says why.
-pub async fn watch(endpoint: Endpoint, progress: Arc<Progress>) {
+pub async fn watch(mut place: Place, progress: Arc<Progress>) {
     loop {
-        if let Err(error) = ask_while_it_answers(&endpoint, &progress).await {
+        let endpoint = place.known().await;
+        let asked = tokio::select! {
+            biased;
+            () = place.changed() => continue,
+            asked = ask_while_it_answers(&endpoint, &progress) => asked,
+        };
+        if let Err(error) = asked {
             tracing::debug!(%error, "the source's offset could not be read");
         }
         tokio::time::sleep(ASK_EVERY).await;
@@ -27,6 +34,7 @@ async fn ask_while_it_answers(endpoint: &Endpoint, progress: &Progress) -> Resul
         if let Some(offset) = info.offset {
             progress.set_source_offset(offset);
         }
+        progress.set_source_is_replica(info.is_replica);
         progress.set_shard(info.shard);
         tokio::time::sleep(ASK_EVERY).await;
     }

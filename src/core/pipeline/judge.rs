@@ -23,6 +23,8 @@ pub(super) struct Keeping<'a> {
     pub(super) bulk_bytes_max: usize,
     /// Batches are transactions of ours, so that the source's own MULTI and EXEC are left out.
     pub(super) exact: bool,
+    /// The batch notes where each command ends: a cluster's fences are by command.
+    pub(super) notes_ends: bool,
     pub(super) state: &'a filter::State,
     pub(super) received_at: Option<std::time::Instant>,
 }
@@ -86,6 +88,9 @@ impl Keeping<'_> {
                 batch.mark(Piece::RestoreCheckpoint { back_to: target_db });
             }
             _ => add(batch),
+        }
+        if self.notes_ends {
+            batch.note_end(batch.end());
         }
         batch.select(self.state.db(), target_db);
         Judged::Kept

@@ -1,9 +1,12 @@
 //! The lane of the live stream, for either delivery, so that the loop that applies need not care which it is.
 
-use super::Delivery;
+use super::{Delivery, Settings};
 use crate::core::filter;
 use crate::core::position::ReplId;
 use crate::core::target::batch::Batch;
+use crate::core::target::checkpoint::Checkpoint;
+use crate::core::target::cluster::fenced::Fenced;
+use crate::core::target::cluster::stretch;
 use crate::core::target::exact::Exact;
 use crate::core::target::loose::Loose;
 use crate::core::target::session::Session;
@@ -13,11 +16,23 @@ use crate::core::target::{self, Outcome};
 pub(super) enum LiveLane {
     Exact(Box<Exact>),
     Loose(Box<Loose>),
+    Fenced(Box<Fenced>),
 }
 
 impl LiveLane {
-    pub(super) fn new(session: Session, history: ReplId, delivery: Delivery) -> LiveLane {
-        match delivery {
+    /// Goes on from `from`, which is in the history that its id names.
+    pub(super) fn new(session: Session, from: Checkpoint, settings: &Settings) -> LiveLane {
+        let history = from.position.id;
+        if let Some(map) = session.lane.map().cloned() {
+            let how = stretch::Delivery {
+                exactly_once: settings.delivery == Delivery::ExactlyOnce,
+                cross_slot: settings.cross_slot,
+                record_every: settings.idle_checkpoint_every,
+            };
+            let lane = Fenced::new(session, map, &settings.target, from, how);
+            return LiveLane::Fenced(Box::new(lane));
+        }
+        match settings.delivery {
             Delivery::ExactlyOnce => LiveLane::Exact(Box::new(Exact::new(session, history))),
             Delivery::AtLeastOnce { checkpoint_every } => {
                 LiveLane::Loose(Box::new(Loose::new(session, history, checkpoint_every)))
@@ -29,6 +44,7 @@ impl LiveLane {
         match self {
             LiveLane::Exact(lane) => lane.is_idle(),
             LiveLane::Loose(lane) => lane.has_room(),
+            LiveLane::Fenced(lane) => lane.has_room(),
         }
     }
 
@@ -36,6 +52,7 @@ impl LiveLane {
         match self {
             LiveLane::Exact(lane) => lane.is_idle(),
             LiveLane::Loose(lane) => lane.is_idle(),
+            LiveLane::Fenced(lane) => lane.is_idle(),
         }
     }
 
@@ -50,6 +67,11 @@ impl LiveLane {
                 lane.set_history(history);
                 lane.submit(batch).await
             }
+            LiveLane::Fenced(lane) => {
+                lane.set_history(history);
+                lane.submit(batch);
+                Ok(())
+            }
         }
     }
 
@@ -58,6 +80,7 @@ impl LiveLane {
         match self {
             LiveLane::Exact(_) => Ok(false),
             LiveLane::Loose(lane) => lane.record_confirmed().await,
+            LiveLane::Fenced(lane) => Ok(lane.record_confirmed()),
         }
     }
 
@@ -65,6 +88,7 @@ impl LiveLane {
         match self {
             LiveLane::Exact(lane) => lane.outcome().await,
             LiveLane::Loose(lane) => lane.outcome().await,
+            LiveLane::Fenced(lane) => lane.outcome().await,
         }
     }
 
@@ -74,6 +98,7 @@ impl LiveLane {
         let recorded = match self {
             LiveLane::Exact(lane) => lane.seen(),
             LiveLane::Loose(lane) => lane.seen(),
+            LiveLane::Fenced(lane) => lane.seen(),
         };
         if !seen.eq(recorded.iter().copied()) {
             recorded.clear();
@@ -85,6 +110,17 @@ impl LiveLane {
         match self {
             LiveLane::Exact(lane) => lane.session(),
             LiveLane::Loose(lane) => lane.session(),
+            LiveLane::Fenced(lane) => lane.session(),
         }
+    }
+
+    /// Whether batches are transactions of ours, so that the source's own are left out.
+    pub(super) fn is_exact(&self) -> bool {
+        matches!(self, LiveLane::Exact(_))
+    }
+
+    /// Whether it must know where each command of a batch ends.
+    pub(super) fn wants_ends(&self) -> bool {
+        matches!(self, LiveLane::Fenced(_))
     }
 }

@@ -20,13 +20,17 @@ pub mod orders;
 pub mod parked;
 pub mod receive;
 pub mod replay;
+pub mod shard;
 pub mod stale;
+pub mod turn;
+mod walk;
 
 mod decide;
 mod judge;
 mod link;
 mod live_lane;
 mod paused;
+mod places;
 mod refused;
 mod requested;
 mod settings;
@@ -46,6 +50,7 @@ use super::progress::{Counters, Phase, Progress, State};
 use super::resume::{self, Ask, Plan, Read, Reason};
 use super::source::Follower;
 use super::target::session::Session;
+use super::topology::Place;
 use super::{rdb, resp, target};
 
 pub use orders::{Mode, Orders, Wish};
@@ -56,6 +61,7 @@ pub use settings::{
 use backoff::Backoff;
 use dead_letter::DeadLetters;
 use requested::Next;
+use turn::Turn;
 
 /// A trouble that needs a person, met at the first contact.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +91,8 @@ pub enum End {
     LogChanged,
     /// The target failed; it is tried again in a new session.
     Target(target::Error),
+    /// The target is another server now.
+    TargetMoved,
     /// The target cannot take anything now.
     Unavailable(String),
     /// The log cannot be read. It is dropped, and the source asked from the checkpoint.
@@ -93,6 +101,10 @@ pub enum End {
     Snapshot(rdb::Error),
     /// The stream cannot be read: a full sync is needed.
     Stream(resp::Error),
+    /// The source's shard was emptied, and other shards feed the same target: a full sync is needed, to take away what is its own.
+    Emptied,
+    /// Which keys on the target are this shard's cannot be found out now.
+    Unsettled,
     /// The catalog failed.
     Catalog(super::catalog::Error),
     /// A person must decide.
@@ -108,6 +120,9 @@ pub enum End {
 #[derive(Debug)]
 pub struct Pipeline {
     settings: Arc<Settings>,
+    source_place: Place,
+    target_place: Place,
+    turn: Arc<Turn>,
     log: Log,
     catalog: Catalog,
     progress: Arc<Progress>,
@@ -172,6 +187,9 @@ impl Pipeline {
     ) -> Pipeline {
         let wish = orders.wishes();
         Pipeline {
+            turn: Turn::new(&settings.turns),
+            source_place: settings.source_place.clone(),
+            target_place: settings.target_place.clone(),
             settings: Arc::new(settings),
             log,
             catalog,
@@ -179,6 +197,12 @@ impl Pipeline {
             orders,
             wish,
         }
+    }
+
+    /// The deployment's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.settings.name
     }
 
     /// Runs until the wish is to stop.
@@ -194,7 +218,7 @@ impl Pipeline {
             history: None,
             source_run_id: None,
             first_contact: true,
-            untouched: true,
+            untouched: self.settings.begins_with_process,
             tokens: VecDeque::new(),
             trust_checkpoint: self.settings.resume,
             force: None,
@@ -204,7 +228,7 @@ impl Pipeline {
             requested: false,
             damaged: 0,
         };
-        let result = self.rounds(&mut round).await;
+        let result = Box::pin(self.rounds(&mut round)).await;
         if let Some(receiver) = round.receiver.take() {
             receiver.stop().await;
         }
@@ -239,7 +263,7 @@ impl Pipeline {
                 continue;
             };
             let before = self.progress.ladder().checkpointed;
-            let end = match self.carry_out(round, session).await {
+            let end = match Box::pin(self.carry_out(round, session)).await {
                 Ok(end) => end,
                 Err(error) => End::Log(error),
             };
@@ -266,7 +290,10 @@ impl Pipeline {
         round.wish = wish;
         match wish.mode {
             Mode::Stop => return ControlFlow::Break(()),
-            Mode::Pause => self.progress.set_state(State::Pause),
+            Mode::Pause => {
+                self.turn.give_back();
+                self.progress.set_state(State::Pause);
+            }
             Mode::Run => self.progress.set_state(State::Run),
         }
         if begins_anew {
@@ -293,9 +320,13 @@ impl Pipeline {
             return Ok(true);
         }
         self.progress.set_phase(Phase::Connecting);
+        if !self.source_is_at(round).await? {
+            return Ok(false);
+        }
         let greeted = tokio::select! {
             biased;
             _ = self.wish.changed() => return Ok(false),
+            () = self.source_place.changed() => return Ok(false),
             greeted = Follower::connect(&self.settings.source) => greeted,
         };
         match greeted {
@@ -309,6 +340,7 @@ impl Pipeline {
                 hint: error.hint(),
             }),
             Err(error) => {
+                self.source_place.doubt();
                 self.wait_after(round, &error.to_string(), error.hint()).await;
                 Ok(false)
             }
@@ -317,6 +349,9 @@ impl Pipeline {
 
     /// Takes over the target. None when it must be tried again.
     async fn take_session(&mut self, round: &mut Round) -> Result<Option<Session>, Fatal> {
+        if !self.target_is_at(round).await? {
+            return Ok(None);
+        }
         let (settings, run_id) = (Arc::clone(&self.settings), round.source_run_id.clone());
         let token = Session::new_token();
         // Noted before it is used: a session that was given up half-way is no rival.
@@ -328,6 +363,7 @@ impl Pipeline {
             tokio::select! {
                 biased;
                 _ = self.wish.changed() => return Ok(None),
+                () = self.target_place.changed() => return Ok(None),
                 taken = &mut taking => break taken,
                 // A target that is frozen answers nothing for long, and the source must not wait for it.
                 () = tokio::time::sleep(TARGET_PATIENCE), if !has_waited => {
@@ -355,6 +391,7 @@ impl Pipeline {
             Err(error) => {
                 // The source must not wait for the target: what comes after the log's end can be received meanwhile.
                 self.receive_while_waiting(round);
+                self.target_place.doubt();
                 Counters::add(&self.progress.counters.target_reconnects, 1);
                 self.wait_after(round, &error.to_string(), error.hint()).await;
                 Ok(None)
@@ -396,6 +433,7 @@ impl Pipeline {
     fn receiver(&self, ask: Ask) -> receive::Task {
         receive::Task::start(
             Arc::clone(&self.settings),
+            Arc::clone(&self.turn),
             self.log.clone(),
             Arc::clone(&self.progress),
             ask,
@@ -488,6 +526,7 @@ impl Pipeline {
         }
         let context = apply::Context {
             settings: Arc::clone(&self.settings),
+            turn: Arc::clone(&self.turn),
             log: self.log.clone(),
             catalog: self.catalog.clone(),
             progress: Arc::clone(&self.progress),
@@ -526,6 +565,7 @@ impl Pipeline {
         };
         tokio::select! {
             end = applying => Ok(end),
+            () = self.target_place.changed() => Ok(End::TargetMoved),
             // It ends only when it is stopped, or by a bug of ours.
             () = receiver.ended() => Ok(End::LogChanged),
         }

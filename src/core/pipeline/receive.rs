@@ -16,16 +16,25 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::gauge;
 use super::link::{ACK_EVERY, Ends, Into, Link};
+use super::turn::Turn;
 use super::{Settings, Wish};
 use crate::core::log::{self, Log};
 use crate::core::position::{History, Position};
 use crate::core::progress::{Counters, Phase, Progress, Receiving};
 use crate::core::resume::{Ask, Reason};
 use crate::core::source::handshake::Answer;
+use crate::core::source::info::SourceInfo;
 use crate::core::source::{self, Follower};
+use crate::core::topology::Place;
 
 /// A full log is tried again when so many bytes are free, or a quarter of a cap that is small: all of it may never be free.
 const ROOM_BYTES: u64 = 4 << 20;
+
+/// A node that is behind what the log holds is waited for so long: a replica catches up, and to ask it too early would cost a snapshot.
+const BEHIND_LIMIT: Duration = Duration::from_secs(60);
+
+/// So often it is looked at meanwhile.
+const BEHIND_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the task tells the pipeline.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +68,13 @@ pub struct Task {
 impl Task {
     /// Starts to follow; the first question is `ask`, later ones go from the log's end.
     #[must_use]
-    pub fn start(settings: Arc<Settings>, log: Log, progress: Arc<Progress>, ask: Ask) -> Task {
+    pub(super) fn start(
+        settings: Arc<Settings>,
+        turn: Arc<Turn>,
+        log: Log,
+        progress: Arc<Progress>,
+        ask: Ask,
+    ) -> Task {
         let (stop, stopping) = watch::channel(false);
         // Not live before the source has answered, however well what the log holds is being applied.
         progress.set_link(false);
@@ -69,13 +84,17 @@ impl Task {
             ..News::default()
         });
         let receiver = Receiver {
+            source: settings.source.clone(),
+            place: settings.source_place.clone(),
             settings,
+            turn,
             log,
             progress,
             tell,
             stopping,
             ask,
             moved: false,
+            behind_since: None,
         };
         Task {
             stop,
@@ -153,6 +172,10 @@ impl Task {
 
 struct Receiver {
     settings: Arc<Settings>,
+    /// The source as it was last connected to.
+    source: source::Settings,
+    place: Place,
+    turn: Arc<Turn>,
     log: Log,
     progress: Arc<Progress>,
     tell: watch::Sender<News>,
@@ -160,11 +183,19 @@ struct Receiver {
     ask: Ask,
     /// The last link continued the stream, and brought some of it.
     moved: bool,
+    /// Since when the source has been behind what the log holds.
+    behind_since: Option<Instant>,
 }
 
 /// Why a link ended.
 pub(super) enum LinkEnd {
     Stopped,
+    /// The source is another node now.
+    Moved,
+    /// The source is a replica that has not got yet what the log holds.
+    Behind,
+    /// The source would send a snapshot, and as many full syncs run as may.
+    NotOurTurn(Reason),
     Source(source::Error),
     Log(log::Error),
 }
@@ -172,7 +203,7 @@ pub(super) enum LinkEnd {
 impl Receiver {
     async fn run(mut self) {
         let gauge = tokio::spawn(gauge::watch(
-            self.settings.source.endpoint.clone(),
+            self.settings.source_place.clone(),
             Arc::clone(&self.progress),
         ));
         let mut backoff = Backoff::new();
@@ -196,7 +227,19 @@ impl Receiver {
     async fn judge(&mut self, end: LinkEnd, backoff: &mut Backoff) -> ControlFlow<()> {
         let (message, hint) = match &end {
             LinkEnd::Stopped => return ControlFlow::Break(()),
+            LinkEnd::Moved => {
+                self.progress.set_link(false);
+                backoff.reset();
+                self.set_ask(self.next_ask());
+                return ControlFlow::Continue(());
+            }
+            LinkEnd::NotOurTurn(reason) => {
+                self.set_ask(Ask::FullSync(*reason));
+                return ControlFlow::Continue(());
+            }
+            LinkEnd::Behind => return self.pause(BEHIND_PAUSE).await,
             LinkEnd::Source(error) => {
+                self.place.doubt();
                 if error.needs_a_person() {
                     self.tell
                         .send_modify(|news| news.refusal = Some((error.to_string(), error.hint())));
@@ -224,6 +267,7 @@ impl Receiver {
         self.set_ask(self.next_ask());
         tokio::select! {
             () = tokio::time::sleep(pause) => ControlFlow::Continue(()),
+            () = self.place.changed() => ControlFlow::Continue(()),
             _ = self.stopping.changed() => ControlFlow::Break(()),
         }
     }
@@ -294,22 +338,38 @@ impl Receiver {
 
     /// One link, from greeting to its end.
     async fn link(&mut self) -> LinkEnd {
-        let mut stopping = self.stopping.clone();
+        let (mut stopping, mut place) = (self.stopping.clone(), self.place.clone());
+        let endpoint = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop) => return LinkEnd::Stopped,
+            endpoint = place.known() => endpoint,
+        };
+        if self.source.endpoint.address != endpoint.address {
+            tracing::info!(from = %self.source.endpoint.address, to = %endpoint.address, "the source is another node now");
+        }
+        (self.source.endpoint, self.place) = (endpoint, place.clone());
         tokio::select! {
             biased;
             _ = stopping.wait_for(|stop| *stop) => LinkEnd::Stopped,
+            () = place.changed() => LinkEnd::Moved,
             end = self.follow() => end,
         }
     }
 
     async fn follow(&mut self) -> LinkEnd {
-        let mut follower = match Follower::connect(&self.settings.source).await {
+        if matches!(self.ask, Ask::FullSync(_)) {
+            self.turn.take().await;
+        }
+        let mut follower = match Follower::connect(&self.source).await {
             Ok(follower) => follower,
             Err(error) => return LinkEnd::Source(error),
         };
         let source = follower.info().history;
         self.tell
             .send_modify(|news| news.history = source.or(news.history));
+        if self.is_behind(follower.info()) {
+            return LinkEnd::Behind;
+        }
         let from = match self.ask {
             Ask::Continue(position) => Some(position),
             Ask::FullSync(_) => None,
@@ -318,6 +378,9 @@ impl Receiver {
             Ok(answer) => answer,
             Err(error) => return LinkEnd::Source(error),
         };
+        if let (Answer::FullResync(_), false) = (answer, self.turn.try_take()) {
+            return LinkEnd::NotOurTurn(self.full_sync_reason(source));
+        }
         let mut link = match self.begin(follower, answer, source).await {
             Ok(link) => link,
             Err(error) => return LinkEnd::Log(error),
@@ -326,6 +389,24 @@ impl Receiver {
         let end = link.run().await;
         self.moved = continued && link.moved;
         end
+    }
+
+    /// Whether the source will have what comes after the log's end, and has not got there yet: a replica that we came to from another node of its
+    /// shard. It would answer with a snapshot. Not for longer than [`BEHIND_LIMIT`]: then it decides.
+    fn is_behind(&mut self, source: &SourceInfo) -> bool {
+        let (Ask::Continue(at), Some(history), Some(offset)) = (self.ask, source.history, source.offset)
+        else {
+            return false;
+        };
+        if history.id != at.id || offset >= at.offset {
+            self.behind_since = None;
+            return false;
+        }
+        let since = *self.behind_since.get_or_insert_with(|| {
+            tracing::info!(source = %offset, log = %at.offset, "the source has not got yet what the log holds; waiting for it");
+            Instant::now()
+        });
+        since.elapsed() < BEHIND_LIMIT
     }
 
     /// Brings the log to where the answer wants it.
@@ -374,15 +455,19 @@ impl Receiver {
         ))
     }
 
-    /// From the answer on a snapshot is on its way, whatever was asked.
-    fn full_resync(&self, position: Position, source: Option<History>) -> Into {
-        let reason = match self.ask {
+    fn full_sync_reason(&self, source: Option<History>) -> Reason {
+        match self.ask {
             Ask::FullSync(reason) => reason,
             Ask::Continue(at) if source.is_some_and(|history| !history.contains(&at)) => {
                 Reason::HistoryDiverged
             }
             Ask::Continue(_) => Reason::SourceRefused,
-        };
+        }
+    }
+
+    /// From the answer on a snapshot is on its way, whatever was asked.
+    fn full_resync(&self, position: Position, source: Option<History>) -> Into {
+        let reason = self.full_sync_reason(source);
         tracing::info!(%position, reason = reason.as_str(), "the source sends a snapshot");
         self.progress.set_link(true);
         self.tell.send_modify(|news| {

@@ -136,7 +136,13 @@ impl Pipeline {
     ) -> Result<Option<String>, End> {
         let ours = |key: &[u8]| {
             let mut names = members.iter().map(|member| &member.name);
-            names.any(|name| checkpoint::key(name) == key || checkpoint::session_key(name) == key)
+            let is_sibling = self
+                .settings
+                .shard
+                .as_ref()
+                .is_some_and(|shard| shard.is_sibling(key));
+            is_sibling
+                || names.any(|name| checkpoint::key(name) == key || checkpoint::session_key(name) == key)
         };
         let mut found = stale::checkpoint_keys(session).await?.into_iter();
         let other = found.find(|key| !ours(key));

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::replay::Policy;
+use super::shard::Shard;
+use super::turn::Turns;
 use crate::core::filter::Filter;
+use crate::core::target::cluster::route::CrossSlot;
 use crate::core::target::pace::RateLimit;
+use crate::core::topology::Place;
 use crate::core::{source, target};
 
 /// How the live stream is delivered.
@@ -101,22 +105,34 @@ pub struct Settings {
     pub name: String,
     /// What for.
     pub goal: Goal,
+    /// It begins with the process, and a trouble at its first contact that only a person can mend ends both. One that comes later waits.
+    pub begins_with_process: bool,
     /// Whether it begins with a full sync that somebody asks for, and ends where that cannot begin.
     pub awaits_full_sync: bool,
-    /// Whom to follow.
+    /// Whom to follow. Its address is that of `source_place`, which is asked before each connect.
     pub source: source::Settings,
-    /// Whom to write to.
+    /// Where the source is.
+    pub source_place: Place,
+    /// The shard, where the source is a cluster.
+    pub shard: Option<Shard>,
+    /// Whom to write to. Its address is that of `target_place`, which is asked before each session.
     pub target: target::Settings,
+    /// Where the target is.
+    pub target_place: Place,
     /// What is replicated.
     pub filter: Arc<Filter>,
     /// Exactly or at least once.
     pub delivery: Delivery,
+    /// Commands over several slots of a cluster.
+    pub cross_slot: CrossSlot,
     /// Refused commands.
     pub on_error: OnError,
     /// A full log.
     pub on_full: OnFull,
     /// Keys that the source does not have any more.
     pub stale_keys: StaleKeys,
+    /// How many full syncs may run at once, and which do.
+    pub turns: Turns,
     /// Lanes of a full sync.
     pub connections: usize,
     /// How items of a snapshot are replayed.
@@ -133,4 +149,15 @@ pub struct Settings {
     pub resume: bool,
     /// Where dead letters go.
     pub dead_letter_dir: PathBuf,
+}
+
+impl Settings {
+    /// The same for a deployment of another name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Settings {
+        name.clone_into(&mut self.name);
+        name.clone_into(&mut self.target.name);
+        name.clone_into(&mut self.replay.deployment);
+        self
+    }
 }

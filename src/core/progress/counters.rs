@@ -40,6 +40,10 @@ pub struct Counters {
     pub source_reconnects: AtomicU64,
     /// Connections to the target opened again.
     pub target_reconnects: AtomicU64,
+    /// Commands that a cluster target had already when they came again.
+    pub commands_replayed: AtomicU64,
+    /// Transactions of the source over several slots, which a cluster target got in parts.
+    pub transactions_split: AtomicU64,
     /// Commands in the dead-letter file.
     pub dead_letters: AtomicU64,
 }

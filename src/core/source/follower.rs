@@ -63,10 +63,9 @@ impl Follower {
     /// # Errors
     /// The source cannot be reached, or refuses a step.
     pub async fn connect(settings: &Settings) -> Result<Follower, Error> {
-        let connection = Connection::open(&settings.endpoint.address).await?;
+        let connection = Connection::open(&settings.endpoint).await?;
         let announcement = Announcement {
             credentials: settings.endpoint.credentials.clone(),
-            port: settings.announce_port,
             ip: connection.local_ip().map(|ip| ip.to_string()),
             version: settings.announce_version.clone(),
             rdb_only: settings.snapshot_only,

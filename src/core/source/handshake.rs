@@ -162,13 +162,15 @@ impl Step {
     }
 }
 
+/// The port that we announce. Sentinels find replicas by what the master lists, would watch whatever answers at our address, and in a failover would
+/// make it a replica of the new master, or even the master. Port 0 is to them an address without a server: never called, always down, never promoted.
+const ANNOUNCED_PORT: &[u8] = b"0";
+
 /// What we tell the source about ourselves.
 #[derive(Debug, Clone, Default)]
 pub struct Announcement {
     /// Who we log in as.
     pub credentials: Credentials,
-    /// Our port.
-    pub port: u16,
     /// Our address, where known.
     pub ip: Option<String>,
     /// The version we claim.
@@ -309,9 +311,7 @@ impl Handshake {
         match self.step {
             Step::Auth => encode(&told.credentials.auth_command().unwrap_or_default()),
             Step::Ping => encode(&[b"PING"]),
-            Step::ListeningPort => {
-                encode(&[b"REPLCONF", b"listening-port", told.port.to_string().as_bytes()])
-            }
+            Step::ListeningPort => encode(&[b"REPLCONF", b"listening-port", ANNOUNCED_PORT]),
             Step::IpAddress => encode(&[
                 b"REPLCONF",
                 b"ip-address",
@@ -391,14 +391,13 @@ mod tests {
         };
         let (mut handshake, first) = Handshake::start(Announcement {
             credentials,
-            port: 18001,
             ip: Some("127.0.0.1".into()),
             version: Some("9.0.0".into()),
             rdb_only: true,
         });
         assert_eq!(&first[..], b"*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$1\r\np\r\n");
         assert!(sent(feed(&mut handshake, "+OK\r\n")).contains("PING"));
-        assert!(sent(feed(&mut handshake, "+PONG\r\n")).contains("listening-port $5 18001"));
+        assert!(sent(feed(&mut handshake, "+PONG\r\n")).contains("listening-port $1 0"));
         assert!(sent(feed(&mut handshake, "+OK\r\n")).contains("ip-address $9 127.0.0.1"));
         assert!(sent(feed(&mut handshake, "+OK\r\n")).contains("version $5 9.0.0"));
         assert!(

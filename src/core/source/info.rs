@@ -17,6 +17,8 @@ pub struct SourceInfo {
     pub run_id: Option<String>,
     /// `redis_version`, or `valkey_version` where there is one.
     pub version: Option<String>,
+    /// Whether it is a replica itself; nothing where it does not say.
+    pub is_replica: Option<bool>,
     /// The other nodes of its shard: its replicas, and its master where it has one.
     pub shard: Vec<Address>,
 }
@@ -45,6 +47,7 @@ impl SourceInfo {
             version: field("valkey_version")
                 .or_else(|| field("redis_version"))
                 .map(str::to_owned),
+            is_replica: field("role").map(|role| role != "master"),
             shard: shard(text),
         }
     }
@@ -62,7 +65,8 @@ fn shard(text: &str) -> Vec<Address> {
         let (number, facts) = line.strip_prefix("slave")?.split_once(':')?;
         number.parse::<u32>().ok()?;
         let fact = |name: &str| facts.split(',').find_map(|fact| fact.strip_prefix(name));
-        address(fact("ip=")?, fact("port=")?)
+        // Port 0 is what gunyu announces: nobody can be asked there.
+        address(fact("ip=")?, fact("port=")?).filter(|replica| replica.port > 0)
     };
     let field = |name: &str| {
         text.lines()

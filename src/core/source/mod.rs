@@ -24,8 +24,6 @@ pub struct Settings {
     pub endpoint: net::Endpoint,
     /// The command's name where `PSYNC` has been renamed.
     pub psync_command: String,
-    /// Announced as `REPLCONF listening-port`.
-    pub announce_port: u16,
     /// Announced as `REPLCONF version`. A Valkey source (9 and later) writes the snapshot in a format
     /// that a replica of that version reads; other sources refuse the option, which does no harm.
     pub announce_version: Option<String>,
@@ -67,7 +65,11 @@ impl Error {
     /// Whether only a person can mend it (credentials, permissions, a wrong address); trying again may still be right when it worked before.
     #[must_use]
     pub fn needs_a_person(&self) -> bool {
-        matches!(self, Error::Refused { kind, .. } if kind.needs_a_person())
+        match self {
+            Error::Refused { kind, .. } => kind.needs_a_person(),
+            Error::Net(error) => error.needs_a_person(),
+            Error::Protocol { .. } => false,
+        }
     }
 
     /// What to do about it, where a person is needed.
@@ -79,13 +81,10 @@ impl Error {
                     .to_owned(),
             ),
             Error::Refused { kind, .. } => kind.hint(),
-            Error::Net(net::Error::Connect { address, .. }) => Some(format!(
-                "check that a server listens on {address} and that no firewall is between"
-            )),
+            Error::Net(error) => error.hint(),
             Error::Protocol { address, .. } => Some(format!(
                 "check that {address} is a Redis or Valkey server and not a proxy"
             )),
-            Error::Net(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Promises that every call is safe to repeat and safe against the others: those that change something are decided one after the other, a pause
 //! stands in the catalog before it holds, and a full sync that could not begin in time is withdrawn before the caller is told so.
 //!
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, watch};
 
@@ -18,6 +18,7 @@ use crate::core::net::{Address, Endpoint};
 use crate::core::pipeline::orders::FlushCommand;
 use crate::core::pipeline::{Delivery, Mode, Orders, Settings};
 use crate::core::progress::{Progress, State};
+use crate::core::topology::{Place, Trouble};
 
 /// One input as commands and the API see it.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Input {
     /// Where it is.
     pub progress: Arc<Progress>,
     name: String,
+    source_place: Place,
+    target_place: Place,
     target_endpoint: Endpoint,
     filter: Arc<Filter>,
     orders: Arc<Orders>,
@@ -52,6 +55,8 @@ impl Input {
             source: settings.source.endpoint.address.clone(),
             target: settings.target.endpoint.address.clone(),
             target_endpoint: settings.target.endpoint.clone(),
+            source_place: settings.source_place.clone(),
+            target_place: settings.target_place.clone(),
             transaction: settings.delivery == Delivery::ExactlyOnce,
             leader: leader.to_owned(),
             progress: Arc::clone(progress),
@@ -59,6 +64,19 @@ impl Input {
             orders: Arc::clone(orders),
             log: log.clone(),
         }
+    }
+
+    /// The same input, with the addresses that source and target have now.
+    fn as_of_now(&self) -> Input {
+        let mut input = self.clone();
+        if let Some(source) = self.source_place.now() {
+            input.source = source.address;
+        }
+        if let Some(target) = self.target_place.now() {
+            input.target = target.address.clone();
+            input.target_endpoint = target;
+        }
+        input
     }
 
     /// The deployment's name: of its folder and its checkpoint.
@@ -77,6 +95,12 @@ impl Input {
     #[must_use]
     pub fn snapshot_file(&self) -> Option<SnapshotFile> {
         self.log.snapshot_file()
+    }
+
+    /// The source node, and how to log in there.
+    #[must_use]
+    pub fn source_endpoint(&self) -> Option<Endpoint> {
+        self.source_place.now()
     }
 
     pub(super) fn target_endpoint(&self) -> &Endpoint {
@@ -157,11 +181,21 @@ impl From<catalog::Error> for Refusal {
     }
 }
 
+/// Which inputs there are is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unknown {
+    /// What the one who looks met last.
+    pub trouble: Option<Trouble>,
+}
+
 /// Reaches all pipelines. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    inputs: Arc<Vec<Input>>,
+    /// They come and go: nobody holds the list while he waits for something.
+    inputs: Arc<RwLock<Vec<Input>>>,
     stopping: Arc<watch::Sender<bool>>,
+    /// Why it is not known which inputs there are; nothing once it is.
+    unknown: Arc<RwLock<Option<Unknown>>>,
     /// Whoever changes something holds it while he decides.
     changing: Arc<Mutex<()>>,
     /// One collection at a time. It asks targets, which may take long: nobody else waits for it.
@@ -172,10 +206,11 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub(super) fn new(inputs: Vec<Input>, shared: Shared, catalog: Catalog, space: Arc<Space>) -> Handle {
+    pub(super) fn new(shared: Shared, catalog: Catalog, space: Arc<Space>) -> Handle {
         Handle {
-            inputs: Arc::new(inputs),
+            inputs: Arc::default(),
             stopping: Arc::new(watch::Sender::new(false)),
+            unknown: Arc::default(),
             changing: Arc::default(),
             collecting: Arc::default(),
             shared: Arc::new(shared),
@@ -184,10 +219,45 @@ impl Handle {
         }
     }
 
-    /// The inputs, in the order of the configuration.
+    /// The inputs that there are now, where they are now: in the order of the configuration, or of their coming.
     #[must_use]
     pub fn inputs(&self) -> Vec<Input> {
-        self.inputs.to_vec()
+        let inputs = self.inputs.read().unwrap_or_else(PoisonError::into_inner);
+        inputs.iter().map(Input::as_of_now).collect()
+    }
+
+    /// Whether it is known which inputs there are: those of a cluster have to be asked for.
+    #[must_use]
+    pub fn knows_its_inputs(&self) -> bool {
+        self.unknown().is_none()
+    }
+
+    /// Why it is not known which inputs there are, as far as anything is known of that.
+    #[must_use]
+    pub fn unknown(&self) -> Option<Unknown> {
+        self.unknown
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_unknown(&self, unknown: Option<Unknown>) {
+        *self.unknown.write().unwrap_or_else(PoisonError::into_inner) = unknown;
+    }
+
+    /// Takes the input of that name out.
+    pub(super) fn remove(&self, name: &str) {
+        let mut inputs = self.inputs.write().unwrap_or_else(PoisonError::into_inner);
+        inputs.retain(|input| input.name != name);
+    }
+
+    /// Adds an input. A stop reaches it too, whichever of the two comes first.
+    pub(super) fn add(&self, input: Input) {
+        let mut inputs = self.inputs.write().unwrap_or_else(PoisonError::into_inner);
+        if *self.stopping.borrow() {
+            input.orders.set_mode(Mode::Stop);
+        }
+        inputs.push(input);
     }
 
     /// The inputs that are meant by `wanted`: `all`, or addresses between commas.
@@ -199,23 +269,37 @@ impl Handle {
             source: input.source.clone(),
             shard: input.progress.shard(),
         };
-        let known: Vec<Names> = self.inputs.iter().map(names).collect();
+        let inputs = self.inputs();
+        let known: Vec<Names> = inputs.iter().map(names).collect();
         let chosen = select(&known, wanted).map_err(|wanted| Refusal::Unknown {
             wanted,
-            known: sources(&self.inputs),
+            known: sources(&inputs),
         })?;
-        Ok(chosen
-            .into_iter()
-            .map(|place| self.inputs[place].clone())
-            .collect())
+        Ok(chosen.into_iter().map(|place| inputs[place].clone()).collect())
     }
 
     /// Asks every pipeline to drain and end. Nothing can be asked of them afterwards.
     pub fn stop(&self) {
-        self.inputs
+        // First the word, so that an input that is being added is stopped by one of the two.
+        self.stopping.send_replace(true);
+        self.inputs()
             .iter()
             .for_each(|input| input.orders.set_mode(Mode::Stop));
-        self.stopping.send_replace(true);
+    }
+
+    /// Whether somebody has asked for a stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Asks the pipeline of that name to end.
+    pub(super) fn end(&self, name: &str) {
+        let inputs = self.inputs();
+        let input = inputs.iter().find(|input| input.name == name);
+        if let Some(input) = input {
+            input.orders.set_mode(Mode::Stop);
+        }
     }
 
     /// Waits until somebody has asked for a stop.
@@ -231,7 +315,7 @@ impl Handle {
     pub async fn restart(&self) -> Result<(), Refusal> {
         let _changing = self.changing.lock().await;
         self.refuse_while_stopping()?;
-        self.inputs.iter().for_each(|input| input.orders.begin_anew());
+        self.inputs().iter().for_each(|input| input.orders.begin_anew());
         Ok(())
     }
 
@@ -282,25 +366,31 @@ impl Handle {
         inputs: &[Input],
         flush: Option<&FlushCommand>,
     ) -> Result<FullSyncs, Refusal> {
+        let all = self.inputs();
         let groups = match flush {
-            Some(_) => sharing::groups(&self.inputs).await,
-            None => (0..self.inputs.len()).collect(),
+            Some(_) => sharing::groups(&all).await,
+            None => (0..all.len()).collect(),
+        };
+        // One that has gone since it was selected is in no group, and asked in vain: its orders are closed.
+        let group = |input: &Input| {
+            let place = all.iter().position(|one| one.name == input.name);
+            place.map_or(usize::MAX, |place| groups[place])
         };
         let asked = {
             let _changing = self.changing.lock().await;
-            self.refuse_full_sync(inputs, flush.is_some(), &groups)?;
-            let of_these: Vec<usize> = inputs.iter().map(|input| groups[self.place(input)]).collect();
+            self.refuse_full_sync(inputs, flush.is_some(), (&all, &group))?;
+            let of_these: Vec<usize> = inputs.iter().map(group).collect();
             Asked::place(inputs, &of_these, flush, BEGIN_LIMIT)
         };
         asked.begun().await
     }
 
-    fn place(&self, input: &Input) -> usize {
-        let place = self.inputs.iter().position(|one| one.name == input.name);
-        place.expect("an input that was selected is one of ours")
-    }
-
-    fn refuse_full_sync(&self, inputs: &[Input], flush: bool, groups: &[usize]) -> Result<(), Refusal> {
+    fn refuse_full_sync(
+        &self,
+        inputs: &[Input],
+        flush: bool,
+        (all, group): (&[Input], &impl Fn(&Input) -> usize),
+    ) -> Result<(), Refusal> {
         self.refuse_while_stopping()?;
         let paused: Vec<Input> = inputs
             .iter()
@@ -313,12 +403,11 @@ impl Handle {
         if !flush {
             return Ok(());
         }
-        for other in self
-            .inputs
+        for other in all
             .iter()
             .filter(|one| inputs.iter().all(|input| input.name != one.name))
         {
-            let shares = |input: &&Input| groups[self.place(input)] == groups[self.place(other)];
+            let shares = |input: &&Input| group(input) == group(other);
             if let Some(input) = inputs.iter().find(shares) {
                 return Err(Refusal::WouldDelete {
                     input: input.source.to_string(),
@@ -335,7 +424,13 @@ impl Handle {
     /// [`Refusal::Failed`]: some of it may be done; calling again does the rest.
     pub async fn collect_garbage(&self) -> Result<Collected, Refusal> {
         let _collecting = self.collecting.lock().await;
-        garbage::collect(&self.shared, &self.catalog, &self.inputs).await
+        if !self.knows_its_inputs() {
+            return Err(Refusal::Failed {
+                message: "the source's shards are not known yet, so nobody can say what is stale".to_owned(),
+                hint: Some("try again when gunyu status shows the inputs".to_owned()),
+            });
+        }
+        garbage::collect(&self.shared, &self.catalog, &self.inputs()).await
     }
 
     /// Bytes that all logs take, and their cap.
@@ -345,7 +440,7 @@ impl Handle {
     }
 
     fn refuse_while_stopping(&self) -> Result<(), Refusal> {
-        match *self.stopping.borrow() {
+        match self.is_stopping() {
             true => Err(Refusal::Stopping),
             false => Ok(()),
         }

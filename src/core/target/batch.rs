@@ -46,6 +46,8 @@ pub struct Batch {
     end: Offset,
     oldest: Option<Instant>,
     in_transaction: bool,
+    /// Where each command ends in the stream; empty where nobody asks for it.
+    ends: Vec<Offset>,
 }
 
 impl Batch {
@@ -63,7 +65,19 @@ impl Batch {
             end: start,
             oldest: None,
             in_transaction: false,
+            ends: Vec::new(),
         }
+    }
+
+    /// Notes that the commands added since the last such note end at `end`.
+    pub fn note_end(&mut self, end: Offset) {
+        self.ends.resize(self.commands, end);
+    }
+
+    /// Where each command ends in the stream, as far as it was noted.
+    #[must_use]
+    pub fn ends(&self) -> &[Offset] {
+        &self.ends
     }
 
     /// The empty batch that follows this one.

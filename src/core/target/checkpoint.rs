@@ -13,6 +13,8 @@
 //! | `snapshot_ms` | `1760000000000` | when receiving that snapshot began, Unix time: two snapshots may have one position |
 //! | `cursor` | `81920:0:1042:0` | of that snapshot: everything before this byte is restored, the database selected there, keys so far, elements that are written of the key that begins there |
 //! | `resync` | `1` | that snapshot is not the first: what an earlier sync wrote may be on the target |
+//! | `lineage` | `9f…` | names the full sync on which all this rests: fences and marks of another one count for nothing |
+//! | `marks` | `0,5461,10923` | on a cluster: the slots in which [`super::cluster::fences`] has left marks of this position |
 //! | `seen` | `0,1,7` | the source's databases that have been replicated so far |
 //! | `owned` | `0,3` | databases that were empty when this deployment first synced: their keys are ours alone |
 //! | `libraries` | `1` | there was no library of functions when this deployment first synced: they are ours alone |
@@ -74,6 +76,10 @@ pub struct Record {
     pub cursor: Option<Cursor>,
     /// That snapshot is not the first: what an earlier sync wrote may be on the target.
     pub resync: bool,
+    /// Names the full sync on which all this rests; 0 where none has begun.
+    pub lineage: u64,
+    /// On a cluster, the slots with marks of this position.
+    pub marks: Vec<u16>,
 }
 
 /// How far the replay of a snapshot has certainly come.
@@ -124,8 +130,10 @@ impl Record {
                 b"full_sync" => record.full_sync = Some(parse_position(text).ok_or_else(malformed)?),
                 b"resync" => record.resync = text == "1",
                 b"libraries" => record.owns_libraries = text == "1",
-                b"seen" => record.seen = parse_databases(text).ok_or_else(malformed)?,
-                b"owned" => record.owned = parse_databases(text).ok_or_else(malformed)?,
+                b"lineage" => record.lineage = u64::from_str_radix(text, 16).map_err(|_| malformed())?,
+                b"marks" => record.marks = parse_numbers(text).ok_or_else(malformed)?,
+                b"seen" => record.seen = parse_numbers(text).ok_or_else(malformed)?,
+                b"owned" => record.owned = parse_numbers(text).ok_or_else(malformed)?,
                 _ => {}
             }
         }
@@ -162,6 +170,13 @@ impl Record {
         if self.owns_libraries {
             field("libraries", "1".to_owned());
         }
+        if self.lineage != 0 {
+            field("lineage", format!("{:016x}", self.lineage));
+        }
+        if !self.marks.is_empty() {
+            let numbers: Vec<String> = self.marks.iter().map(u16::to_string).collect();
+            field("marks", numbers.join(","));
+        }
         for (name, databases) in [("seen", &self.seen), ("owned", &self.owned)] {
             let numbers: Vec<String> = databases.iter().map(u32::to_string).collect();
             field(name, numbers.join(","));
@@ -195,7 +210,7 @@ fn parse_position(text: &str) -> Option<Position> {
     })
 }
 
-fn parse_databases(text: &str) -> Option<Vec<u32>> {
+fn parse_numbers<N: std::str::FromStr>(text: &str) -> Option<Vec<N>> {
     text.split(',')
         .filter(|n| !n.is_empty())
         .map(|n| n.parse().ok())
@@ -232,6 +247,8 @@ mod tests {
                 elements: 4,
             }),
             resync: true,
+            lineage: u64::MAX,
+            marks: vec![0, 16_383],
         };
         assert_eq!(parsed(&record.command(b"HSET", b"k", 1)), Ok(record));
         assert_eq!(

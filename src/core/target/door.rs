@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use super::cluster::map::SlotMap;
 use super::cluster::router::Router;
 use super::lane::Lane;
 use super::{Error, Settings, Shape};
@@ -14,7 +15,7 @@ use crate::core::resp::{Event, Value};
 #[derive(Debug)]
 pub enum Door {
     /// One node.
-    One(Lane),
+    One(Box<Lane>),
     /// A cluster's nodes.
     Cluster(Box<Router>),
 }
@@ -26,7 +27,7 @@ impl Door {
     /// The target cannot be reached, or refuses us.
     pub async fn open(settings: &Settings, client_name: &str, home: &[u8]) -> Result<Door, Error> {
         match settings.shape {
-            Shape::One => Ok(Door::One(Lane::open(settings, client_name).await?)),
+            Shape::One => Ok(Door::One(Box::new(Lane::open(settings, client_name).await?))),
             Shape::Cluster { .. } => {
                 let router = Router::open(settings, client_name, home).await?;
                 Ok(Door::Cluster(Box::new(router)))
@@ -84,6 +85,15 @@ impl Door {
         match self {
             Door::One(_) => None,
             Door::Cluster(router) => Some(router),
+        }
+    }
+
+    /// Who serves which slot, where the target is a cluster.
+    #[must_use]
+    pub fn map(&self) -> Option<&SlotMap> {
+        match self {
+            Door::One(_) => None,
+            Door::Cluster(router) => Some(router.map()),
         }
     }
 

@@ -40,7 +40,7 @@ impl Lane {
     /// # Errors
     /// The target cannot be reached, or refuses us.
     pub async fn open(settings: &Settings, client_name: &str) -> Result<Lane, Error> {
-        let connection = Connection::open(&settings.endpoint.address).await?;
+        let connection = Connection::open(&settings.endpoint).await?;
         let (read, write) = connection.split();
         let mut lane = Lane {
             read,
@@ -114,8 +114,16 @@ impl Lane {
             resp::encode_command(&mut request, &args);
             expected += 1;
         }
+        self.exchange(&request, expected).await
+    }
+
+    /// The same for commands that are encoded already; `expected` is how many.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub async fn exchange(&mut self, request: &[u8], expected: usize) -> Result<Vec<Value>, Error> {
         self.last_moved = Instant::now();
-        self.write.write_all(&request, "sending commands").await?;
+        self.write.write_all(request, "sending commands").await?;
         let mut values = Vec::with_capacity(expected);
         while values.len() < expected {
             match resp::parse_value(&self.input).map_err(|cause| self.protocol(cause))? {

@@ -24,6 +24,8 @@ pub mod staging;
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{net, resp};
 use crate::core::position::Offset;
 
@@ -153,9 +155,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Refused { reply, .. } => refusal::Kind::of(reply).hint(reply),
-            Error::Net(net::Error::Connect { address, .. }) => Some(format!(
-                "check that a server listens on {address} and that no firewall is between"
-            )),
+            Error::Net(error) => error.hint(),
             Error::Protocol { address, .. } => {
                 Some(format!("check that {address} is a Redis or Valkey server"))
             }
@@ -170,7 +170,7 @@ impl Error {
             Error::Superseded { .. } => {
                 Some("make sure that only one gunyu runs for this source and target".to_owned())
             }
-            Error::Net(_) | Error::Unexpected { .. } | Error::HalfDone { .. } => None,
+            Error::Unexpected { .. } | Error::HalfDone { .. } => None,
         }
     }
 
@@ -180,7 +180,7 @@ impl Error {
         matches!(self, Error::SameServer { .. })
     }
 
-    /// Whether credentials or permissions are missing, so that a first start had better stop than try again.
+    /// Whether credentials, permissions or trust are missing, so that a first start had better stop than try again.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         let denied = [
@@ -188,7 +188,11 @@ impl Error {
             refusal::Kind::Permission,
             refusal::Kind::Cluster,
         ];
-        matches!(self, Error::Refused { reply, .. } if denied.contains(&refusal::Kind::of(reply)))
+        match self {
+            Error::Refused { reply, .. } => denied.contains(&refusal::Kind::of(reply)),
+            Error::Net(error) => error.needs_a_person(),
+            _ => false,
+        }
     }
 }
 
@@ -222,9 +226,47 @@ pub enum Outcome {
         /// The commands that the target does not take.
         failed: Vec<Failed>,
     },
+    /// News from a cluster, where batches are no units.
+    Advanced(Box<Advance>),
     /// Nothing is wrong with the batch; the target cannot take it now. Send it again after a while, in a new session.
     Unavailable {
         /// The target's words.
         reply: String,
     },
+}
+
+/// How a stream onto a cluster has come on.
+#[derive(Debug, Default)]
+pub struct Advance {
+    /// All of the stream up to here is applied.
+    pub applied: Option<Offset>,
+    /// Batches that are wholly applied now.
+    pub batches: u64,
+    /// Their commands.
+    pub commands: u64,
+    /// When the oldest of these was received.
+    pub oldest: Option<std::time::Instant>,
+    /// The checkpoint on the target, where it moved.
+    pub checkpointed: Option<Offset>,
+    /// Commands that were refused, and the words.
+    pub refused: Vec<(Bytes, String)>,
+    /// Refusals that come of replaying what was there already.
+    pub replayed: u64,
+    /// Commands that were there already.
+    pub skipped: u64,
+    /// Transactions of the source that touch several slots.
+    pub split_transactions: u64,
+    /// What stands in the way of a part of it.
+    pub trouble: Option<String>,
+}
+
+impl Advance {
+    /// Whether there is anything to tell.
+    #[must_use]
+    pub fn says_something(&self) -> bool {
+        self.applied.is_some()
+            || self.checkpointed.is_some()
+            || self.trouble.is_some()
+            || !self.refused.is_empty()
+    }
 }

@@ -11,11 +11,15 @@
 //!
 //! Owns the taking over. Leaves to [`super::exact`] and [`super::loose`] what is written.
 
+mod everywhere;
 mod transaction;
+
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
 use super::checkpoint::{self, Record};
+use super::cluster::fences::{self, Fences};
 use super::door::Door;
 use super::facts::Facts;
 use super::{Error, Settings};
@@ -37,6 +41,8 @@ pub struct Session {
     session_key: Bytes,
     /// What the server is.
     pub facts: Facts,
+    /// What is applied already, slot by slot, where the target is a cluster.
+    pub fences: Arc<Fences>,
     /// What stood on the target when the session began, kept up to date by whoever writes it.
     pub record: Record,
 }
@@ -76,10 +82,14 @@ impl Session {
             key,
             session_key,
             facts,
+            fences: Arc::default(),
             record,
         };
         session.watch().await?;
         session.record = session.read_record().await?;
+        if let Some(router) = session.lane.router() {
+            session.fences = Arc::new(fences::read(router, &settings.name, &mut session.record).await?);
+        }
         Ok(session)
     }
 

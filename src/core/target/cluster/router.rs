@@ -73,7 +73,11 @@ impl Router {
         self.owner(self.home_slot)
     }
 
-    fn owner(&self, slot: u16) -> Result<Address, Error> {
+    /// Who serves the slot.
+    ///
+    /// # Errors
+    /// Nobody does, as far as is known.
+    pub fn owner(&self, slot: u16) -> Result<Address, Error> {
         let owner = self.map.owner(slot).cloned();
         owner.ok_or_else(|| Error::SlotsMissing {
             address: self.settings.endpoint.address.clone(),
@@ -136,66 +140,80 @@ impl Router {
     /// Sends a command to the node that serves its first key, or home, and waits for the reply.
     ///
     /// # Errors
-    /// The connection fails, or the reply is an error that is no redirection.
+    /// The connection fails, or the reply is an error.
     pub async fn call(&mut self, args: &[&[u8]]) -> Result<Value, Error> {
         let slot = slot_of(args).unwrap_or(self.home_slot);
+        let mut request = BytesMut::new();
+        resp::encode_command(&mut request, args);
+        let (node, mut replies) = self.deliver(slot, &request, 1).await?;
+        let reply = replies.pop().unwrap_or(Value::Nil);
+        match reply.error() {
+            Some(text) => Err(Error::Refused {
+                address: node,
+                command: String::from_utf8_lossy(args.first().copied().unwrap_or_default()).into_owned(),
+                reply: resp::said(text),
+            }),
+            None => Ok(reply),
+        }
+    }
+
+    /// Sends a unit, one command or a transaction from `MULTI` to `EXEC`, to the node that serves the slot, and follows redirections of it as a whole.
+    /// Gives who answered, and the replies to its `count` commands; a redirection is among them only where patience has run out.
+    ///
+    /// # Errors
+    /// The connection fails, or nobody serves the slot.
+    pub async fn deliver(
+        &mut self,
+        slot: u16,
+        unit: &[u8],
+        count: usize,
+    ) -> Result<(Address, Vec<Value>), Error> {
         let began = Instant::now();
-        let mut hops = 0;
-        let mut node = self.owner(slot)?;
+        let (mut hops, mut node, mut asking) = (0, self.owner(slot)?, false);
         loop {
-            let refused = match self.call_at(&node, args).await {
-                Err(Error::Refused {
-                    address,
-                    command,
-                    reply,
-                }) => (address, command, reply),
-                other => return other,
-            };
-            let Some(redirect) = Redirect::of(&refused.2, &node) else {
-                let (address, command, reply) = refused;
-                return Err(Error::Refused {
-                    address,
-                    command,
-                    reply,
-                });
+            let replies = self.exchange(&node, unit, count, asking).await?;
+            let Some(redirect) = redirect_in(&replies, &node) else {
+                return Ok((node, replies));
             };
             if began.elapsed() > PATIENCE {
-                let (address, command, reply) = refused;
-                return Err(Error::Refused {
-                    address,
-                    command,
-                    reply,
-                });
+                return Ok((node, replies));
             }
             hops += 1;
             match redirect {
                 Redirect::Moved(slot, to) => {
                     self.map.moved(slot, &to);
-                    node = to;
+                    (node, asking) = (to, false);
                 }
-                Redirect::Ask(to) => {
-                    let asked = self.call_asking(&to, args).await;
-                    match asked {
-                        Err(Error::Refused { reply, .. }) if Redirect::of(&reply, &to).is_some() => {
-                            hops = HOPS_MAX
-                        }
-                        other => return other,
-                    }
-                }
+                Redirect::Ask(to) => (node, asking) = (to, true),
                 Redirect::Later => hops = HOPS_MAX,
             }
             if hops >= HOPS_MAX {
                 tokio::time::sleep(PAUSE).await;
                 self.refresh().await?;
-                node = self.owner(slot)?;
-                hops = 0;
+                (hops, node, asking) = (0, self.owner(slot)?, false);
             }
         }
     }
 
-    async fn call_asking(&mut self, node: &Address, args: &[&[u8]]) -> Result<Value, Error> {
-        self.call_at(node, &[b"ASKING"]).await?;
-        self.call_at(node, args).await
+    /// `ASKING` before a transaction holds until its `EXEC` (`networking.c`, `resetClient`).
+    async fn exchange(
+        &mut self,
+        node: &Address,
+        unit: &[u8],
+        count: usize,
+        asking: bool,
+    ) -> Result<Vec<Value>, Error> {
+        const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+        let lane = self.lane(node).await?;
+        let answers = match asking {
+            true => lane.exchange(&[ASKING, unit].concat(), count + 1).await,
+            false => lane.exchange(unit, count).await,
+        };
+        let mut replies = self.kept(node, answers)?;
+        if asking {
+            replies.remove(0);
+        }
+        Ok(replies)
     }
 
     /// Sends commands, each to the node that serves its key, and gives the replies in the order of the commands; an error reply is a value among them.
@@ -275,6 +293,15 @@ impl Router {
         self.kept(node, answer)
     }
 
+    /// Sends one command that is encoded already to this node and waits for its reply, an error too.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub async fn call_encoded(&mut self, node: &Address, command: &[u8]) -> Result<Value, Error> {
+        let mut replies = self.exchange(node, command, 1, false).await?;
+        Ok(replies.pop().unwrap_or(Value::Nil))
+    }
+
     /// A connection that has failed is not used again.
     fn kept<T>(&mut self, node: &Address, answer: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &answer
@@ -291,6 +318,17 @@ impl Router {
             self.lanes.insert(node.clone(), lane);
         }
         Ok(self.lanes.get_mut(node).expect("it is there or was put there"))
+    }
+}
+
+/// The redirection among the replies of a unit. Where its commands differ, the one that says least is believed: some keys are here and some are there.
+fn redirect_in(replies: &[Value], asked: &Address) -> Option<Redirect> {
+    let texts = replies.iter().filter_map(Value::error).map(resp::said);
+    let mut redirects: Vec<Redirect> = texts.filter_map(|text| Redirect::of(&text, asked)).collect();
+    redirects.dedup();
+    match redirects.len() {
+        0 | 1 => redirects.pop(),
+        _ => Some(Redirect::Later),
     }
 }
 

@@ -1,0 +1,497 @@
+//! The pipelines of a cluster: one a shard, and what becomes of them when the cluster changes.
+//!
+//! ```text
+//! look --> shards --> names --> a shard without a pipeline: begins | a node is to be followed instead of another: its place moves
+//!   ^                           a pipeline without a shard, twice in a row: drains, and leaves
+//!   +-- at intervals, and when a pipeline doubts where its source is
+//! ```
+//!
+//! Owns which pipelines there are and which node each follows. Promises that a shard keeps its name, and with it log and checkpoint, through failovers and
+//! restarts, and that what happens to one shard does not touch the pipeline of another. Leaves the asking to [`crate::core::topology`], and
+//! starting and ending to the supervisor.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::handle::{Handle, Input, Unknown};
+use super::naming::{self, Known};
+use crate::core::catalog::{self, Catalog};
+use crate::core::net::{Address, Endpoint};
+use crate::core::pipeline::{Settings, shard};
+use crate::core::position::{Offset, Position};
+use crate::core::progress::Phase;
+use crate::core::survey::{Source, Target};
+use crate::core::topology::alert::Alert;
+use crate::core::topology::cluster::{self, Cluster};
+use crate::core::topology::shards::{Choice, Shard, Wanted};
+use crate::core::topology::{self, Trouble, Watcher};
+
+/// A cluster as a source.
+#[derive(Debug, Clone)]
+pub struct Shards {
+    /// How it is asked.
+    pub cluster: cluster::Settings,
+    /// How the names of its pipelines begin.
+    pub base: String,
+    /// What the pipelines have in common. Place and name are each one's own.
+    pub template: Settings,
+}
+
+/// What the supervisor is to do.
+pub(super) enum Change {
+    /// Starts a pipeline, and tells whether that worked.
+    Begins(Box<Settings>, oneshot::Sender<bool>),
+    /// Ends that input: everything is applied that there will be.
+    Ends(String),
+}
+
+/// The shard of a pipeline that runs.
+struct Followed {
+    watcher: Watcher,
+    slots: watch::Sender<shard::Known>,
+    /// The shard as it was last seen.
+    shard: Shard,
+    /// It was not seen the last time.
+    is_missing: bool,
+    lacks_replica: bool,
+}
+
+/// Watches the cluster.
+pub(super) struct Watch {
+    shards: Shards,
+    cluster: Cluster,
+    /// Where it is written down which node is of which shard; nothing where that is another process's.
+    catalog: Option<Catalog>,
+    followed: BTreeMap<String, Followed>,
+    /// Pipelines that drain.
+    leaving: BTreeSet<String>,
+    doubt: Arc<Notify>,
+}
+
+impl Watch {
+    pub(super) fn new(shards: Shards, catalog: Option<Catalog>) -> Watch {
+        Watch {
+            cluster: Cluster::new(shards.cluster.clone()),
+            shards,
+            catalog,
+            followed: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            doubt: Arc::default(),
+        }
+    }
+
+    /// The shards that there are at the beginning, each with its pipeline's settings.
+    pub(super) async fn first(&mut self) -> Result<Vec<Settings>, topology::Error> {
+        let shards = self.cluster.look().await?;
+        let mut all = Vec::new();
+        for (shard, name) in self.named(shards).await {
+            all.push(self.begin(shard, &name).await);
+        }
+        Ok(all)
+    }
+
+    /// Looks for ever.
+    pub(super) async fn run(mut self, handle: Handle, tell: mpsc::Sender<Change>) {
+        let mut alert = Alert::new(self.shards.cluster.every);
+        let doubt = Arc::clone(&self.doubt);
+        loop {
+            if !handle.knows_its_inputs() {
+                // Nothing else can be done before the first look.
+                self.doubt.notify_one();
+            }
+            alert.next(doubt.notified()).await;
+            match self.cluster.look().await {
+                Ok(shards) => {
+                    if self.take(shards, &handle, &tell).await.is_err() {
+                        // The supervisor has ended.
+                        return;
+                    }
+                    handle.set_unknown(None);
+                }
+                Err(error) => self.is_blind(&error, &handle),
+            }
+        }
+    }
+
+    fn is_blind(&self, error: &topology::Error, handle: &Handle) {
+        let trouble = Trouble::from(error);
+        let mut is_news = false;
+        for one in self.followed.values() {
+            is_news |= one.watcher.is_blind(trouble.clone());
+        }
+        if let Some(before) = handle.unknown() {
+            let now = Unknown {
+                trouble: Some(trouble),
+            };
+            is_news |= before != now;
+            handle.set_unknown(Some(now));
+        }
+        // Once: it is looked often while something is wrong.
+        if is_news {
+            tracing::warn!(hint = error.hint(), "the cluster cannot be looked at: {error}");
+        }
+    }
+
+    /// Does what the shards that there are now ask for.
+    async fn take(
+        &mut self,
+        shards: Vec<Shard>,
+        handle: &Handle,
+        tell: &mpsc::Sender<Change>,
+    ) -> Result<(), Gone> {
+        let inputs = handle.inputs();
+        self.leaving
+            .retain(|name| inputs.iter().any(|input| input.name() == name));
+        let named = self.named(shards).await;
+        let there: BTreeSet<String> = named.iter().map(|(_, name)| name.clone()).collect();
+        for (shard, name) in named {
+            let input = inputs.iter().find(|input| input.name() == name);
+            if self.followed.contains_key(&name) {
+                self.follow(&name, shard, input).await;
+            } else if input.is_none() {
+                self.start(shard, &name, tell).await?;
+            }
+        }
+        self.part(&there, handle, tell).await
+    }
+
+    /// A shard that has no pipeline yet.
+    async fn start(&mut self, shard: Shard, name: &str, tell: &mpsc::Sender<Change>) -> Result<(), Gone> {
+        tracing::info!(name, nodes = shown(&shard), "a new shard: its pipeline begins");
+        let settings = Settings {
+            begins_with_process: false,
+            awaits_full_sync: false,
+            ..self.begin(shard, name).await
+        };
+        let (told, began) = oneshot::channel();
+        let change = Change::Begins(Box::new(settings), told);
+        tell.send(change).await.map_err(|_| Gone)?;
+        if !began.await.map_err(|_| Gone)? {
+            // Tried again at the next look.
+            self.followed.remove(name);
+        }
+        Ok(())
+    }
+
+    /// The settings of a shard's pipeline; from now on its place is kept up to date.
+    async fn begin(&mut self, shard: Shard, name: &str) -> Settings {
+        let (watcher, place) = Watcher::with(Arc::clone(&self.doubt));
+        let mut settings = self.shards.template.clone().named(name);
+        let (slots, known) = watch::channel(shard::Known::default());
+        settings.source_place = place;
+        settings.shard = Some(shard::Shard {
+            family: (format!("{}-", self.shards.base), self.ending()),
+            known,
+            doubt: Arc::clone(&self.doubt),
+        });
+        if let Some(address) = shard.nodes().find_map(|node| node.address.clone()) {
+            settings.source.endpoint = self.cluster.endpoint(address);
+        }
+        let followed = Followed {
+            watcher,
+            slots,
+            shard: shard.clone(),
+            is_missing: false,
+            lacks_replica: false,
+        };
+        self.followed.insert(name.to_owned(), followed);
+        self.follow(name, shard, None).await;
+        settings
+    }
+
+    /// Decides which node of its shard a pipeline follows.
+    async fn follow(&mut self, name: &str, shard: Shard, input: Option<&Input>) {
+        self.note(name, &shard);
+        let Some(one) = self.followed.get_mut(name) else {
+            return;
+        };
+        (one.shard, one.is_missing) = (shard, false);
+        one.tell_slots();
+        let last = one.watcher.last().map(|last| last.address);
+        let choice = self.cluster.choose(&one.shard, last.as_ref()).await;
+        // Nobody to follow yet, and nobody who can be judged: the master is as good as any.
+        let first = || one.shard.master.address.clone().filter(|_| last.is_none());
+        let choice = choice.or_else(|| {
+            first().map(|address| Choice {
+                address,
+                lacks_replica: false,
+            })
+        });
+        let Some(choice) = choice else { return };
+        one.tell_of_lack(name, &choice, self.shards.cluster.wanted);
+        if last.as_ref() != Some(&choice.address) && one.may_leave(last.as_ref(), input) {
+            tracing::info!(name, node = %choice.address, "the node that is followed for this shard");
+            one.watcher.saw(self.cluster.endpoint(choice.address));
+        }
+    }
+
+    /// Pipelines whose shard is gone. One look may err; two that say the same do not.
+    async fn part(
+        &mut self,
+        there: &BTreeSet<String>,
+        handle: &Handle,
+        tell: &mpsc::Sender<Change>,
+    ) -> Result<(), Gone> {
+        let mut gone = Vec::new();
+        for (name, one) in &mut self.followed {
+            if there.contains(name) {
+                continue;
+            }
+            if one.is_missing {
+                gone.push(name.clone());
+            }
+            one.is_missing = true;
+            self.doubt.notify_one();
+        }
+        for name in gone {
+            let Some(one) = self.followed.remove(&name) else {
+                continue;
+            };
+            tracing::info!(
+                name,
+                nodes = shown(&one.shard),
+                "the shard has left the cluster: its pipeline drains"
+            );
+            let input = handle.inputs().into_iter().find(|input| input.name() == name);
+            let Some(input) = input else { continue };
+            self.leaving.insert(name);
+            tokio::spawn(drain(one.watcher, input, tell.clone()));
+        }
+        Ok(())
+    }
+
+    /// The shards with their pipelines' names; one that is none of its own is left out.
+    async fn named(&self, shards: Vec<Shard>) -> Vec<(Shard, String)> {
+        let mut known = match self.known() {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::error!(%error, hint = error.hint(), "the shards' names cannot be read");
+                Known::default()
+            }
+        };
+        self.ask_target(&shards, &mut known).await;
+        naming::names(&shards, &known, |id| self.name(id))
+            .into_iter()
+            .zip(shards)
+            .filter_map(|(name, shard)| Some((shard, name?)))
+            .collect()
+    }
+
+    /// What this folder knows of names.
+    fn known(&self) -> Result<Known, catalog::Error> {
+        let mut known = Known::default();
+        if let Some(catalog) = &self.catalog {
+            let names = catalog.pipelines()?.into_iter();
+            for name in names.filter(|name| self.is_ours(name)) {
+                for id in catalog.nodes(&name)? {
+                    known.insert(id, name.clone());
+                }
+            }
+        }
+        // What is seen now is newer than what was written down.
+        for (name, one) in &self.followed {
+            for node in one.shard.nodes() {
+                known.insert(node.id.clone(), name.clone());
+            }
+        }
+        Ok(known)
+    }
+
+    /// A shard of which the folder knows nothing may have a checkpoint on the target under the id of one of its nodes.
+    async fn ask_target(&self, shards: &[Shard], known: &mut Known) {
+        let is_new = |shard: &&Shard| !shard.nodes().any(|node| known.contains(&node.id));
+        let new: Vec<&Shard> = shards.iter().filter(is_new).collect();
+        let Some(endpoint) = self
+            .shards
+            .template
+            .target_place
+            .now()
+            .filter(|_| !new.is_empty())
+        else {
+            return;
+        };
+        let mut target = match Target::connect(&endpoint).await {
+            Ok(target) => target,
+            Err(error) => {
+                tracing::debug!(%error, "the target could not be asked for the names of shards");
+                return;
+            }
+        };
+        let ids = new.into_iter().flat_map(Shard::nodes).map(|node| node.id.clone());
+        for id in ids.collect::<Vec<String>>() {
+            let name = self.name(&id);
+            if let Ok(Some(_)) = target.recorded(&name).await {
+                known.insert(id, name);
+            }
+        }
+        self.ask_for_strays(shards, known, &mut target).await;
+    }
+
+    /// A shard may have been named after a master that has died since, and is in no shard any more: then its replacement's history tells.
+    async fn ask_for_strays(&self, shards: &[Shard], known: &mut Known, target: &mut Target) {
+        let mut positions = Vec::new();
+        for id in self.cluster.strays() {
+            let name = self.name(id);
+            let Ok(Some(recorded)) = target.recorded(&name).await else {
+                continue;
+            };
+            let recorded = recorded.record;
+            positions.extend(
+                recorded
+                    .checkpoint
+                    .map(|at| at.position)
+                    .or(recorded.full_sync)
+                    .map(|at| (at, name)),
+            );
+        }
+        for shard in shards {
+            let is_new = !shard.nodes().any(|node| known.contains(&node.id));
+            let Some(address) = shard
+                .master
+                .address
+                .clone()
+                .filter(|_| is_new && !positions.is_empty())
+            else {
+                continue;
+            };
+            let master = self.cluster.endpoint(address);
+            let info = async { Source::connect(&master).await?.info().await };
+            let history = info.await.ok().and_then(|info| info.history);
+            let is_its = |(at, _): &&(Position, String)| history.is_some_and(|history| history.contains(at));
+            if let Some((_, name)) = positions.iter().find(is_its) {
+                known.insert(shard.master.id.clone(), name.clone());
+            }
+        }
+    }
+
+    /// Writes down which nodes the shard has, where that has changed.
+    fn note(&self, name: &str, shard: &Shard) {
+        let Some(catalog) = &self.catalog else { return };
+        let noted = catalog.nodes(name).and_then(|before| {
+            let mut ids: Vec<String> = shard.nodes().map(|node| node.id.clone()).collect();
+            // A node that is another shard's now is not this one's any more; one that is nowhere may come back.
+            let is_elsewhere = |id: &String| self.followed.values().any(|one| one.shard.has(id));
+            let earlier = before.iter().filter(|id| !ids.contains(id) && !is_elsewhere(id));
+            let earlier: Vec<String> = earlier.cloned().collect();
+            ids.extend(earlier);
+            ids.sort_unstable();
+            if ids != before {
+                catalog.set_nodes(name, &ids)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = noted {
+            tracing::error!(%error, hint = error.hint(), "the nodes of a shard could not be written down");
+        }
+    }
+
+    fn name(&self, id: &str) -> String {
+        let id: String = id.chars().take(naming::ID_CHARS).collect();
+        format!("{}-{id}{}", self.shards.base, self.ending())
+    }
+
+    /// How the names of all pipelines of the cluster end.
+    fn ending(&self) -> String {
+        format!("-{:016x}", self.shards.template.filter.fingerprint())
+    }
+
+    fn is_ours(&self, name: &str) -> bool {
+        let id = name
+            .strip_prefix(&format!("{}-", self.shards.base))
+            .and_then(|rest| rest.strip_suffix(self.ending().as_str()));
+        id.is_some_and(|id| id.len() == naming::ID_CHARS && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    }
+}
+
+/// The supervisor has ended.
+struct Gone;
+
+impl Followed {
+    /// Whether the node that is followed may be left for a better one: not while it sends a snapshot, unless it is not there any more.
+    fn may_leave(&self, last: Option<&Address>, input: Option<&Input>) -> bool {
+        let (Some(last), Some(input)) = (last, input) else {
+            return true;
+        };
+        let is_there = self.shard.at(last).is_some_and(|node| !node.has_failed);
+        let is_sending = input.progress.phase() == Phase::FullSync && input.progress.is_linked();
+        !(is_there && is_sending)
+    }
+
+    /// A slot that is on its way, and those of a master that does not answer for itself, are nobody's.
+    fn tell_slots(&self) {
+        let master = &self.shard.master;
+        let slots = |moving: &Vec<u16>| shard::Slots::of(&master.slots, moving);
+        let slots = master.moving.as_ref().map(slots);
+        self.slots.send_modify(|known| {
+            known.looks += 1;
+            known.slots = slots;
+        });
+    }
+
+    fn tell_of_lack(&mut self, name: &str, choice: &Choice, wanted: Wanted) {
+        if choice.lacks_replica == self.lacks_replica {
+            return;
+        }
+        self.lacks_replica = choice.lacks_replica;
+        let node = &choice.address;
+        match (choice.lacks_replica, wanted) {
+            (true, Wanted::Replica) => {
+                let hint = "give the shard a replica, or set input.syncFrom: prefer_slave";
+                tracing::warn!(name, %node, hint, "the shard has no healthy replica: its master is followed");
+            }
+            (true, _) => {
+                tracing::info!(name, %node, "the shard has no healthy replica: its master is followed");
+            }
+            (false, _) => tracing::info!(name, %node, "the shard has a healthy replica again"),
+        }
+    }
+}
+
+fn shown(shard: &Shard) -> String {
+    let nodes: Vec<String> = shard
+        .nodes()
+        .filter_map(|node| Some(node.address.as_ref()?.to_string()))
+        .collect();
+    nodes.join(", ")
+}
+
+/// A source that has left is listened to for so long without a word.
+const LAST_WORD: Duration = Duration::from_secs(3);
+
+/// So often it is looked whether everything is applied.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
+
+/// Waits until the target has everything that the source had when it left, as far as it can still be had.
+async fn drain(watcher: Watcher, input: Input, tell: mpsc::Sender<Change>) {
+    let goal = match watcher.last() {
+        Some(source) => last_offset(&source).await,
+        None => None,
+    };
+    let mut received = input.progress.ladder().received;
+    let mut since = tokio::time::Instant::now();
+    loop {
+        let ladder = input.progress.ladder();
+        if ladder.received > received {
+            (received, since) = (ladder.received, tokio::time::Instant::now());
+        }
+        let all_received = goal.is_some_and(|goal| ladder.received >= goal) || since.elapsed() > LAST_WORD;
+        if all_received && ladder.checkpointed >= ladder.appended.min(goal.unwrap_or(ladder.appended)) {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(DRAIN_LOOK) => {}
+            () = tell.closed() => return,
+        }
+    }
+    let _ = tell.send(Change::Ends(input.name().to_owned())).await;
+    // Only now nobody looks after the place any more.
+    drop(watcher);
+}
+
+async fn last_offset(source: &Endpoint) -> Option<Offset> {
+    let asked = async { Source::connect(source).await?.info().await };
+    asked.await.ok()?.offset
+}

@@ -1,0 +1,256 @@
+//! What is done beside the stream's lanes, on connections of its own: marks and checkpoints, looking who serves which slot, and groups whose slot is on its
+//! way.
+//!
+//! Promises that a checkpoint is written only when its marks are on every node that serves slots, and that groups of a slot that is on its way go out one after the
+//! other, each command to where its key is. Leaves it to [`super::fenced`] what is asked, and when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::act::{Act, Actor};
+use super::fences::{self, Fences};
+use super::group::{Fate, Group, Refused, Writer};
+use super::map::SlotMap;
+use super::plan::Expiry;
+use super::redirect::Redirect;
+use super::router::Router;
+use crate::core::net::Address;
+use crate::core::resp::{Value, said};
+use crate::core::target::checkpoint::{self, Checkpoint, Record};
+use crate::core::target::refusal::Kind;
+use crate::core::target::session::now_ms;
+use crate::core::target::{Error, Settings};
+
+/// After an errand that could not be done, so that trying again does not wear anybody out.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A checkpoint to be recorded.
+#[derive(Debug)]
+pub(super) struct Recording {
+    /// As it is to stand there; the marks' slots are put in when they are known.
+    pub(super) record: Record,
+    pub(super) checkpoint: Checkpoint,
+    /// The target's command for several fields of a hash.
+    pub(super) verb: &'static [u8],
+}
+
+/// What a clerk is asked to do.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// Ask who serves which slot.
+    Look,
+    /// Write marks, then the checkpoint.
+    Record(Box<Recording>),
+    /// Deliver a group whose slot is on its way.
+    Deliver(Group),
+    /// Carry out a command of that batch that belongs to no single slot.
+    Act(u64, Box<Act>),
+}
+
+/// What has come of it.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// This is who serves which slot.
+    Map(SlotMap),
+    /// The checkpoint stands on the target, with these marks.
+    Recorded(Checkpoint, Vec<u16>),
+    /// Another session has taken over.
+    Superseded,
+    /// What became of the group; it was asked for at this node last.
+    Delivered(Group, Fate),
+    /// The batch's command without a slot is done, or was refused with these words.
+    Acted(u64, Option<(Bytes, String)>),
+    /// It could not be done now, and is given back.
+    Failed(Error, Errand),
+}
+
+/// For whom a clerk runs errands.
+#[derive(Debug, Clone)]
+pub(super) struct Employer {
+    pub(super) settings: Settings,
+    /// The token of the session that may write.
+    pub(super) token: String,
+    pub(super) writer: Option<Writer>,
+    pub(super) fences: Arc<Fences>,
+    pub(super) expiry: Expiry,
+}
+
+/// Runs errands one after the other until nobody listens.
+pub(super) async fn run(
+    employer: Employer,
+    client_name: String,
+    mut errands: mpsc::UnboundedReceiver<Errand>,
+    done: mpsc::UnboundedSender<Done>,
+) {
+    let mut clerk = Clerk {
+        employer,
+        client_name,
+        router: None,
+    };
+    while let Some(mut errand) = errands.recv().await {
+        let one = match clerk.carry_out(&mut errand).await {
+            Ok(done) => done,
+            Err(error) => {
+                // What is left of its connections is not trusted.
+                clerk.router = None;
+                tokio::time::sleep(PAUSE).await;
+                Done::Failed(error, errand)
+            }
+        };
+        if done.send(one).is_err() {
+            return;
+        }
+    }
+}
+
+struct Clerk {
+    employer: Employer,
+    client_name: String,
+    router: Option<Router>,
+}
+
+impl Clerk {
+    async fn router(&mut self) -> Result<&mut Router, Error> {
+        if self.router.is_none() {
+            let home = checkpoint::key(&self.employer.settings.name);
+            self.router = Some(Router::open(&self.employer.settings, &self.client_name, &home).await?);
+        }
+        Ok(self.router.as_mut().expect("it was there or has been put there"))
+    }
+
+    async fn carry_out(&mut self, errand: &mut Errand) -> Result<Done, Error> {
+        self.router().await?;
+        let Clerk { employer, router, .. } = self;
+        let router = router.as_mut().expect("it has just been opened");
+        match errand {
+            Errand::Look => {
+                router.refresh().await?;
+                Ok(Done::Map(router.map().clone()))
+            }
+            Errand::Record(recording) => {
+                record(router, &employer.settings.name, &employer.token, recording).await
+            }
+            Errand::Deliver(group) => {
+                let fate = deliver(router, employer.writer.as_ref(), group).await?;
+                Ok(Done::Delivered(group.take(), fate))
+            }
+            Errand::Act(number, act) => {
+                let actor = Actor {
+                    name: &employer.settings.name,
+                    token: &employer.token,
+                    writer: employer.writer.as_ref(),
+                    fences: &employer.fences,
+                    expiry: employer.expiry,
+                };
+                Ok(Done::Acted(*number, act.carry_out(router, actor).await?))
+            }
+        }
+    }
+}
+
+/// Marks first, one in a slot of every node, then the checkpoint, which names them.
+async fn record(
+    router: &mut Router,
+    name: &str,
+    token: &str,
+    recording: &mut Recording,
+) -> Result<Done, Error> {
+    router.refresh().await?;
+    let masters: Vec<Address> = router.map().masters().cloned().collect();
+    let at = recording.checkpoint;
+    let value = fences::mark(recording.record.lineage, at.position.offset, at.db);
+    let field = fences::mark_field(name);
+    let mut marks = Vec::with_capacity(masters.len());
+    for master in &masters {
+        let Some(slot) = router.map().slots_of(master).next() else {
+            continue;
+        };
+        router
+            .call(&[b"HSET", fences::key(slot), field.as_bytes(), value.as_bytes()])
+            .await?;
+        // Where it was sent on, it vouches for another node than it was meant for.
+        if router.map().owner(slot) != Some(master) {
+            return Err(Error::SlotsMissing {
+                address: master.clone(),
+                slots: router.map().served(),
+            });
+        }
+        marks.push(slot);
+    }
+    recording.record.checkpoint = Some(at);
+    recording.record.marks.clone_from(&marks);
+    let (key, session) = (checkpoint::key(name), checkpoint::session_key(name));
+    let command = recording.record.command(recording.verb, &key, now_ms());
+    let command: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+    if router.call(&[b"HGET", &session, token.as_bytes()]).await? == Value::Nil {
+        return Ok(Done::Superseded);
+    }
+    router.call(&command).await?;
+    Ok(Done::Recorded(at, marks))
+}
+
+/// A transaction goes as one, other commands one by one: where the slot is half here and half there, each finds its key.
+async fn deliver(router: &mut Router, writer: Option<&Writer>, group: &mut Group) -> Result<Fate, Error> {
+    if !group.is_whole() {
+        return one_by_one(router, group).await;
+    }
+    let mut wire = Vec::new();
+    let count = group.encode(writer, &mut wire);
+    let (node, replies) = router.deliver(group.slot, &wire.concat(), count).await?;
+    let ours = count - 2 - group.commands();
+    let error = |reply: &Value| reply.error().map(said);
+    let Some(Value::Array(elements)) = replies.last() else {
+        let texts: Vec<Option<String>> = replies.iter().map(error).collect();
+        return Ok(refused_whole(&texts, ours, &node));
+    };
+    let failed = elements.iter().enumerate().skip(ours);
+    let failed = failed.filter_map(|(at, one)| {
+        Some(Refused {
+            nth: at - ours,
+            reply: error(one)?,
+        })
+    });
+    Ok(Fate::Applied(failed.collect()))
+}
+
+/// A transaction that was not executed: put off, or refused for the sake of some of its commands.
+fn refused_whole(texts: &[Option<String>], ours: usize, node: &Address) -> Fate {
+    let last = texts.last().cloned().flatten().unwrap_or_default();
+    for reply in texts.iter().flatten() {
+        if Redirect::of(reply, node).is_some() || Kind::of(reply).may_be_repeated() {
+            return Fate::Later(reply.clone());
+        }
+    }
+    let commands = texts.iter().enumerate().skip(1 + ours);
+    let refused: Vec<Refused> = commands
+        .take(texts.len().saturating_sub(2 + ours))
+        .filter_map(|(at, reply)| {
+            Some(Refused {
+                nth: at - 1 - ours,
+                reply: reply.clone()?,
+            })
+        })
+        .collect();
+    match refused.is_empty() {
+        true => Fate::Later(last),
+        false => Fate::Rejected(refused),
+    }
+}
+
+async fn one_by_one(router: &mut Router, group: &mut Group) -> Result<Fate, Error> {
+    let mut refused = Vec::new();
+    for (nth, command) in group.each().into_iter().enumerate() {
+        let (node, replies) = router.deliver(group.slot, &command, 1).await?;
+        let Some(reply) = replies.first().and_then(Value::error).map(said) else {
+            continue;
+        };
+        if Redirect::of(&reply, &node).is_some() || Kind::of(&reply).may_be_repeated() {
+            return Ok(Fate::Later(reply));
+        }
+        refused.push(Refused { nth, reply });
+    }
+    Ok(Fate::Applied(refused))
+}

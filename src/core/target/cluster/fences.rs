@@ -1,0 +1,173 @@
+//! What is recorded in the slots of a cluster target: fences and marks.
+//!
+//! A transaction of a cluster may only span one slot, so that one checkpoint cannot go with all commands. Each slot has a hash of its own,
+//! `redis-gunyu-checkpoint-fence:{tag}`, where the tag is a text that hashes to the slot:
+//!
+//! | field | value | meaning |
+//! | --- | --- | --- |
+//! | `{name}` | `{lineage}:{offset}` | the fence: everything of the stream up to this offset that concerns the slot is applied |
+//! | `{name}:mark` | `{lineage}:{offset}:{db}` | everything up to this offset is applied on the node that served this slot then |
+//!
+//! The name is the deployment's. The lineage names the full sync on which it rests: after another full sync it counts for nothing. A fence is written in
+//! the transaction whose commands it covers. A mark is written to every node before the checkpoint that is on one of them: a node that has failed over may have
+//! lost its tail, and its mark with it, while the checkpoint stands elsewhere. So a restart begins at the least of checkpoint and marks.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+
+use super::router::Router;
+use crate::core::command::{SLOTS, tag_of};
+use crate::core::position::Offset;
+use crate::core::resp::Value;
+use crate::core::target::Error;
+use crate::core::target::checkpoint::Record;
+
+/// All such keys begin so.
+pub const KEY_PREFIX: &str = "redis-gunyu-checkpoint-fence";
+
+/// The key of a slot.
+#[must_use]
+pub fn key(slot: u16) -> &'static Bytes {
+    static KEYS: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
+        (0..SLOTS)
+            .map(|slot| Bytes::from(format!("{KEY_PREFIX}:{{{}}}", tag_of(slot))))
+            .collect()
+    });
+    &KEYS[usize::from(slot)]
+}
+
+/// The field of a deployment's mark.
+#[must_use]
+pub fn mark_field(name: &str) -> String {
+    format!("{name}:mark")
+}
+
+/// What a fence says.
+#[must_use]
+pub fn fence(lineage: u64, offset: Offset) -> String {
+    format!("{lineage:016x}:{offset}")
+}
+
+/// What a mark says.
+#[must_use]
+pub fn mark(lineage: u64, offset: Offset, db: u32) -> String {
+    format!("{lineage:016x}:{offset}:{db}")
+}
+
+/// The fences of a deployment as they stood when its session began.
+#[derive(Debug, Clone, Default)]
+pub struct Fences {
+    offsets: Vec<Offset>,
+}
+
+impl Fences {
+    /// Whether the slot's share of what ends at `offset` is applied already.
+    #[must_use]
+    #[inline]
+    pub fn covers(&self, slot: u16, offset: Offset) -> bool {
+        self.offsets
+            .get(usize::from(slot))
+            .is_some_and(|fence| offset <= *fence)
+    }
+}
+
+/// Reads all fences, and sets the record's checkpoint back to the least of the marks. Where a mark is gone, so is what it vouched for: then there
+/// is no checkpoint.
+///
+/// # Errors
+/// The target fails.
+pub async fn read(router: &mut Router, name: &str, record: &mut Record) -> Result<Fences, Error> {
+    let mark_field = mark_field(name).into_bytes();
+    let asks = (0..SLOTS).map(|slot| {
+        vec![
+            b"HMGET".to_vec(),
+            key(slot).to_vec(),
+            name.as_bytes().to_vec(),
+            mark_field.clone(),
+        ]
+    });
+    let replies = router.call_many(asks).await?;
+    let fields = |slot: u16, nth: usize| replies[usize::from(slot)].array()?.get(nth)?.text();
+    let offsets = (0..SLOTS).map(|slot| {
+        let fence = fields(slot, 0).and_then(|text| parse(text, record.lineage));
+        fence.map_or(Offset::ZERO, |(offset, _)| offset)
+    });
+    let fences = Fences {
+        offsets: offsets.collect(),
+    };
+    if let Some(refused) = replies.iter().find_map(Value::error) {
+        return Err(Error::Refused {
+            address: router.home_address().clone(),
+            command: "HMGET".to_owned(),
+            reply: crate::core::resp::said(refused),
+        });
+    }
+    for slot in record.marks.clone() {
+        let mark = fields(slot, 1).and_then(|text| parse(text, record.lineage));
+        match (mark, &mut record.checkpoint) {
+            (Some((offset, db)), Some(at)) if offset < at.position.offset => {
+                tracing::info!(slot, %offset, "a node of the target is behind the checkpoint: going on from its mark");
+                at.position.offset = offset;
+                at.db = db;
+            }
+            (Some(_), _) => {}
+            (None, _) => {
+                tracing::warn!(
+                    slot,
+                    "a node of the target has lost what it had: the mark in this slot is gone"
+                );
+                record.checkpoint = None;
+            }
+        }
+    }
+    Ok(fences)
+}
+
+/// `{lineage}:{offset}`, and of a mark the database; nothing where the lineage is another.
+fn parse(text: &[u8], lineage: u64) -> Option<(Offset, u32)> {
+    let mut parts = std::str::from_utf8(text).ok()?.split(':');
+    let is_ours = u64::from_str_radix(parts.next()?, 16).ok()? == lineage;
+    let offset = parts.next()?.parse().ok().map(Offset::new)?;
+    let db = parts.next().map_or(Some(0), |db| db.parse().ok())?;
+    is_ours.then_some((offset, db))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::command::slot;
+
+    #[test]
+    fn the_key_of_a_slot_is_in_that_slot() {
+        for n in 0..SLOTS {
+            assert_eq!(slot(key(n)), n);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read_and_another_lineage_counts_for_nothing() {
+        let (lineage, offset) = (0x9f, Offset::new(42));
+        assert_eq!(
+            parse(fence(lineage, offset).as_bytes(), lineage),
+            Some((offset, 0))
+        );
+        assert_eq!(
+            parse(mark(lineage, offset, 3).as_bytes(), lineage),
+            Some((offset, 3))
+        );
+        assert_eq!(parse(fence(lineage, offset).as_bytes(), 1), None);
+        for bad in ["", "9f", "9f:x", "x:1", "9f:1:y"] {
+            assert_eq!(parse(bad.as_bytes(), lineage), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_fence_covers_its_own_slot_up_to_its_offset() {
+        let mut offsets = vec![Offset::ZERO; usize::from(SLOTS)];
+        offsets[7] = Offset::new(10);
+        let fences = Fences { offsets };
+        assert!(fences.covers(7, Offset::new(10)) && !fences.covers(7, Offset::new(11)));
+        assert!(!fences.covers(8, Offset::new(1)) && !Fences::default().covers(7, Offset::new(1)));
+    }
+}
