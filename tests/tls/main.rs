@@ -4,6 +4,7 @@
 
 mod acl;
 mod certs;
+mod cluster;
 mod copy;
 mod server;
 #[path = "../support/mod.rs"]
