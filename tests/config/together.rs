@@ -149,8 +149,7 @@ fn what_belongs_together_is_asked_for_together() {
 #[test]
 fn what_this_release_cannot_do_is_refused_with_what_to_do() {
     for (file, keys) in [
-        ("output: {redis: {tlsEnable: true}}", &["output.redis.tls"][..]),
-        ("cluster: {groupName: g}", &["cluster.groupName"]),
+        ("cluster: {groupName: g}", &["cluster.groupName"][..]),
         (
             "output: {replay: {replaceHashTag: true}}",
             &["output.replay.replaceHashTag"],
@@ -168,7 +167,7 @@ fn what_this_release_cannot_do_is_refused_with_what_to_do() {
     defaults().refuse_unbuilt().unwrap();
     for built in [
         "input: {redis: {type: cluster}}",
-        "output: {redis: {type: cluster}}",
+        "output: {redis: {type: cluster, tlsEnable: true}}",
         "input: {redis: {type: sentinel, sentinel: {masterName: m}}}",
         "output: {redis: {type: sentinel, sentinel: {masterName: m}}}",
     ] {
