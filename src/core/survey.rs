@@ -6,6 +6,7 @@
 
 mod slots;
 
+use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::aio::MultiplexedConnection;
@@ -274,11 +275,7 @@ impl Target {
 }
 
 fn failed(address: &Address, cause: redis::RedisError) -> Error {
-    use std::error::Error as _;
-    let io = cause
-        .source()
-        .and_then(|source| source.downcast_ref::<std::io::Error>());
-    match io.and_then(net::Trouble::of) {
+    match io_error(&cause).and_then(net::Trouble::of) {
         Some(trouble) => Error::Net(net::Error::Tls {
             address: address.clone(),
             trouble,
@@ -287,6 +284,21 @@ fn failed(address: &Address, cause: redis::RedisError) -> Error {
             address: address.clone(),
             cause,
         },
+    }
+}
+
+fn io_error(cause: &redis::RedisError) -> Option<&io::Error> {
+    std::error::Error::source(cause)?.downcast_ref()
+}
+
+/// A connection that ended while we greeted; without TLS nobody has said anything on it yet.
+fn not_greeted(endpoint: &Endpoint, cause: redis::RedisError) -> Error {
+    match io_error(&cause) {
+        Some(io) if endpoint.tls.is_none() => Error::Net(net::Error::Mute {
+            address: endpoint.address.clone(),
+            cause: io::Error::new(io.kind(), io.to_string()),
+        }),
+        _ => failed(&endpoint.address, cause),
     }
 }
 
@@ -303,14 +315,15 @@ async fn connect(endpoint: &Endpoint) -> Result<MultiplexedConnection, Error> {
             doing: "logging in",
             limit: ANSWER_LIMIT,
         })?;
-    let (asking, driver) = greeted.map_err(|cause| failed(&endpoint.address, cause))?;
+    let (asking, driver) = greeted.map_err(|cause| not_greeted(endpoint, cause))?;
     // It ends when the last clone of `asking` is dropped.
     tokio::spawn(driver);
     Ok(asking)
 }
 
 fn login(credentials: &Credentials) -> RedisConnectionInfo {
-    let mut login = RedisConnectionInfo::default();
+    // It is not among the permissions that README asks for, and a refusal would stand in the ACL log.
+    let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
     if !credentials.user.is_empty() {
         login = login.set_username(&credentials.user);
     }

@@ -149,8 +149,7 @@ fn what_belongs_together_is_asked_for_together() {
 #[test]
 fn what_this_release_cannot_do_is_refused_with_what_to_do() {
     for (file, keys) in [
-        ("output: {redis: {tlsEnable: true}}", &["output.redis.tls"][..]),
-        ("cluster: {groupName: g}", &["cluster.groupName"]),
+        ("cluster: {groupName: g}", &["cluster.groupName"][..]),
         (
             "output: {replay: {replaceHashTag: true}}",
             &["output.replay.replaceHashTag"],
@@ -168,7 +167,7 @@ fn what_this_release_cannot_do_is_refused_with_what_to_do() {
     defaults().refuse_unbuilt().unwrap();
     for built in [
         "input: {redis: {type: cluster}}",
-        "output: {redis: {type: cluster}}",
+        "output: {redis: {type: cluster, tlsEnable: true}}",
         "input: {redis: {type: sentinel, sentinel: {masterName: m}}}",
         "output: {redis: {type: sentinel, sentinel: {masterName: m}}}",
     ] {
@@ -190,4 +189,20 @@ fn a_command_that_reads_the_source_needs_no_target_and_none_that_fits() {
     same_on_both_sides.check_by(Config::check_source).unwrap();
     let nothing = Written::default().check_by(Config::check_source).unwrap_err();
     assert_eq!(nothing.problems().len(), 1, "{nothing}");
+}
+
+#[test]
+fn only_the_certificates_of_a_side_that_is_reached_are_read() {
+    let file = "{input: {redis: {tls: {enable: true, insecureSkipVerify: true}}}, \
+                output: {redis: {tls: {enable: true, ca: /nowhere/ca.pem}}}}";
+    let mut config = Written::with(file).config();
+    config.read_source_tls().unwrap();
+    for error in [config.read_tls(), config.read_target_tls()] {
+        let error = error.unwrap_err();
+        let [problem] = error.problems() else {
+            panic!("{error}");
+        };
+        assert_eq!(problem.key, "output.redis.tls.ca");
+        assert!(problem.message.contains("/nowhere/ca.pem"), "{error}");
+    }
 }

@@ -343,7 +343,6 @@ impl ReadHalf {
                 });
             }
         };
-        let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the peer");
         let read = read.and_then(|n| if n == 0 { Err(closed()) } else { Ok(n) });
         let is_first = std::mem::take(&mut self.is_first_of_plain);
         match read {
@@ -361,16 +360,22 @@ impl ReadHalf {
     }
 }
 
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the peer")
+}
+
 /// What TLS says of itself in a broken connection's words.
 fn lost(address: &Address, doing: &'static str, cause: io::Error) -> Error {
     let address = address.clone();
-    match Trouble::of(&cause) {
-        Some(trouble) => Error::Tls { address, trouble },
-        None => Error::Lost {
-            address,
-            doing,
-            cause,
-        },
+    if let Some(trouble) = Trouble::of(&cause) {
+        return Error::Tls { address, trouble };
+    }
+    // Redis ends TLS without a word, which rustls explains at length.
+    let is_end = cause.kind() == io::ErrorKind::UnexpectedEof;
+    Error::Lost {
+        address,
+        doing,
+        cause: if is_end { closed() } else { cause },
     }
 }
 
