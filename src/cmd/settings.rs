@@ -3,6 +3,7 @@
 //! Owns the translation, and the deployment's name: what makes a checkpoint and a log folder those of this source, this selection and this
 //! target.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -332,7 +333,7 @@ fn endpoint(redis: &config::Redis, address: &config::Address) -> Endpoint {
     Endpoint {
         address: node(address),
         credentials: credentials(redis.user.as_deref(), redis.password.as_ref()),
-        tls: None,
+        tls: redis.tls.as_ref().map(config::Tls::client),
     }
 }
 
@@ -375,9 +376,10 @@ fn base(name: &str) -> String {
 
 fn rules(config: &Config) -> Rules {
     let given = &config.output.filter;
+    let (db_allow, db_map) = databases(config);
     Rules {
         db_deny: given.db_blacklist.clone(),
-        db_allow: (!given.db_whitelist.is_empty()).then(|| given.db_whitelist.clone()),
+        db_allow,
         command_deny: given.command_blacklist.clone(),
         key_prefix_allow: given.prefix.whitelist.clone(),
         key_prefix_deny: given.prefix.blacklist.clone(),
@@ -387,10 +389,51 @@ fn rules(config: &Config) -> Rules {
         key_regex_deny: given.regex.blacklist.clone(),
         slot_allow: given.slots.whitelist.clone(),
         slot_deny: given.slots.blacklist.clone(),
-        db_map: match &config.output.replay.databases {
-            Databases::Same => DbMap::Same,
-            Databases::All(db) => DbMap::All(*db),
-            Databases::Mapped(map) => DbMap::Each(map.clone()),
-        },
+        db_map,
+    }
+}
+
+/// Which databases are allowed, and where they go. A cluster has one only:
+///
+/// | `dbOnCluster` | databases that would go to another |
+/// | --- | --- |
+/// | error | go there, and it is an error |
+/// | drop | are not among the allowed |
+/// | merge | go to 0, as all do |
+fn databases(config: &Config) -> (Option<Vec<u32>>, DbMap) {
+    let allow = &config.output.filter.db_whitelist;
+    let allow = (!allow.is_empty()).then(|| allow.clone());
+    let map = match &config.output.replay.databases {
+        Databases::Same => DbMap::Same,
+        Databases::All(db) => DbMap::All(*db),
+        Databases::Mapped(map) => DbMap::Each(map.clone()),
+    };
+    if config.output.redis.kind != RedisKind::Cluster {
+        return (allow, map);
+    }
+    match config.output.replay.db_on_cluster {
+        config::DbOnCluster::Error => (allow, map),
+        config::DbOnCluster::Merge => (allow, DbMap::All(0)),
+        config::DbOnCluster::Drop => {
+            let Some(mut fitting) = fitting(&map) else {
+                return (allow, map);
+            };
+            fitting.retain(|db| allow.as_ref().is_none_or(|allow| allow.contains(db)));
+            (Some(fitting), map)
+        }
+    }
+}
+
+/// The databases that go to 0, where they are not all.
+fn fitting(map: &DbMap) -> Option<Vec<u32>> {
+    let to_zero = |map: &BTreeMap<u32, u32>| {
+        let zero = (!map.contains_key(&0)).then_some(0);
+        let mapped = map.iter().filter(|(_, to)| **to == 0).map(|(from, _)| *from);
+        zero.into_iter().chain(mapped).collect()
+    };
+    match map {
+        DbMap::All(_) => None,
+        DbMap::Same => Some(vec![0]),
+        DbMap::Each(map) => Some(to_zero(map)),
     }
 }

@@ -26,13 +26,14 @@ use crate::core::filter::Filter;
 use crate::core::position::Offset;
 use crate::core::progress::{Counters, Progress};
 use crate::core::rdb::{Error as RdbError, Item, Key, Scanner, Step, Version};
+use crate::core::target;
 use crate::core::target::checkpoint::Cursor;
 use crate::core::target::door::Door;
 use crate::core::target::facts::Facts;
 use crate::core::target::pace::{Pace, RateLimit};
 use crate::core::target::restore::Restorer;
 use crate::core::target::session::now_ms;
-use crate::core::target::{self, staging};
+use crate::core::target::staging::Names;
 
 /// What the target has refused is looked at after so many keys, at least.
 const LOOK_EVERY_KEYS: u64 = 1024;
@@ -177,7 +178,7 @@ struct Loading {
 impl Loading {
     async fn begin(settings: Settings, shown: Arc<Shown>) -> Result<Loading, Error> {
         let name = format!("gunyu:{}", settings.target.name);
-        let home = staging::name(&settings.target.name, b"");
+        let home = Names::of(&settings.target.name, settings.target.is_cluster()).name(b"");
         let control = Door::open(&settings.target, &name, &home).await;
         let mut control = control.map_err(Error::Target)?;
         let facts = facts(&mut control, &settings).await.map_err(Error::Target)?;
@@ -369,7 +370,7 @@ impl Loading {
 /// What the target is. Its RDB version is in a dump of a key, which is there for that moment only.
 async fn facts(control: &mut Door, settings: &Settings) -> Result<Facts, target::Error> {
     let mut facts = Facts::of_server(control).await?;
-    let key = staging::name(&settings.target.name, b"");
+    let key = Names::of(&settings.target.name, settings.target.is_cluster()).name(b"");
     control.call(&[b"SET", &key, b""]).await?;
     facts.complete(control, &key).await?;
     control.call(&[b"DEL", &key]).await?;

@@ -23,6 +23,7 @@ pub mod replay;
 pub mod shard;
 pub mod stale;
 pub mod turn;
+mod walk;
 
 mod decide;
 mod judge;

@@ -59,11 +59,19 @@ pub(super) fn refuse(
 }
 
 pub(super) fn no_database(db: u32, databases: u32) -> End {
+    let hint = match databases {
+        // All that a cluster has.
+        1 => {
+            "of a cluster: set output.replay.dbOnCluster to drop or to merge; otherwise raise `databases` in the target's configuration, or map \
+              databases with output.replay.targetDbMap"
+        }
+        _ => {
+            "raise `databases` in the target's configuration, or map databases with output.replay.targetDbMap"
+        }
+    };
     End::Stuck {
         message: format!("the source uses database {db}, the target has only {databases}"),
-        hint:
-            "raise `databases` in the target's configuration, or map databases with output.replay.targetDbMap"
-                .to_owned(),
+        hint: hint.to_owned(),
     }
 }
 

@@ -25,15 +25,18 @@ use super::apply::Context;
 use super::header::Libraries;
 use super::parked::must_not_be_refused;
 use super::shard::{Shard, Slots};
+use super::walk::Walk;
 use super::{End, FunctionExists, StaleKeys};
 use crate::core::catalog::KeySet;
 use crate::core::command;
+use crate::core::net::Address;
 use crate::core::resp::Value;
+use crate::core::target::Error;
 use crate::core::target::checkpoint::{self, KEY_PREFIX, Record};
 use crate::core::target::session::Session;
 
-/// So many keys a step of `SCAN`.
-const SCAN_COUNT: &[u8] = b"5000";
+/// All keys that gunyu itself makes on a target begin so.
+const OWN_PREFIX: &[u8] = b"redis-gunyu-";
 
 /// What is known for the decision.
 #[derive(Debug, Clone, Copy)]
@@ -56,21 +59,19 @@ pub fn deletes(case: Case) -> bool {
     }
 }
 
-/// The keys of all deployments that keep a checkpoint on this target, their sessions' keys among them. Database 0 must be selected.
+/// The keys of all deployments that keep a checkpoint on this target, their sessions' keys among them; a key may be there twice. Database 0 must be
+/// selected.
 ///
 /// # Errors
 /// The target fails.
 pub async fn checkpoint_keys(session: &mut Session) -> Result<Vec<Vec<u8>>, End> {
-    let pattern = format!("{KEY_PREFIX}*").into_bytes();
-    let (mut cursor, mut found) = (b"0".to_vec(), Vec::new());
-    loop {
-        let (next, keys) = scan(session, &cursor, Some(&pattern)).await?;
+    let pattern = format!("{KEY_PREFIX}:*").into_bytes();
+    let mut walk = Walk::begin(session, Some(pattern)).await?;
+    let mut found = Vec::new();
+    while let Some(keys) = walk.step(session).await? {
         found.extend(keys);
-        if next == b"0" {
-            return Ok(found);
-        }
-        cursor = next;
     }
+    Ok(found)
 }
 
 /// Whether another deployment keeps a checkpoint on this target.
@@ -170,6 +171,28 @@ async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(),
 /// # Errors
 /// The target fails.
 pub async fn unowned_so_far(session: &mut Session, shard: Option<&Shard>) -> Result<(Vec<u32>, bool), End> {
+    let is_cluster = session.lane.router().is_some();
+    let mut empty = match is_cluster {
+        true => empty_cluster(session).await?,
+        false => empty_databases(session).await?,
+    };
+    if let Some(shard) = shard {
+        if !is_cluster && !empty.contains(&0) && holds_siblings_alone(session, shard).await? {
+            empty.push(0);
+        }
+        empty.extend(owned_by_siblings(session, shard).await?);
+        empty.sort_unstable();
+        empty.dedup();
+    }
+    let mut has_none = true;
+    for node in session.lane.masters() {
+        let libraries = libraries(session, &node).await?;
+        has_none &= libraries.is_some_and(|names| names.is_empty());
+    }
+    Ok((empty, has_none))
+}
+
+async fn empty_databases(session: &mut Session) -> Result<Vec<u32>, End> {
     let mut empty = Vec::new();
     for db in 0..session.facts.databases.min(1024) {
         let commands = [
@@ -186,16 +209,18 @@ pub async fn unowned_so_far(session: &mut Session, shard: Option<&Shard>) -> Res
         }
     }
     select(session, 0).await?;
-    if let Some(shard) = shard {
-        if !empty.contains(&0) && holds_siblings_alone(session, shard).await? {
-            empty.push(0);
+    Ok(empty)
+}
+
+/// A cluster has one database, and in it fences of ours: what is there is looked at, up to the first key of others.
+async fn empty_cluster(session: &mut Session) -> Result<Vec<u32>, End> {
+    let mut walk = Walk::begin(session, None).await?;
+    while let Some(keys) = walk.step(session).await? {
+        if keys.iter().any(|key| !key.starts_with(OWN_PREFIX)) {
+            return Ok(Vec::new());
         }
-        empty.extend(owned_by_siblings(session, shard).await?);
-        empty.sort_unstable();
-        empty.dedup();
     }
-    let libraries = libraries(session).await?;
-    Ok((empty, libraries.is_some_and(|names| names.is_empty())))
+    Ok(vec![0])
 }
 
 /// So often it is counted anew where keys come meanwhile: siblings begin at the same time.
@@ -223,12 +248,13 @@ async fn count_keys(session: &mut Session) -> Result<u64, End> {
     }
 }
 
-/// The names of the target's libraries of functions; nothing where it does not know any, or does not say.
-async fn libraries(session: &mut Session) -> Result<Option<Vec<Vec<u8>>>, End> {
-    let list = vec![vec![b"FUNCTION".to_vec(), b"LIST".to_vec()]];
-    let answers = session.lane.call_many(list).await.map_err(End::Target)?;
-    let known = answers.first().and_then(Value::array);
-    Ok(known.map(|known| {
+/// The names of a node's libraries of functions; nothing where it does not know any, or does not say.
+async fn libraries(session: &mut Session, node: &Address) -> Result<Option<Vec<Vec<u8>>>, End> {
+    let known = match session.lane.call_at(node, &[b"FUNCTION", b"LIST"]).await {
+        Err(Error::Refused { .. }) => return Ok(None),
+        other => other.map_err(End::Target)?,
+    };
+    Ok(known.array().map(|known| {
         let names = known.iter().filter_map(|library| name_in(library.array()?));
         names.map(<[u8]>::to_vec).collect()
     }))
@@ -236,12 +262,12 @@ async fn libraries(session: &mut Session) -> Result<Option<Vec<Vec<u8>>>, End> {
 
 /// Deletes the libraries of functions that are not in `libraries`, unless another deployment may have loaded them.
 async fn sweep_libraries(session: &mut Session, name: &str, libraries: &[&Bytes]) -> Result<(), End> {
-    let known = self::libraries(session).await?.unwrap_or_default();
-    let stale: Vec<Vec<Vec<u8>>> = known
-        .into_iter()
-        .filter(|name| !libraries.iter().any(|known| *known == name))
-        .map(|name| vec![b"FUNCTION".to_vec(), b"DELETE".to_vec(), name])
-        .collect();
+    let mut stale: Vec<(Address, Vec<u8>)> = Vec::new();
+    for node in session.lane.masters() {
+        let mut known = self::libraries(session, &node).await?.unwrap_or_default();
+        known.retain(|name| !libraries.iter().any(|known| *known == name));
+        stale.extend(known.into_iter().map(|name| (node.clone(), name)));
+    }
     if stale.is_empty() || is_shared(session, name, None).await? {
         return Ok(());
     }
@@ -249,8 +275,17 @@ async fn sweep_libraries(session: &mut Session, name: &str, libraries: &[&Bytes]
         count = stale.len(),
         "libraries of functions that the source does not have are deleted"
     );
-    let answers = session.lane.call_many(stale).await.map_err(End::Target)?;
-    must_not_be_refused(&answers)
+    for (node, name) in stale {
+        let answer = session
+            .lane
+            .call_at(&node, &[b"FUNCTION", b"DELETE", &name])
+            .await;
+        match answer {
+            Err(Error::Refused { reply, .. }) => must_not_be_refused(&[Value::Error(reply.into_bytes())])?,
+            other => drop(other.map_err(End::Target)?),
+        }
+    }
+    Ok(())
 }
 
 /// A library in the reply of `FUNCTION LIST` is a list of names and values; the first name is `library_name`.
@@ -272,15 +307,10 @@ async fn sweep(
     delete: bool,
 ) -> Result<u64, End> {
     let mut stale = 0;
-    let mut cursor = b"0".to_vec();
-    let verb: &[u8] = if session.facts.version.0 >= 4 {
-        b"UNLINK"
-    } else {
-        b"DEL"
-    };
+    let verb = session.facts.removal_verb();
     select(session, target_db).await?;
-    loop {
-        let (next, keys) = scan(session, &cursor, None).await?;
+    let mut walk = Walk::begin(session, None).await?;
+    while let Some(keys) = walk.step(session).await? {
         let mut commands = Vec::new();
         for key in keys {
             let ours = context.settings.filter.key(source_db, &key).is_none()
@@ -294,16 +324,13 @@ async fn sweep(
             let answers = session.lane.call_many(commands).await.map_err(End::Target)?;
             must_not_be_refused(&answers)?;
         }
-        if next == b"0" {
-            select(session, 0).await?;
-            return Ok(stale);
-        }
         // A large database takes its time; nobody who wants a pause or a stop must wait for it.
         if *context.wish.borrow() != context.wished {
             return Err(End::Wished);
         }
-        cursor = next;
     }
+    select(session, 0).await?;
+    Ok(stale)
 }
 
 async fn select(session: &mut Session, db: u32) -> Result<(), End> {
@@ -313,28 +340,6 @@ async fn select(session: &mut Session, db: u32) -> Result<(), End> {
         .await
         .map_err(End::Target)?;
     Ok(())
-}
-
-/// One step of `SCAN`: the next cursor and some keys.
-async fn scan(
-    session: &mut Session,
-    cursor: &[u8],
-    pattern: Option<&[u8]>,
-) -> Result<(Vec<u8>, Vec<Vec<u8>>), End> {
-    let mut args: Vec<&[u8]> = vec![b"SCAN", cursor, b"COUNT", SCAN_COUNT];
-    if let Some(pattern) = pattern {
-        args.extend([&b"MATCH"[..], pattern]);
-    }
-    let reply = session.lane.call(&args).await.map_err(End::Target)?;
-    let parts = reply.array().unwrap_or_default();
-    let next = parts.first().and_then(Value::text).unwrap_or(b"0").to_vec();
-    let keys = parts.get(1).and_then(Value::array).unwrap_or_default();
-    Ok((
-        next,
-        keys.iter()
-            .filter_map(|key| key.text().map(<[u8]>::to_vec))
-            .collect(),
-    ))
 }
 
 #[cfg(test)]

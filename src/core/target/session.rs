@@ -11,6 +11,7 @@
 //!
 //! Owns the taking over. Leaves to [`super::exact`] and [`super::loose`] what is written.
 
+mod everywhere;
 mod transaction;
 
 use std::sync::Arc;

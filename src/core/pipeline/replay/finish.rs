@@ -52,7 +52,7 @@ impl Replayer {
         Ok(())
     }
 
-    async fn rename(&self, control: &mut Door, written: &Written) -> Result<(), End> {
+    async fn rename(&mut self, control: &mut Door, written: &Written) -> Result<(), End> {
         let (to, keeps) = (written.to, self.keeps(written.to.db));
         let word = |word: &[u8]| word.to_vec();
         let (staged, key) = (word(&written.staged), word(&written.head.key));
@@ -80,13 +80,13 @@ impl Replayer {
         must_not_be_refused(&answers)
     }
 
-    async fn drop_staged(&self, control: &mut Door, written: &Written) -> Result<(), End> {
+    async fn drop_staged(&mut self, control: &mut Door, written: &Written) -> Result<(), End> {
         let gone = vec![self.facts.removal_verb().to_vec(), written.staged.to_vec()];
         asked(control, written.to.db, vec![gone]).await.map(|_| ())
     }
 
     /// The value is none: the key goes, unless it is to stay.
-    async fn let_go(&self, control: &mut Door, written: &Written) -> Result<(), End> {
+    async fn let_go(&mut self, control: &mut Door, written: &Written) -> Result<(), End> {
         let mut gone = vec![self.facts.removal_verb().to_vec(), written.staged.to_vec()];
         if !self.keeps(written.to.db) {
             gone.push(written.head.key.to_vec());

@@ -34,8 +34,8 @@ use crate::core::target::checkpoint::Cursor;
 use crate::core::target::door::Door;
 use crate::core::target::facts::Facts;
 use crate::core::target::restore::{self, Refused, Restorer};
-use crate::core::target::rewrite::{Ability, Commands};
-use crate::core::target::staging;
+use crate::core::target::rewrite::Ability;
+use crate::core::target::staging::Names;
 use how::{Case, How, Why};
 use pieces::Pieces;
 
@@ -84,6 +84,8 @@ pub struct Replayer {
     functions_flushed: bool,
     /// Databases in which staged names may be in use.
     staged: Vec<u32>,
+    /// What those names are.
+    names: Names,
     /// Whose format the snapshot is in.
     source: Version,
 }
@@ -91,8 +93,15 @@ pub struct Replayer {
 impl Replayer {
     /// Replays through these lanes. `resumed`: libraries of functions have been let go already.
     #[must_use]
-    pub fn new(policy: Policy, facts: Facts, restorer: Restorer, ours: Vec<u32>, resumed: bool) -> Replayer {
+    pub fn new(
+        policy: Policy,
+        facts: Facts,
+        mut restorer: Restorer,
+        ours: Vec<u32>,
+        resumed: bool,
+    ) -> Replayer {
         Replayer {
+            names: Names::of(&policy.deployment, restorer.is_cluster()),
             ability: Ability::of(&facts),
             policy,
             facts,
@@ -272,13 +281,14 @@ impl Replayer {
     pub async fn finish(&mut self, control: &mut Door) -> Result<(), End> {
         self.restorer.finish().await.map_err(End::Target)?;
         for db in std::mem::take(&mut self.staged) {
+            // Of a cluster it would be the size of one node.
             let size = asked(control, db, vec![vec![b"DBSIZE".to_vec()]]).await?;
-            if size.first() == Some(&Value::Int(0)) {
+            if size.first() == Some(&Value::Int(0)) && !self.restorer.is_cluster() {
                 continue;
             }
-            let mut clear = Commands::default();
-            staging::clear(self.facts.removal_verb(), &self.policy.deployment, &mut clear);
-            run(control, db, clear).await?;
+            let clearing = self.names.clearing(self.facts.removal_verb());
+            let answers = asked(control, db, clearing).await?;
+            super::parked::must_not_be_refused(&answers)?;
         }
         Ok(())
     }
@@ -376,16 +386,4 @@ async fn asked(control: &mut Door, db: u32, asks: Vec<Vec<Vec<u8>>>) -> Result<V
     let answers = control.call_many(all).await.map_err(End::Target)?;
     super::parked::must_not_be_refused(answers.first().map(std::slice::from_ref).unwrap_or_default())?;
     Ok(answers.into_iter().skip(1).take(count).collect())
-}
-
-/// Runs commands in a database of the target that must not be refused.
-async fn run(control: &mut Door, db: u32, commands: Commands) -> Result<(), End> {
-    let mut framer = resp::Framer::new(resp::Limits::default());
-    let pushed = framer.push(crate::core::position::Offset::ZERO, commands.bytes.freeze());
-    let mut asks = Vec::new();
-    while let (Ok(()), Ok(Some(frame))) = (&pushed, framer.next()) {
-        asks.push(frame.args().map(<[u8]>::to_vec).collect());
-    }
-    let answers = asked(control, db, asks).await?;
-    super::parked::must_not_be_refused(&answers)
 }

@@ -14,7 +14,6 @@ use crate::core::rdb::{self, Key, kind_of};
 use crate::core::target::door::Door;
 use crate::core::target::rewrite::stream::Dangling;
 use crate::core::target::rewrite::{Commands, Rewriter};
-use crate::core::target::staging;
 
 /// One transaction has no more bytes of commands.
 const COMMANDS_BYTES_MAX: usize = 4 << 20;
@@ -36,9 +35,7 @@ impl Replayer {
         if self.policy.key_exists == KeyExists::Error && self.is_kept(control, key, to).await? {
             return Ok(());
         }
-        let staged = self
-            .keeps(to.db)
-            .then(|| staging::name(&self.policy.deployment, &key.key));
+        let staged = self.keeps(to.db).then(|| self.names.name(&key.key));
         if staged.is_some() {
             self.note_staged(to.db);
         }

@@ -31,7 +31,6 @@ use crate::core::target::checkpoint::Cursor;
 use crate::core::target::door::Door;
 use crate::core::target::rewrite::stream::Dangling;
 use crate::core::target::rewrite::{Commands, Rewriter};
-use crate::core::target::staging;
 
 /// Commands are put on the lane when there are so many bytes of them.
 const SEND_BYTES: usize = 64 << 10;
@@ -201,7 +200,7 @@ impl Replayer {
         if self.is_kept(control, &head, to).await? {
             return Ok(());
         }
-        let staged = staging::name(&self.policy.deployment, &key.key);
+        let staged = self.names.name(&key.key);
         self.note_staged(to.db);
         // Another key may have had the name before: what was refused of that is not of this one.
         self.restorer.finish().await.map_err(End::Target)?;

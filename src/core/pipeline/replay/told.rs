@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn only_what_loses_nothing_is_passed_over() {
-        let staged = staging::name("d", b"key");
+        let staged = staging::Names::of("d", false).name(b"key");
         let missing = "ERR no such key";
         #[rustfmt::skip]
         let rows: [(&[&[u8]], &str, bool); 6] = [

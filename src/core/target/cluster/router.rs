@@ -73,7 +73,11 @@ impl Router {
         self.owner(self.home_slot)
     }
 
-    fn owner(&self, slot: u16) -> Result<Address, Error> {
+    /// Who serves the slot.
+    ///
+    /// # Errors
+    /// Nobody does, as far as is known.
+    pub fn owner(&self, slot: u16) -> Result<Address, Error> {
         let owner = self.map.owner(slot).cloned();
         owner.ok_or_else(|| Error::SlotsMissing {
             address: self.settings.endpoint.address.clone(),

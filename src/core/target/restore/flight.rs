@@ -5,13 +5,12 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::unit::{self, Redirected};
 use super::{Refused, WINDOW_BYTES};
-use crate::core::position::Offset;
-use crate::core::resp::{self, Event, said};
+use crate::core::net::Address;
+use crate::core::resp::{Event, said};
 use crate::core::target::Error;
-use crate::core::target::checkpoint::Cursor;
 use crate::core::target::lane::Lane;
-use crate::core::target::refusal::Kind;
 
 /// A portion has been answered.
 #[derive(Debug)]
@@ -20,6 +19,12 @@ pub(super) struct Answered {
     pub(super) bytes: usize,
     pub(super) keys: u64,
     pub(super) refused: Vec<Refused>,
+    /// It holds pieces of a value, whose order counts.
+    pub(super) has_pieces: bool,
+    /// What another node is to be asked for.
+    pub(super) redirected: Redirected,
+    /// Who answered.
+    pub(super) node: Address,
 }
 
 #[derive(Debug)]
@@ -30,6 +35,7 @@ pub(super) struct Portion {
     pub(super) commands: Bytes,
     pub(super) count: usize,
     pub(super) keys: u64,
+    pub(super) has_pieces: bool,
 }
 
 /// One lane: sends portions while the window has room, reads replies.
@@ -37,8 +43,9 @@ pub(super) async fn run_lane(
     mut lane: Lane,
     mut portions: mpsc::Receiver<Portion>,
     answers: mpsc::Sender<Result<Answered, Error>>,
+    is_cluster: bool,
 ) {
-    if let Err(error) = drive_lane(&mut lane, &mut portions, &answers).await {
+    if let Err(error) = drive_lane(&mut lane, &mut portions, &answers, is_cluster).await {
         // Where nobody listens the full sync is over.
         let _ = answers.send(Err(error)).await;
     }
@@ -48,6 +55,7 @@ async fn drive_lane(
     lane: &mut Lane,
     portions: &mut mpsc::Receiver<Portion>,
     answers: &mpsc::Sender<Result<Answered, Error>>,
+    is_cluster: bool,
 ) -> Result<(), Error> {
     let mut in_flight: VecDeque<Flight> = VecDeque::new();
     let mut bytes = 0;
@@ -57,7 +65,7 @@ async fn drive_lane(
                 break;
             };
             bytes -= flight.portion.commands.len();
-            let answered = flight.conclude(lane)?;
+            let answered = flight.conclude(lane, is_cluster)?;
             if answers.send(Ok(answered)).await.is_err() {
                 return Ok(());
             }
@@ -124,61 +132,23 @@ impl Flight {
         }
     }
 
-    /// Finds the commands that were refused. One that may be repeated ends the lane: the whole full sync goes on from its cursor later.
-    fn conclude(self, lane: &Lane) -> Result<Answered, Error> {
-        let mut refused = Vec::new();
-        let several = self.errors.len() > 1;
-        for (index, reply) in self.errors {
-            if Kind::of(&reply).may_be_repeated() {
-                return Err(Error::Refused {
-                    address: lane.address().clone(),
-                    command: "RESTORE".into(),
-                    reply,
-                });
-            }
-            // The reason for it is another command's.
-            if several && reply.starts_with("EXECABORT") {
-                continue;
-            }
-            let (command, db) = nth_command(&self.portion, index);
-            refused.push(Refused {
-                command,
-                db,
-                reply,
-                at: Cursor::default(),
-            });
-        }
+    /// Finds the commands that were refused, and those that another node is to be asked for.
+    fn conclude(self, lane: &Lane, is_cluster: bool) -> Result<Answered, Error> {
+        let node = lane.address();
+        let (redirected, errors) = match is_cluster {
+            true => unit::redirected(&self.portion, self.errors, node),
+            false => (Redirected::default(), self.errors),
+        };
         Ok(Answered {
             number: self.portion.number,
             bytes: self.portion.commands.len(),
             keys: self.portion.keys,
-            refused,
+            refused: unit::refused(&self.portion.commands, self.portion.first_db, errors, node)?,
+            has_pieces: self.portion.has_pieces,
+            redirected,
+            node: node.clone(),
         })
     }
-}
-
-/// The `nth` command of a portion, and the database it runs in.
-fn nth_command(portion: &Portion, nth: usize) -> (Bytes, u32) {
-    let mut framer = resp::Framer::new(resp::Limits::default());
-    let mut db = portion.first_db;
-    if framer.push(Offset::ZERO, portion.commands.clone()).is_err() {
-        return (Bytes::new(), db);
-    }
-    let mut at = 0;
-    while let Ok(Some(frame)) = framer.next() {
-        if at == nth {
-            return (frame.to_bytes(), db);
-        }
-        if frame.name() == b"SELECT" {
-            let number = frame
-                .arg(1)
-                .and_then(|n| std::str::from_utf8(n).ok())
-                .and_then(|n| n.parse().ok());
-            db = number.unwrap_or(db);
-        }
-        at += 1;
-    }
-    (Bytes::new(), db)
 }
 
 fn hear(in_flight: &mut VecDeque<Flight>, event: &Event<'_>) {
@@ -225,6 +195,7 @@ mod tests {
             commands: Bytes::new(),
             count,
             keys: 0,
+            has_pieces: false,
         };
         let flight = |number, count| Flight::new(portion(number, count));
         let mut in_flight = VecDeque::from([flight(1, 2), flight(2, 3)]);
@@ -250,6 +221,7 @@ mod tests {
             commands: Bytes::new(),
             count: 5,
             keys: 2,
+            has_pieces: false,
         };
         let mut in_flight = VecDeque::from([Flight::new(portion)]);
         hear(&mut in_flight, &Event::Ok(4));

@@ -1,11 +1,14 @@
-//! Restores a snapshot: N connections, each a byte-windowed pipeline; one key always goes to one of them.
+//! Restores a snapshot: N connections, each a byte-windowed pipeline; one key always goes to one of them. On a cluster, N to each master.
 //!
 //! Owns the lanes of a full sync, the `RESTORE` command in the target's dialect ([`encode`]), and the knowledge of what is confirmed: the low-water
 //! mark is the first byte of the snapshot whose key is not. Promises that no more than about [`OUTSTANDING_BYTES`] are held that the target has not
-//! answered for. Leaves to the pipeline what is restored and what a refusal means for it.
+//! answered for; and that what a cluster's node has sent on arrives in its order, before anything that comes after it. Leaves to the pipeline what is
+//! restored and what a refusal means for it.
 
 mod encode;
 mod flight;
+mod lanes;
+mod unit;
 
 use std::collections::BTreeMap;
 
@@ -15,14 +18,13 @@ use tokio::sync::mpsc;
 pub use encode::{Dialect, Key};
 
 use super::checkpoint::Cursor;
-use super::lane::Lane;
 use super::rewrite::Commands;
 use super::session::encode_select;
-use super::staging;
 use super::{Error, Settings};
 use crate::core::resp;
 use encode::encode_restore;
-use flight::{Answered, Portion, run_lane};
+use flight::{Answered, Portion};
+use lanes::Lanes;
 
 /// A lane's commands are handed over in portions of about this size.
 const PORTION_BYTES: usize = 64 << 10;
@@ -49,21 +51,10 @@ pub struct Refused {
     pub at: Cursor,
 }
 
-#[derive(Debug)]
-struct Building {
-    number: u64,
-    first_db: u32,
-    out: BytesMut,
-    count: usize,
-    keys: u64,
-    db: u32,
-    feed: mpsc::Sender<Portion>,
-}
-
 /// The lanes of a full sync.
 #[derive(Debug)]
 pub struct Restorer {
-    lanes: Vec<Building>,
+    lanes: Lanes,
     answers: mpsc::Receiver<Result<Answered, Error>>,
     /// Portions not answered yet, by number, with the place of their first key. Numbers follow the snapshot's order.
     outstanding: BTreeMap<u64, Cursor>,
@@ -73,11 +64,14 @@ pub struct Restorer {
     dialect: Dialect,
     confirmed_keys: u64,
     refused: Vec<Refused>,
-    tasks: tokio::task::JoinSet<()>,
+    /// Portions that have been handed over and not answered.
+    unanswered: usize,
+    /// Portions of which a cluster's node has sent something on, and that is still to be done.
+    sent_on: Vec<Answered>,
 }
 
 impl Restorer {
-    /// Opens `count` connections under the session's name.
+    /// Opens `count` connections, of a cluster to each master, under the session's name.
     ///
     /// # Errors
     /// The target cannot be reached, or refuses us.
@@ -87,24 +81,7 @@ impl Restorer {
         count: usize,
         dialect: Dialect,
     ) -> Result<Restorer, Error> {
-        let count = count.max(1);
-        let (answer, answers) = mpsc::channel(count * (WAITING_PORTIONS + WINDOW_BYTES / PORTION_BYTES + 2));
-        let mut tasks = tokio::task::JoinSet::new();
-        let mut lanes = Vec::with_capacity(count);
-        for _ in 0..count {
-            let lane = Lane::open(settings, client_name).await?;
-            let (feed, portions) = mpsc::channel(WAITING_PORTIONS);
-            tasks.spawn(run_lane(lane, portions, answer.clone()));
-            lanes.push(Building {
-                number: 0,
-                first_db: 0,
-                out: BytesMut::new(),
-                count: 0,
-                keys: 0,
-                db: 0,
-                feed,
-            });
-        }
+        let (lanes, answers) = Lanes::open(settings, client_name, count).await?;
         Ok(Restorer {
             lanes,
             answers,
@@ -114,8 +91,15 @@ impl Restorer {
             dialect,
             confirmed_keys: 0,
             refused: Vec::new(),
-            tasks,
+            unanswered: 0,
+            sent_on: Vec::new(),
         })
+    }
+
+    /// Whether the target is a cluster.
+    #[must_use]
+    pub fn is_cluster(&mut self) -> bool {
+        self.lanes.router().is_some()
     }
 
     /// Puts a key on its lane; `payload` writes what `DUMP` would give. `at` is where the snapshot's reader stood before it.
@@ -129,14 +113,15 @@ impl Restorer {
         key: &Key<'_>,
         payload: impl FnOnce(&mut BytesMut),
     ) -> Result<(), Error> {
-        let lane = self.lane_of(key.name);
+        let lane = self.lanes.of(key.name).await?;
         self.begin(lane, at, key.db);
         let dialect = self.dialect;
-        let building = &mut self.lanes[lane];
+        let building = &mut self.lanes.all[lane];
         encode_restore(&mut building.out, key, dialect, payload);
         building.count += 1;
         building.keys += 1;
-        self.hand_over_when_full(lane).await
+        self.hand_over_when_full(lane).await?;
+        self.follow().await
     }
 
     /// Puts commands that write `key`, or a part of it, on the key's lane; `keys` of them are whole with these. Waits while the lane is full. Not
@@ -152,33 +137,34 @@ impl Restorer {
         commands: &Commands,
         keys: u64,
     ) -> Result<(), Error> {
-        let lane = self.lane_of(key);
+        let lane = self.lanes.of(key).await?;
         self.begin(lane, at, db);
-        let building = &mut self.lanes[lane];
+        let building = &mut self.lanes.all[lane];
         building.out.extend_from_slice(&commands.bytes);
         building.count += commands.count;
         building.keys += keys;
-        self.hand_over_when_full(lane).await
+        building.has_pieces |= keys == 0;
+        self.hand_over_when_full(lane).await?;
+        self.follow().await
     }
 
-    /// Puts a command without a key (functions, scripts) on the first lane.
+    /// Puts a command without a key (functions, scripts) on a lane, of a cluster on one to each master.
     ///
     /// # Errors
     /// As [`Restorer::restore`].
     pub async fn command(&mut self, at: Cursor, args: &[&[u8]]) -> Result<(), Error> {
-        self.begin(0, at, self.lanes[0].db);
-        resp::encode_command(&mut self.lanes[0].out, args);
-        self.lanes[0].count += 1;
-        self.hand_over_when_full(0).await
+        for lane in self.lanes.firsts().await? {
+            self.begin(lane, at, self.lanes.all[lane].db);
+            resp::encode_command(&mut self.lanes.all[lane].out, args);
+            self.lanes.all[lane].count += 1;
+            self.hand_over_when_full(lane).await?;
+        }
+        self.follow().await
     }
 
     /// Counts a key as confirmed that was made whole elsewhere.
     pub fn confirm_key(&mut self) {
         self.confirmed_keys += 1;
-    }
-
-    fn lane_of(&self, key: &[u8]) -> usize {
-        (staging::number(key) % self.lanes.len() as u64) as usize
     }
 
     /// Keys that the target has confirmed.
@@ -223,8 +209,13 @@ impl Restorer {
     /// # Errors
     /// A lane failed.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        for lane in 0..self.lanes.len() {
-            if self.lanes[lane].count > 0 {
+        self.hand_over_all().await?;
+        self.follow().await
+    }
+
+    async fn hand_over_all(&mut self) -> Result<(), Error> {
+        for lane in 0..self.lanes.all.len() {
+            if self.lanes.all[lane].count > 0 {
                 self.hand_over(lane).await?;
             }
         }
@@ -236,18 +227,48 @@ impl Restorer {
     /// # Errors
     /// A lane failed.
     pub async fn finish(&mut self) -> Result<(), Error> {
-        self.flush().await?;
-        while !self.outstanding.is_empty() {
+        self.hand_over_all().await?;
+        while self.unanswered > 0 {
             let Some(answer) = self.answers.recv().await else {
                 break;
             };
             self.note(answer)?;
         }
+        self.send_again().await
+    }
+
+    /// Where a cluster's node has sent something on, everything waits until that is done: so nothing of a key is overtaken by what comes after it.
+    async fn follow(&mut self) -> Result<(), Error> {
+        match self.sent_on.is_empty() {
+            true => Ok(()),
+            false => self.finish().await,
+        }
+    }
+
+    /// Sends what was sent on to where it belongs, in its order, and looks anew who serves what.
+    async fn send_again(&mut self) -> Result<(), Error> {
+        let mut sent_on = std::mem::take(&mut self.sent_on);
+        let Some(router) = self.lanes.router().filter(|_| !sent_on.is_empty()) else {
+            return Ok(());
+        };
+        sent_on.sort_by_key(|portion| portion.number);
+        router.refresh().await?;
+        for portion in &mut sent_on {
+            for unit in std::mem::take(&mut portion.redirected.units) {
+                tracing::debug!(slot = unit.slot, reply = portion.redirected.reply, "sent on");
+                let (node, replies) = router.deliver(unit.slot, &unit.bytes, unit.count).await?;
+                portion.refused.extend(unit.refused(&replies, &node)?);
+            }
+        }
+        for portion in sent_on {
+            self.confirm(portion);
+        }
+        self.lanes.forget_owners();
         Ok(())
     }
 
     fn begin(&mut self, lane: usize, at: Cursor, db: u32) {
-        let building = &mut self.lanes[lane];
+        let building = &mut self.lanes.all[lane];
         if building.count == 0 {
             building.number = self.next_number;
             building.first_db = building.db;
@@ -262,7 +283,7 @@ impl Restorer {
     }
 
     async fn hand_over_when_full(&mut self, lane: usize) -> Result<(), Error> {
-        if self.lanes[lane].out.len() >= PORTION_BYTES {
+        if self.lanes.all[lane].out.len() >= PORTION_BYTES {
             self.hand_over(lane).await?;
         }
         while let Ok(answer) = self.answers.try_recv() {
@@ -272,7 +293,7 @@ impl Restorer {
     }
 
     async fn hand_over(&mut self, lane: usize) -> Result<(), Error> {
-        let bytes = self.lanes[lane].out.len();
+        let bytes = self.lanes.all[lane].out.len();
         while self.outstanding_bytes > 0 && self.outstanding_bytes + bytes > OUTSTANDING_BYTES {
             match self.answers.recv().await {
                 Some(answer) => self.note(answer)?,
@@ -280,7 +301,7 @@ impl Restorer {
             }
         }
         self.outstanding_bytes += bytes;
-        let building = &mut self.lanes[lane];
+        let building = &mut self.lanes.all[lane];
         // Not split off: what is left of a buffer keeps all of it, and each lane would keep its last large value.
         let commands = std::mem::take(&mut building.out).freeze();
         let mut portion = Some(Portion {
@@ -289,9 +310,12 @@ impl Restorer {
             commands,
             count: building.count,
             keys: building.keys,
+            has_pieces: building.has_pieces,
         });
         building.count = 0;
         building.keys = 0;
+        building.has_pieces = false;
+        self.unanswered += 1;
         let feed = building.feed.clone();
         // Answers must be taken while waiting for room: a lane that cannot tell its answers reads no further.
         while let Some(waiting) = portion.take() {
@@ -322,20 +346,55 @@ impl Restorer {
 
     fn note(&mut self, answer: Result<Answered, Error>) -> Result<(), Error> {
         let answered = answer?;
-        let at = self.outstanding.remove(&answered.number);
+        self.unanswered -= 1;
         self.outstanding_bytes -= answered.bytes;
-        self.confirmed_keys += answered.keys - (answered.refused.len() as u64).min(answered.keys);
-        let refused = answered.refused.into_iter();
-        self.refused.extend(refused.map(|one| Refused {
-            at: at.unwrap_or(one.at),
-            ..one
-        }));
+        if answered.redirected.units.is_empty() && self.sent_on.is_empty() {
+            self.confirm(answered);
+            return Ok(());
+        }
+        if answered.has_pieces && answered.redirected.has_overtaken {
+            return Err(self.overtaken(&answered));
+        }
+        if answered.redirected.units.is_empty() {
+            self.confirm(answered);
+        } else {
+            self.sent_on.push(answered);
+        }
         Ok(())
+    }
+
+    /// A piece of a value was not taken, and a later one was: it goes on from its cursor in a new session.
+    fn overtaken(&self, answered: &Answered) -> Error {
+        let first = self.sent_on.first().unwrap_or(answered);
+        Error::Refused {
+            address: answered.node.clone(),
+            command: "a piece of a value".to_owned(),
+            reply: first.redirected.reply.clone(),
+        }
+    }
+
+    fn confirm(&mut self, answered: Answered) {
+        let at = self.outstanding.remove(&answered.number);
+        self.confirmed_keys += answered.keys - (answered.refused.len() as u64).min(answered.keys);
+        for one in answered.refused {
+            let at = at.unwrap_or(one.at);
+            // What concerns no key has been refused by each node of a cluster.
+            let is_told = answered.keys == 0 && self.refused.iter().any(|told| told.is_same(&one));
+            if !is_told {
+                self.refused.push(Refused { at, ..one });
+            }
+        }
+    }
+}
+
+impl Refused {
+    fn is_same(&self, other: &Refused) -> bool {
+        (&self.command, self.db, &self.reply) == (&other.command, other.db, &other.reply)
     }
 }
 
 impl Drop for Restorer {
     fn drop(&mut self) {
-        self.tasks.abort_all();
+        self.lanes.abort();
     }
 }

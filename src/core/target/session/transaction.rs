@@ -8,7 +8,7 @@ use crate::core::resp::{self, Value};
 use crate::core::target::Error;
 use crate::core::target::checkpoint::{self, Record};
 
-type Command = Vec<Vec<u8>>;
+pub(super) type Command = Vec<Vec<u8>>;
 
 /// How databases of the target are emptied.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Member {
 
 impl Flush<'_> {
     /// What went wrong in the executed transaction, if anything did. Each database has three replies: of `SELECT`, of the command, and its size.
-    fn failure(&self, replies: &[Value]) -> Option<String> {
+    pub(super) fn failure(&self, replies: &[Value]) -> Option<String> {
         if let Some(error) = replies.iter().find_map(Value::error) {
             return Some(resp::said(error));
         }
@@ -67,6 +67,9 @@ impl Session {
     /// # Errors
     /// As [`Session::write_record`], nothing being changed where the target has refused; [`Error::HalfDone`] where it may have been done in part.
     pub async fn flush(&mut self, flush: Flush<'_>) -> Result<(), Error> {
+        if self.lane.router().is_some() {
+            return self.flush_cluster(&flush).await;
+        }
         let replies = self.transaction(self.emptying(&flush)).await?;
         if let Some(reply) = flush.failure(&replies) {
             return Err(self.half_done(reply));
@@ -86,7 +89,8 @@ impl Session {
         }
     }
 
-    fn emptying(&self, flush: &Flush<'_>) -> Vec<Command> {
+    /// The commands that empty the databases: three for each.
+    pub(super) fn emptying_databases(&self, flush: &Flush<'_>) -> Vec<Command> {
         let mut commands = Vec::new();
         for db in flush.databases {
             commands.push(command(&[b"SELECT", db.to_string().as_bytes()]));
@@ -96,6 +100,11 @@ impl Session {
             });
             commands.push(command(&[b"DBSIZE"]));
         }
+        commands
+    }
+
+    pub(super) fn emptying(&self, flush: &Flush<'_>) -> Vec<Command> {
+        let mut commands = self.emptying_databases(flush);
         commands.push(command(&[b"SELECT", b"0"]));
         for member in flush.members {
             commands.push(command(&[b"DEL", &checkpoint::session_key(&member.name)]));
@@ -121,13 +130,13 @@ impl Session {
     }
 
     /// The commands that put a record in place of what stands under the key.
-    fn replacing(&self, key: &[u8], record: &Record) -> [Command; 2] {
+    pub(super) fn replacing(&self, key: &[u8], record: &Record) -> [Command; 2] {
         let verb = self.facts.hash_verb();
         [command(&[b"DEL", key]), record.command(verb, key, now_ms())]
     }
 
     /// Runs commands in a transaction, under `WATCH` of the session's key; the replies of `EXEC`.
-    async fn transaction(&mut self, commands: Vec<Command>) -> Result<Vec<Value>, Error> {
+    pub(super) async fn transaction(&mut self, commands: Vec<Command>) -> Result<Vec<Value>, Error> {
         let all = [command(&[b"MULTI"])]
             .into_iter()
             .chain(commands)
@@ -147,7 +156,7 @@ impl Session {
         }
     }
 
-    fn refused(&self, command: &str, error: &[u8]) -> Error {
+    pub(super) fn refused(&self, command: &str, error: &[u8]) -> Error {
         Error::Refused {
             address: self.lane.address().clone(),
             command: command.to_owned(),
@@ -155,7 +164,7 @@ impl Session {
         }
     }
 
-    fn half_done(&self, reply: String) -> Error {
+    pub(super) fn half_done(&self, reply: String) -> Error {
         Error::HalfDone {
             address: self.lane.address().clone(),
             reply,
@@ -163,6 +172,6 @@ impl Session {
     }
 }
 
-fn command(args: &[&[u8]]) -> Command {
+pub(super) fn command(args: &[&[u8]]) -> Command {
     args.iter().map(|arg| arg.to_vec()).collect()
 }

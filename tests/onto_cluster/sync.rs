@@ -1,0 +1,79 @@
+//! Full syncs of `sync` and `fullsync` onto a cluster.
+
+use super::support::{Cluster, Gunyu, SOON, Server, wait_until};
+use super::{assert_same, dumps, numbered, of_cluster, run};
+
+fn full_sync(source: &Server, cluster: &Cluster, more: &[&str]) -> super::Ran {
+    let (source, target) = (source.url(), cluster.url());
+    let args = ["fullsync", "--source", &source, "--target", &target];
+    run(&[&args, more].concat(), &[])
+}
+
+#[test]
+fn a_snapshot_is_copied_and_nothing_of_gunyus_stays() {
+    let source = numbered("key", 2_000);
+    let () = source.run(&["SET", "soon", "v", "EX", "60"]);
+    let cluster = Cluster::start(3);
+    full_sync(&source, &cluster, &["--snapshot-only"]).says(0, &["snapshot only"]);
+    assert_eq!(cluster.keys(), 2_001);
+    assert_same(&dumps(&[&source]), &of_cluster(&cluster));
+}
+
+#[test]
+fn what_was_there_goes_from_every_master_where_that_is_asked() {
+    let source = numbered("new", 500);
+    let cluster = Cluster::start(3);
+    cluster.set_keys(300);
+    full_sync(&source, &cluster, &["--snapshot-only", "--flushdb"]).says(0, &["snapshot only"]);
+    assert_same(&dumps(&[&source]), &of_cluster(&cluster));
+    let missing = ["--snapshot-only", "--flushdb", "--flush-command", "NONSENSE"];
+    full_sync(&source, &cluster, &missing).says(1, &["NONSENSE"]);
+    assert_same(&dumps(&[&source]), &of_cluster(&cluster));
+}
+
+#[test]
+fn a_full_sync_that_is_killed_goes_on_where_it_was() {
+    let source = numbered("key", 6_000);
+    let cluster = Cluster::start(3);
+    let set = ["output.replay.rateLimit.opsPerSec=1000"];
+    let mut gunyu = Gunyu::start(&source.url(), &cluster.url(), &set);
+    wait_until(SOON, "a part is there", || cluster.keys() > 2_500);
+    gunyu.kill9();
+    assert!(cluster.keys() < 6_000);
+    gunyu.restart();
+    gunyu.wait_ready(SOON);
+    assert!(
+        gunyu.traces().contains("the full sync goes on where it was"),
+        "{}",
+        gunyu.traces()
+    );
+    assert_same(&dumps(&[&source]), &of_cluster(&cluster));
+}
+
+#[test]
+fn keys_that_the_source_has_lost_go_from_every_master_unless_others_were_there_before() {
+    for (before, expected) in [(0, 500), (10, 1_010)] {
+        let mut source = numbered("new", 1_000);
+        let cluster = Cluster::start(3);
+        cluster.set_keys(before);
+        let mut gunyu = Gunyu::start(&source.url(), &cluster.url(), &[]);
+        gunyu.wait_ready(SOON);
+        assert_eq!(of_cluster(&cluster).len(), 1_000 + before);
+        assert!(gunyu.term().success());
+        let mut conn = source.conn();
+        let mut pipe = redis::pipe();
+        for number in 500..1_000 {
+            pipe.del(format!("new{number}")).ignore();
+        }
+        let () = pipe.query(&mut conn).unwrap();
+        let rest = source.snapshot();
+        // Of another history: the whole of it is copied anew.
+        source.restart_from(&rest);
+        gunyu.restart();
+        gunyu.wait_ready(SOON);
+        wait_until(SOON, "the full sync is done", || {
+            gunyu.traces().matches("full sync done").count() == 2
+        });
+        assert_eq!(of_cluster(&cluster).len(), expected, "{}", gunyu.traces());
+    }
+}
