@@ -131,7 +131,8 @@ fn storm(set: &[&str]) {
     assert_eq!(
         crate::rig::folders(&gunyu).len(),
         3,
-        "no shard has got another name"
+        "no shard has got another name: {}",
+        gunyu.traces()
     );
 }
 

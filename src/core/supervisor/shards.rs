@@ -378,7 +378,8 @@ impl Watch {
         let noted = catalog.nodes(name).and_then(|before| {
             let mut ids: Vec<String> = shard.nodes().map(|node| node.id.clone()).collect();
             // A node that is another shard's now is not this one's any more; one that is nowhere may come back.
-            let is_elsewhere = |id: &String| self.followed.values().any(|one| one.shard.has(id));
+            let others = self.followed.iter().filter(|(other, _)| *other != name);
+            let is_elsewhere = |id: &String| others.clone().any(|(_, one)| one.shard.has(id));
             let earlier = before.iter().filter(|id| !ids.contains(id) && !is_elsewhere(id));
             let earlier: Vec<String> = earlier.cloned().collect();
             ids.extend(earlier);
