@@ -7,6 +7,9 @@
 // A test's helpers fail by panicking, and say on stdout what they skip.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "command_table/replay.rs"]
+mod replay;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -204,6 +207,9 @@ const OLD_ERRORS: [&str; 7] = [
     "brpop", "exists", "memory", "migrate", "pfcount", "pfdebug", "touch",
 ];
 
+/// Commands of which servers before 6.2 tell too few keys, or none.
+const OLD_GETKEYS_ERRORS: [&str; 4] = ["georadius", "georadiusbymember", "migrate", "pfdebug"];
+
 /// The argument indexes that first, last and step mean, for a command of `count` arguments.
 fn positions(entry: &Entry, count: i64) -> Vec<usize> {
     if entry.first == 0 {
@@ -287,6 +293,9 @@ const SAMPLES: &[&str] = &[
     "GEORADIUS a 1 2 3 m STORE d",
     "GEORADIUS a 1 2 3 m COUNT 1 STOREDIST d",
     "GEORADIUSBYMEMBER a m 3 m STORE d",
+    "GEORADIUS_RO a 1 2 3 m",
+    "GEORADIUSBYMEMBER_RO a m 3 m",
+    "STRALGO LCS KEYS a b",
     "MIGRATE h 1 a 0 5 COPY",
     "MIGRATE h 1 '' 0 5 AUTH p KEYS a b",
     "MIGRATE h 1 '' 0 5 REPLACE AUTH2 u p KEYS a b c",
@@ -307,8 +316,15 @@ const SAMPLES: &[&str] = &[
     "XDELEX a KEEPREF IDS 1 1-1",
 ];
 
+/// Whether a sample tries the command; modules declare their keys too loosely to be compared.
+fn is_sampled(name: &str) -> bool {
+    let mut names = SAMPLES.iter().filter_map(|sample| sample.split(' ').next());
+    name.contains('.') || names.any(|sampled| sampled.eq_ignore_ascii_case(name))
+}
+
 #[test]
 fn the_table_finds_the_keys_that_servers_find() {
+    let mut differences = Vec::new();
     for (program, mut server) in servers(&[]) {
         if server.ask(&["COMMAND", "GETKEYS", "GET", "k"]).array().is_none() {
             println!("skipped: {program} has no COMMAND GETKEYS");
@@ -316,6 +332,17 @@ fn the_table_finds_the_keys_that_servers_find() {
         }
         let known: Vec<String> = entries(&mut server).into_iter().map(|entry| entry.name).collect();
         let mut compared = 0;
+        let is_old = !known.iter().any(|name| name == "getex");
+        let movable = entries(&mut server)
+            .into_iter()
+            .filter(|entry| entry.flags.iter().any(|flag| flag == "movablekeys"))
+            .map(|entry| entry.name);
+        let untried: Vec<String> = movable.filter(|name| !is_sampled(name)).collect();
+        differences.extend(
+            untried
+                .into_iter()
+                .map(|name| format!("{name} of {program} is not sampled")),
+        );
         for &sample in SAMPLES {
             let words: Vec<&str> = sample
                 .split(' ')
@@ -335,11 +362,20 @@ fn the_table_finds_the_keys_that_servers_find() {
             let mut sorted = theirs.clone();
             sorted.sort_unstable();
             ours.sort_unstable();
-            assert_eq!(ours, sorted, "{sample} on {program}");
+            let is_known_error = is_old && OLD_GETKEYS_ERRORS.contains(&&*words[0].to_lowercase());
+            if is_known_error && sorted.iter().all(|key| ours.contains(key)) {
+                continue;
+            }
+            if ours != sorted {
+                differences.push(format!(
+                    "{sample} on {program}: {ours:?}, the server says {theirs:?}"
+                ));
+            }
             compared += 1;
         }
         assert!(compared > 10, "{program} compared {compared}");
     }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 #[test]
@@ -363,159 +399,6 @@ fn slots_are_those_that_a_server_computes() {
                 }
             }
         }
-    }
-}
-
-/// Blind commands on the key K, which tread on each other's toes as well as they can.
-const BLIND: &[&str] = &[
-    "SET K V",
-    "SET K V PXAT 4000000000000",
-    "SET K V KEEPTTL",
-    "GETSET K V",
-    "MSET a V b V",
-    "SETRANGE K 3 V",
-    "SETBIT K 7 1",
-    "HSET K V 1",
-    "HSET K f V",
-    "SADD K V",
-    "ZADD K 1 V",
-    "ZADD K 2 V",
-    "GEOADD K 1 1 V",
-    "PFADD K V",
-    "PEXPIREAT K 4100000000000",
-    "PEXPIREAT K 4200000000000",
-    "PERSIST K",
-    "DEL K",
-    "UNLINK a b",
-    "LSET K 0 V",
-    "RESTORE K 0 LIST REPLACE",
-    "RESTORE K 4300000000000 HASH REPLACE ABSTTL",
-];
-
-/// What the two keys are: everything that a digest tells, and their times to live.
-fn state(server: &mut Server) -> Vec<Value> {
-    [
-        &["DEBUG", "DIGEST"][..],
-        &["PEXPIRETIME", "a"],
-        &["PEXPIRETIME", "b"],
-    ]
-    .map(|q| server.ask(q))
-    .to_vec()
-}
-
-/// One of the commands, its placeholders filled in.
-fn some_command(random: &mut fastrand::Rng, palette: &[&str], list: &[u8], hash: &[u8]) -> Vec<Vec<u8>> {
-    let value = ["u", "v"][random.usize(..2)];
-    let words = palette[random.usize(..palette.len())].split(' ');
-    let args = words.map(|word| match word {
-        "K" => b"a".to_vec(),
-        "V" => value.as_bytes().to_vec(),
-        "LIST" => list.to_vec(),
-        "HASH" => hash.to_vec(),
-        word => word.as_bytes().to_vec(),
-    });
-    args.collect()
-}
-
-fn apply(server: &mut Server, command: &[Vec<u8>]) -> Value {
-    let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
-    server.send(&args)
-}
-
-fn readable(stream: &[Vec<Vec<u8>>]) -> String {
-    let commands = stream
-        .iter()
-        .map(|command| String::from_utf8_lossy(&command.join(&b' ')).into_owned());
-    commands.collect::<Vec<_>>().join("; ")
-}
-
-fn is_blind(command: &[Vec<u8>]) -> bool {
-    let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
-    let mut bytes = BytesMut::new();
-    encode_command(&mut bytes, &args);
-    let mut framer = Framer::default();
-    framer.push(Offset::ZERO, bytes.freeze()).unwrap();
-    let frame = framer.next().unwrap().unwrap();
-    command::of(&frame).class(&frame) == command::Class::Blind
-}
-
-/// The definition of a blind command, put to a server: any suffix of a stream of them, replayed onto what the stream left,
-/// leaves the same.
-#[test]
-fn a_suffix_of_blind_commands_leaves_the_same_state_however_often_it_is_replayed() {
-    let program = Path::new("redis-server");
-    let Some(mut server) = Server::start(program, &["--enable-debug-command", "yes"]) else {
-        println!("skipped: redis-server does not run here");
-        return;
-    };
-    server.ask(&["RPUSH", "a", "1", "2"]);
-    server.ask(&["HSET", "b", "h", "1"]);
-    let [list, hash] = ["a", "b"].map(|key| server.ask(&["DUMP", key]).text().unwrap().to_vec());
-    let seed = fastrand::u64(..);
-    let mut random = fastrand::Rng::with_seed(seed);
-    for _ in 0..1000 {
-        server.ask(&["FLUSHALL"]);
-        // A few kinds of commands at a time meet each other more often than all of them would.
-        let kinds = random.usize(2..5);
-        let palette = random.choose_multiple(BLIND.iter().copied(), kinds);
-        let mut stream = Vec::new();
-        for _ in 0..random.usize(2..14) {
-            let command = some_command(&mut random, &palette, &list, &hash);
-            assert!(is_blind(&command), "{command:?}");
-            // A source sends on only what had an effect.
-            match apply(&mut server, &command) {
-                Value::Error(_) => {}
-                Value::Int(0) if matches!(&command[0][..], b"PEXPIREAT" | b"PERSIST" | b"DEL") => {}
-                _ => stream.push(command),
-            }
-        }
-        let expected = state(&mut server);
-        let from = random.usize(..=stream.len());
-        for time in 0..2 {
-            for command in &stream[from..] {
-                apply(&mut server, command);
-            }
-            let replayed = state(&mut server);
-            assert_eq!(
-                replayed,
-                expected,
-                "seed {seed}, replay {time} from {from} of {}",
-                readable(&stream)
-            );
-        }
-    }
-}
-
-#[test]
-fn commands_that_take_a_key_away_only_sometimes_are_not_blind_for_a_reason() {
-    let Some(mut server) = Server::start(Path::new("redis-server"), &["--enable-debug-command", "yes"])
-    else {
-        println!("skipped: redis-server does not run here");
-        return;
-    };
-    for stream in [
-        [
-            "HSET a f 1",
-            "PEXPIREAT a 4000000000000",
-            "HDEL a f",
-            "HSET a g 2",
-        ],
-        ["SET a v", "PEXPIREAT a 4000000000000", "GETDEL a", "HSET a g 2"],
-    ] {
-        let commands: Vec<Vec<Vec<u8>>> = stream
-            .iter()
-            .map(|words| words.split(' ').map(|word| word.as_bytes().to_vec()).collect())
-            .collect();
-        assert!(!is_blind(&commands[2]), "{stream:?}");
-        server.ask(&["FLUSHALL"]);
-        commands
-            .iter()
-            .for_each(|command| drop(apply(&mut server, command)));
-        let once = state(&mut server);
-        commands[1..]
-            .iter()
-            .for_each(|command| drop(apply(&mut server, command)));
-        assert_ne!(state(&mut server), once, "{stream:?}");
     }
 }
 

@@ -289,8 +289,9 @@ impl Config {
     /// As [`Daemon::get`]; 2 where a file is wrong.
     pub fn run(&self) -> Result<(), Failure> {
         if self.local {
-            let config = self.given.with_file(&self.call.server).check()?;
+            let mut config = self.given.with_file(&self.call.server).check()?;
             config.refuse_unbuilt()?;
+            config.read_tls()?;
             // What the filter's rules say shows only when they are compiled.
             settings::check_filter(&config).map_err(|error| settings::wrong_filter(&error))?;
             return print::text(&match self.call.json {

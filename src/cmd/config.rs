@@ -21,6 +21,7 @@ mod layers;
 mod schema;
 mod secret;
 mod sections;
+mod tls;
 mod token;
 mod unbuilt;
 mod units;

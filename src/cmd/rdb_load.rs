@@ -103,8 +103,9 @@ fn configuration(args: &Args) -> Result<Config, Failure> {
         target: args.target.clone(),
         set: args.set.clone(),
     };
-    let config = given.check_target()?;
+    let mut config = given.check_target()?;
     config.refuse_unbuilt_target()?;
+    config.read_target_tls()?;
     Ok(config)
 }
 

@@ -333,7 +333,7 @@ fn endpoint(redis: &config::Redis, address: &config::Address) -> Endpoint {
     Endpoint {
         address: node(address),
         credentials: credentials(redis.user.as_deref(), redis.password.as_ref()),
-        tls: None,
+        tls: redis.tls.as_ref().map(config::Tls::client),
     }
 }
 

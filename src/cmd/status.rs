@@ -58,8 +58,9 @@ pub struct Args {
 /// As [`Daemon::get`].
 pub fn run(args: &Args) -> Result<(), Failure> {
     if args.local {
-        let config = args.given.with_file(&args.server).check()?;
+        let mut config = args.given.with_file(&args.server).check()?;
         config.refuse_unbuilt()?;
+        config.read_tls()?;
         return survey::run(&config, args.json);
     }
     let daemon = Daemon::find(&args.server)?;

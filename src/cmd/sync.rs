@@ -40,8 +40,9 @@ pub struct Args {
 /// # Errors
 /// The configuration is wrong (2), the first contact needs a person (2), or the daemon cannot start (1).
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = args.config.check()?;
+    let mut config = args.config.check()?;
     config.refuse_unbuilt()?;
+    config.read_tls()?;
     traces::init(&config.log)?;
     for note in &config.notes {
         tracing::warn!("{note}");

@@ -9,10 +9,11 @@ mod slots;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::aio::MultiplexedConnection;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, Value};
+use redis::{AsyncConnectionConfig, RedisConnectionInfo, Value};
+use tokio::time::timeout;
 
 use super::command::SLOTS;
-use super::net::{Address, Endpoint};
+use super::net::{self, Address, Connection, Credentials, Endpoint};
 use super::source::handshake::Refusal;
 use super::source::info::SourceInfo;
 use super::target::checkpoint::{self, Malformed, Record};
@@ -24,7 +25,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// A server could not be asked. Trying again later is safe.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be reached, or refuses.
+    /// It cannot be reached.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// It refuses, or the connection broke.
     #[error("cannot ask {address}: {cause}")]
     Redis {
         /// Whom.
@@ -63,6 +67,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
+            Error::Net(error) => error.hint().unwrap_or_else(|| "try again".to_owned()),
             Error::Redis { address, cause } if cause.is_io_error() => {
                 format!("check that a server listens on {address} and that no firewall is between")
             }
@@ -86,6 +91,7 @@ impl Error {
     #[must_use]
     pub fn needs_a_person(&self) -> bool {
         match self {
+            Error::Net(error) => error.needs_a_person(),
             Error::Redis { cause, .. } if cause.kind() == redis::ErrorKind::AuthenticationFailed => true,
             Error::Redis { cause, .. } => refusal(cause).needs_a_person() || is_no_cluster(cause),
             Error::SlotsMissing { .. } | Error::NoMasters { .. } => false,
@@ -308,31 +314,48 @@ fn moved_to(error: &redis::RedisError) -> Option<(String, u16)> {
 }
 
 fn failed(address: &Address, cause: redis::RedisError) -> Error {
-    Error::Redis {
-        address: address.clone(),
-        cause,
+    use std::error::Error as _;
+    let io = cause
+        .source()
+        .and_then(|source| source.downcast_ref::<std::io::Error>());
+    match io.and_then(net::Trouble::of) {
+        Some(trouble) => Error::Net(net::Error::Tls {
+            address: address.clone(),
+            trouble,
+        }),
+        None => Error::Redis {
+            address: address.clone(),
+            cause,
+        },
     }
 }
 
+/// Over a [`Connection`] of ours, so that there is one way to trust a server.
 async fn connect(endpoint: &Endpoint) -> Result<MultiplexedConnection, Error> {
-    let config = redis::AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(ANSWER_LIMIT))
-        .set_response_timeout(Some(ANSWER_LIMIT));
-    let open = async {
-        let client = redis::Client::open(connection_info(endpoint)?)?;
-        client.get_multiplexed_async_connection_with_config(&config).await
-    };
-    open.await.map_err(|cause| failed(&endpoint.address, cause))
+    let connection = Connection::open(endpoint).await?;
+    let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_LIMIT));
+    let login = login(&endpoint.credentials);
+    let greet = MultiplexedConnection::new_with_config(&login, connection, config);
+    let greeted = timeout(ANSWER_LIMIT, greet)
+        .await
+        .map_err(|_| net::Error::Silent {
+            address: endpoint.address.clone(),
+            doing: "logging in",
+            limit: ANSWER_LIMIT,
+        })?;
+    let (asking, driver) = greeted.map_err(|cause| failed(&endpoint.address, cause))?;
+    // It ends when the last clone of `asking` is dropped.
+    tokio::spawn(driver);
+    Ok(asking)
 }
 
-fn connection_info(endpoint: &Endpoint) -> redis::RedisResult<ConnectionInfo> {
-    let address = ConnectionAddr::Tcp(endpoint.address.host.clone(), endpoint.address.port);
+fn login(credentials: &Credentials) -> RedisConnectionInfo {
     let mut login = RedisConnectionInfo::default();
-    if !endpoint.credentials.user.is_empty() {
-        login = login.set_username(&endpoint.credentials.user);
+    if !credentials.user.is_empty() {
+        login = login.set_username(&credentials.user);
     }
-    if !endpoint.credentials.password.is_empty() {
-        login = login.set_password(&endpoint.credentials.password);
+    if !credentials.password.is_empty() {
+        login = login.set_password(&credentials.password);
     }
-    Ok(address.into_connection_info()?.set_redis_settings(login))
+    login
 }

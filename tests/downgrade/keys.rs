@@ -382,6 +382,46 @@ fn a_user_who_may_not_dump_gets_commands_instead_of_what_restore_refuses() {
     assert_alike(&source, &target);
 }
 
+/// The permissions in README's table, and the commands of the types.
+#[test]
+fn a_user_needs_no_more_on_the_target_than_readme_says() {
+    let readme = include_str!("../../README.md");
+    let row = readme
+        .lines()
+        .find(|line| line.starts_with("| target |"))
+        .unwrap();
+    let rights: Vec<String> = row
+        .split([' ', '`'])
+        .filter(|word| word.starts_with('+'))
+        .map(|word| word.replace("\\|", "|"))
+        .collect();
+    let types = ["+set", "+rpush", "+sadd", "+zadd", "+hset", "+xadd"].map(String::from);
+    for policy in ["replace", "ignore", "error"] {
+        let (source, target) = (Server::start(), Server::start());
+        fill_all(&source);
+        let () = source.run(&["PEXPIREAT", "list:large", "1999999999999"]);
+        let () = source.run(&["XGROUP", "CREATE", "stream:large", "group", "7-1"]);
+        let mut user = vec!["ACL", "SETUSER", "gunyu", "on", ">secret", "~*", "-@all"];
+        // Some of them are of newer servers.
+        let known = target.commands();
+        let rights = rights.iter().chain(&types).filter(|right| {
+            let name = right[1..].split('|').next().unwrap();
+            known.contains(&name.to_uppercase())
+        });
+        user.extend(rights.map(String::as_str));
+        let () = target.run(&user);
+        let policy = format!("output.replay.keyExists={policy}");
+        let set = [
+            "output.redis.userName=gunyu",
+            "output.redis.password=secret",
+            COMMANDS_ALONE,
+            &policy,
+        ];
+        assert_eq!(copy(&source, &target, &set).done(), [Json::Null; 0], "{policy}");
+        assert_alike(&source, &target);
+    }
+}
+
 #[test]
 fn a_key_whose_expiry_has_passed_does_not_come_back() {
     for set in [&[][..], &[COMMANDS_ALONE]] {

@@ -96,7 +96,32 @@ pub fn since(binary: &Binary, redis: (u32, u32), valkey: (u32, u32)) -> bool {
 /// Says what differs, a line each; keys that `leave_out` names do not count.
 pub fn differences(source: &Server, target: &Server, leave_out: impl Fn(&[u8]) -> bool) -> Vec<String> {
     let common = Common::of(source.binary(), target.binary());
-    let (here, there) = (contents(source, common), contents(target, common));
+    let mut found = differing(
+        &contents(source, common),
+        &contents(target, common),
+        common,
+        leave_out,
+    );
+    if common.functions {
+        let (one, other) = (functions(source), functions(target));
+        (one != other).then(|| found.push(format!("functions: source {one:?}, target {other:?}")));
+    }
+    found
+}
+
+/// The same of the keys of a cluster, whose masters hold a part each.
+pub fn differences_on_cluster(source: &Server, masters: &[Server]) -> Vec<String> {
+    let common = Common::of(source.binary(), masters[0].binary());
+    let parts = masters.iter().flat_map(|master| contents(master, common));
+    differing(&contents(source, common), &parts.collect(), common, |_| false)
+}
+
+fn differing(
+    here: &BTreeMap<(u32, Vec<u8>), Held>,
+    there: &BTreeMap<(u32, Vec<u8>), Held>,
+    common: Common,
+    leave_out: impl Fn(&[u8]) -> bool,
+) -> Vec<String> {
     let keys: BTreeSet<_> = here.keys().chain(there.keys()).collect();
     let mut found = Vec::new();
     for key in keys.into_iter().filter(|(_, key)| !leave_out(key)) {
@@ -109,10 +134,6 @@ pub fn differences(source: &Server, target: &Server, leave_out: impl Fn(&[u8]) -
                 key.1.escape_ascii()
             ));
         }
-    }
-    if common.functions {
-        let (one, other) = (functions(source), functions(target));
-        (one != other).then(|| found.push(format!("functions: source {one:?}, target {other:?}")));
     }
     found
 }

@@ -1,7 +1,7 @@
 //! Shards of a cluster that fail over, and which of their nodes is followed.
 
 use crate::rig::{LONG, Rig, folders, full_syncs, sum, wait_followed};
-use crate::support::{Gunyu, SOON, Server, wait_until};
+use crate::support::{Cluster, Gunyu, SOON, Server, matrix, wait_until};
 
 fn gunyu(rig: &Rig, target: &Server, set: &[&str]) -> Gunyu {
     Gunyu::start(&rig.url(), &target.url(), set)
@@ -149,6 +149,25 @@ fn a_shard_without_a_replica_is_followed_at_its_master_and_said_so() {
     rig.wait_copied(&target);
     let warned = gunyu.traces().matches("the shard has no healthy replica").count();
     assert_eq!(warned, 2, "{}", gunyu.traces());
+}
+
+/// Of every version that is at hand and knows clusters.
+#[test]
+fn a_cluster_of_every_version_is_followed() {
+    let versions = matrix()
+        .into_iter()
+        .filter(|(_, binary)| binary.version >= (3, 0, 0));
+    for (name, binary) in versions {
+        let (cluster, target) = (Cluster::of(&binary, 2), Server::start());
+        cluster.set_keys(100);
+        let set = ["output.replay.onError=dead_letter"];
+        let mut gunyu = Gunyu::start(&cluster.url(), &target.url(), &set);
+        wait_followed(&mut gunyu, &[&cluster.masters[0], &cluster.masters[1]]);
+        for number in 0..100 {
+            let value: Option<String> = target.run(&["GET", &format!("key{number}")]);
+            assert_eq!(value, Some(number.to_string()), "{name}");
+        }
+    }
 }
 
 #[test]

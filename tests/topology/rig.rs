@@ -4,7 +4,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::process::{Process, text_from};
 use crate::support::server::connect;
-use crate::support::{Gunyu, SOON, Server, equal_key_by_key, wait_for, wait_until};
+use crate::support::{Binary, Gunyu, SOON, Server, equal_key_by_key, wait_for, wait_until};
 
 /// A failover takes the node timeout, an election, and whatever a busy machine adds.
 pub const LONG: Duration = Duration::from_secs(90);
@@ -377,6 +377,7 @@ pub fn folders(gunyu: &Gunyu) -> Vec<String> {
 
 /// A sentinel that belongs to one test.
 pub struct Sentinel {
+    program: PathBuf,
     process: Process,
     port: crate::support::port::Port,
     dir: tempfile::TempDir,
@@ -384,18 +385,28 @@ pub struct Sentinel {
 
 impl Sentinel {
     /// Watches `master` under the name `mine`; `quorum` sentinels must agree that it is down.
-    pub fn start(master: &Server, quorum: usize, more: &str) -> Sentinel {
+    pub fn start(master: &Server, quorum: usize) -> Sentinel {
+        Sentinel::of(&Binary::installed(), master, quorum)
+    }
+
+    /// The same of a given program.
+    pub fn of(binary: &Binary, master: &Server, quorum: usize) -> Sentinel {
         let (port, dir) = (crate::support::port::Port::free(), tempfile::tempdir().unwrap());
         let text = format!(
             "port {}\nbind 127.0.0.1\nsentinel monitor mine 127.0.0.1 {} {quorum}\nsentinel down-after-milliseconds mine 1000\n\
-             sentinel failover-timeout mine 6000\n{more}\n",
+             sentinel failover-timeout mine 6000\n",
             port.number(),
             master.port(),
         );
         let file = dir.path().join("sentinel.conf");
         std::fs::write(&file, text).unwrap();
-        let process = launch(&file, &dir.path().join("log"));
-        Sentinel { process, port, dir }
+        let process = launch(&binary.path, &file, &dir.path().join("log"));
+        Sentinel {
+            program: binary.path.clone(),
+            process,
+            port,
+            dir,
+        }
     }
 
     pub fn addr(&self) -> String {
@@ -433,7 +444,7 @@ impl Sentinel {
     /// Starts it again, with what it has written down.
     pub fn restart(&mut self) {
         self.process.kill9();
-        self.process = launch(&self.config(), &self.dir.path().join("log"));
+        self.process = launch(&self.program, &self.config(), &self.dir.path().join("log"));
     }
 
     fn config(&self) -> PathBuf {
@@ -441,9 +452,9 @@ impl Sentinel {
     }
 }
 
-fn launch(file: &std::path::Path, log: &std::path::Path) -> Process {
+fn launch(program: &Path, file: &Path, log: &Path) -> Process {
     let from = std::fs::metadata(log).map_or(0, |meta| meta.len());
-    let mut command = Command::new("redis-server");
+    let mut command = Command::new(program);
     command.arg(file).arg("--sentinel");
     let mut process = Process::start(command, log, log);
     wait_for(SOON, "the sentinel is ready", || {
@@ -475,7 +486,7 @@ impl Watched {
         }
         let quorum = sentinels / 2 + 1;
         let sentinels: Vec<Sentinel> = (0..sentinels)
-            .map(|_| Sentinel::start(&servers[0], quorum, ""))
+            .map(|_| Sentinel::start(&servers[0], quorum))
             .collect();
         let watched = Watched { servers, sentinels };
         watched.wait_known();

@@ -1,7 +1,7 @@
 //! Masters that sentinels elect, on either side.
 
 use crate::rig::{LONG, Sentinel, Watched, full_syncs, wait_followed};
-use crate::support::{Gunyu, SOON, Server, equal_key_by_key, wait_for, wait_until};
+use crate::support::{Gunyu, SOON, Server, equal_key_by_key, matrix, wait_for, wait_until};
 
 fn set(server: &Server, name: &str) {
     for number in 0..50 {
@@ -115,7 +115,7 @@ fn a_sentinel_that_missed_the_failover_sends_nobody_to_the_demoted_master() {
         source.servers[0].info("replication")["role"] == "slave"
     });
     // Alone, and cut off from the others: a sentinel of its own that still believes the old.
-    let lone = Sentinel::start(&source.servers[0], 3, "");
+    let lone = Sentinel::start(&source.servers[0], 3);
     wait_until(SOON, "it names the demoted one", || lone.master() == old);
     let url = format!(
         "redis+sentinel://{},{}/mine",
@@ -132,7 +132,7 @@ fn a_sentinel_that_missed_the_failover_sends_nobody_to_the_demoted_master() {
 #[test]
 fn gunyu_is_never_promoted() {
     let source = Server::start();
-    let sentinel = Sentinel::start(&source, 1, "");
+    let sentinel = Sentinel::start(&source, 1);
     let target = Server::start();
     set(&source, "a");
     let url = format!("redis+sentinel://{}/mine", sentinel.addr());
@@ -155,10 +155,42 @@ fn gunyu_is_never_promoted() {
     assert_eq!(sentinel.master(), source.addr());
 }
 
+/// The sentinels of every version that is at hand; the oldest do not even list it.
+#[test]
+fn no_version_of_a_sentinel_promotes_gunyu() {
+    let (source, target) = (Server::start(), Server::start());
+    let sentinels: Vec<(String, Sentinel)> = matrix()
+        .into_iter()
+        .map(|(name, binary)| (name, Sentinel::of(&binary, &source, 1)))
+        .collect();
+    if sentinels.is_empty() {
+        eprintln!("skipped: GUNYU_TEST_SERVERS names no folder with servers of other versions");
+        return;
+    }
+    let mut gunyu = Gunyu::between(&source, &target);
+    let since = std::time::Instant::now();
+    for (name, sentinel) in &sentinels {
+        wait_until(LONG, "the sentinel has read INFO since gunyu is there", || {
+            let facts: std::collections::BTreeMap<String, String> =
+                sentinel.ask(&["SENTINEL", "master", "mine"]).unwrap();
+            let refreshed: u64 = facts["info-refresh"].parse().unwrap();
+            u128::from(refreshed) < since.elapsed().as_millis()
+        });
+        assert!(sentinel.replicas().iter().all(|one| one["port"] == "0"), "{name}");
+        let refused = sentinel
+            .ask::<String>(&["SENTINEL", "FAILOVER", "mine"])
+            .unwrap_err();
+        assert_eq!(refused.code(), Some("NOGOODSLAVE"), "{name}: {refused}");
+        assert_eq!(sentinel.master(), source.addr(), "{name}");
+    }
+    set(&source, "a");
+    gunyu.wait_applied(&source, SOON);
+}
+
 #[test]
 fn a_sentinel_with_gunyu_in_its_list_starts_again() {
     let source = Server::start();
-    let mut sentinel = Sentinel::start(&source, 1, "");
+    let mut sentinel = Sentinel::start(&source, 1);
     let target = Server::start();
     let url = format!("redis+sentinel://{}/mine", sentinel.addr());
     let mut gunyu = Gunyu::start(&url, &target.url(), &[]);
@@ -175,7 +207,7 @@ fn a_sentinel_with_gunyu_in_its_list_starts_again() {
 #[test]
 fn what_a_person_must_mend_ends_the_first_start() {
     let source = Server::start();
-    let sentinel = Sentinel::start(&source, 1, "");
+    let sentinel = Sentinel::start(&source, 1);
     let target = Server::start();
     for (url, part) in [
         (

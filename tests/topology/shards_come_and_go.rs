@@ -40,6 +40,12 @@ fn a_new_shard_gets_a_pipeline_and_one_that_leaves_is_drained() {
     wait_followed(&mut gunyu, &[&rig.nodes[0], &rig.nodes[1], &rig.nodes[2]]);
     assert!(!gunyu.metrics().contains(&gone), "its metrics are gone too");
     gunyu.refused(400, "POST", &format!("/syncer/pause?inputs={gone}"));
+    let freed = gunyu.must("POST", "/storage/gc");
+    assert_eq!(
+        freed["kept"].as_array().unwrap().len(),
+        1,
+        "its checkpoint, until it is old: {freed}"
+    );
     // What becomes of the node then is nobody's business.
     let () = rig.nodes[new].run(&["FLUSHALL"]);
     rig.write("after");

@@ -185,6 +185,7 @@ impl Check {
             key: self.path(&of("key")),
             server_name: self.values.owned(&of("serverName")),
             insecure_skip_verify: self.values.flag(&of("insecureSkipVerify")),
+            client: None,
         };
         if tls.cert.is_some() != tls.key.is_some() {
             let there = if tls.cert.is_some() { "cert" } else { "key" };

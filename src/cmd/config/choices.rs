@@ -35,7 +35,7 @@ choice! {
         PreferSlave = "prefer_slave",
         /// The master.
         Master = "master",
-        /// A replica, or an error where there is none.
+        /// A replica; without a healthy one the master, with a warning.
         Slave = "slave",
     }
 }

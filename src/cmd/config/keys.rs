@@ -83,13 +83,13 @@ static INPUT: &[Entry] = &[
         "mode",
         Kind::Choice(&["dynamic", "static", "auto"]),
         "dynamic",
-        "dynamic: every shard of a cluster; static: only the addresses listed.",
+        "dynamic: every shard of a cluster, those that join it later too; static: only those of the addresses listed.",
     ),
     key(
         "syncFrom",
         Kind::Choice(SyncFrom::NAMES),
         "prefer_slave",
-        "Which node of a shard to follow. A shard without a replica is an error with slave, never skipped.",
+        "Which node of a cluster's shard to follow. One without a healthy replica is followed at its master, never skipped.",
     ),
     key(
         "syncDelayTestKey",

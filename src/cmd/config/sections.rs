@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::Address;
 use super::choices::*;
 use super::secret::Secret;
+use crate::core::net;
 
 /// The source.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,6 +92,16 @@ pub struct Tls {
     pub server_name: Option<String>,
     /// Accept any certificate.
     pub insecure_skip_verify: bool,
+    /// What was read of these files; see [`super::Config::read_tls`].
+    pub(super) client: Option<Arc<net::Tls>>,
+}
+
+impl Tls {
+    /// How to speak TLS with the servers. Trusts nobody as long as the files are not read.
+    #[must_use]
+    pub fn client(&self) -> Arc<net::Tls> {
+        self.client.clone().unwrap_or_default()
+    }
 }
 
 /// The target.

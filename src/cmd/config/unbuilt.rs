@@ -2,9 +2,8 @@
 //!
 //! Such keys are read and checked like all others, so that building one of them is to take its line out here.
 
+use super::Config;
 use super::error::{Error, Origin, Problem};
-use super::sections::Redis;
-use super::{Config, schema};
 
 impl Config {
     /// Refuses what is not built yet. A caller that is about to run the daemon asks this after the check, and ends
@@ -14,8 +13,6 @@ impl Config {
     /// One [`Problem`] for each, saying what to do instead.
     pub fn refuse_unbuilt(&self) -> Result<(), Error> {
         let mut unbuilt = Vec::new();
-        refuse_redis(&self.input.redis, "input.redis", &mut unbuilt);
-        refuse_redis(&self.output.redis, "output.redis", &mut unbuilt);
         self.refuse_unbuilt_replay(&mut unbuilt);
         if self.cluster.is_some() {
             unbuilt.push(problem(
@@ -33,7 +30,6 @@ impl Config {
     /// As [`Config::refuse_unbuilt`].
     pub fn refuse_unbuilt_target(&self) -> Result<(), Error> {
         let mut unbuilt = Vec::new();
-        refuse_redis(&self.output.redis, "output.redis", &mut unbuilt);
         self.refuse_unbuilt_replay(&mut unbuilt);
         refused(unbuilt)
     }
@@ -47,29 +43,12 @@ impl Config {
             ));
         }
     }
-
-    /// The same for a command that only takes snapshots of the source, which may be a cluster.
-    ///
-    /// # Errors
-    /// As [`Config::refuse_unbuilt`].
-    pub fn refuse_unbuilt_source(&self) -> Result<(), Error> {
-        let mut unbuilt = Vec::new();
-        refuse_redis(&self.input.redis, "input.redis", &mut unbuilt);
-        refused(unbuilt)
-    }
 }
 
 fn refused(unbuilt: Vec<Problem>) -> Result<(), Error> {
     match unbuilt.is_empty() {
         true => Ok(()),
         false => Err(Error::Problems(unbuilt)),
-    }
-}
-
-fn refuse_redis(redis: &Redis, side: &str, unbuilt: &mut Vec<Problem>) {
-    if redis.tls.is_some() {
-        let hint = "take TLS out and reach the server through a tunnel (stunnel, ssh -L)";
-        unbuilt.push(problem(&schema::join(side, "tls"), "TLS to Redis", hint));
     }
 }
 

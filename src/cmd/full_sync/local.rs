@@ -57,8 +57,9 @@ fn configuration(args: &Args, folder: &TempDir) -> Result<Config, Failure> {
         "XDG_STATE_HOME" => Some(state.clone()),
         name => std::env::var(name).ok(),
     };
-    let config = args.given().with_file(&args.server).check_with(&environment)?;
+    let mut config = args.given().with_file(&args.server).check_with(&environment)?;
     config.refuse_unbuilt()?;
+    config.read_tls()?;
     Ok(config)
 }
 

@@ -31,8 +31,8 @@ use crate::core::survey::Source;
 /// The configuration is wrong, or a source needs a person (2); anything else that keeps one of them from coming whole (1).
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     refuse_database(args)?;
-    let config = args.given().check_source()?;
-    config.refuse_unbuilt_source()?;
+    let mut config = args.given().check_source()?;
+    config.read_source_tls()?;
     let mut log = config.log.clone();
     if !args.verbose {
         log.level = Level::Warn;

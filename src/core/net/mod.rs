@@ -194,20 +194,28 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Opens a connection within [`CONNECT_LIMIT`], and TLS on it within [`tls::HANDSHAKE_LIMIT`].
+    /// Opens a connection within [`CONNECT_LIMIT`], and TLS on it within that time again.
     ///
     /// # Errors
     /// The host does not resolve, refuses, or does not answer in time; the handshake fails.
     pub async fn open(endpoint: &Endpoint) -> Result<Connection, Error> {
+        Connection::open_within(endpoint, CONNECT_LIMIT).await
+    }
+
+    /// The same with another limit for each of the two steps.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub async fn open_within(endpoint: &Endpoint, limit: Duration) -> Result<Connection, Error> {
         let address = &endpoint.address;
-        let tcp = dial(address).await.map_err(|cause| Error::Connect {
+        let tcp = dial(address, limit).await.map_err(|cause| Error::Connect {
             address: address.clone(),
             cause,
         })?;
         let stream = match &endpoint.tls {
             None => Stream::Plain(tcp),
             Some(tls) => {
-                let shaken = tls.shake_hands(tcp, address).await;
+                let shaken = tls.shake_hands(tcp, address, limit).await;
                 Stream::Tls(Box::new(shaken.map_err(|trouble| Error::Tls {
                     address: address.clone(),
                     trouble,
@@ -253,10 +261,13 @@ impl Connection {
 }
 
 /// Without Nagle's delay and with TCP keepalive.
-async fn dial(address: &Address) -> io::Result<TcpStream> {
+async fn dial(address: &Address, limit: Duration) -> io::Result<TcpStream> {
     let dial = TcpStream::connect((address.host.as_str(), address.port));
-    let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s");
-    let tcp = timeout(CONNECT_LIMIT, dial).await.map_err(|_| late())??;
+    let late = || {
+        let text = format!("no answer within {} s", limit.as_secs());
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    };
+    let tcp = timeout(limit, dial).await.map_err(|_| late())??;
     tcp.set_nodelay(true)?;
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(Duration::from_secs(30))

@@ -65,7 +65,11 @@ impl Error {
     /// Whether only a person can mend it (credentials, permissions, a wrong address); trying again may still be right when it worked before.
     #[must_use]
     pub fn needs_a_person(&self) -> bool {
-        matches!(self, Error::Refused { kind, .. } if kind.needs_a_person())
+        match self {
+            Error::Refused { kind, .. } => kind.needs_a_person(),
+            Error::Net(error) => error.needs_a_person(),
+            Error::Protocol { .. } => false,
+        }
     }
 
     /// What to do about it, where a person is needed.

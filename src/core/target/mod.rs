@@ -180,7 +180,7 @@ impl Error {
         matches!(self, Error::SameServer { .. })
     }
 
-    /// Whether credentials or permissions are missing, so that a first start had better stop than try again.
+    /// Whether credentials, permissions or trust are missing, so that a first start had better stop than try again.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         let denied = [
@@ -188,7 +188,11 @@ impl Error {
             refusal::Kind::Permission,
             refusal::Kind::Cluster,
         ];
-        matches!(self, Error::Refused { reply, .. } if denied.contains(&refusal::Kind::of(reply)))
+        match self {
+            Error::Refused { reply, .. } => denied.contains(&refusal::Kind::of(reply)),
+            Error::Net(error) => error.needs_a_person(),
+            _ => false,
+        }
     }
 }
 

@@ -28,10 +28,11 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    /// Connects and logs in.
+    /// Connects and logs in. Each step may take so long.
     pub(super) async fn open(endpoint: &Endpoint) -> Result<Asker, Error> {
-        let open = async {
-            let (read, write) = Connection::open(endpoint).await?.split();
+        let connection = Connection::open_within(endpoint, ANSWER_LIMIT).await?;
+        let (read, write) = connection.split();
+        let log_in = async {
             let mut asker = Asker {
                 read,
                 write,
@@ -43,7 +44,7 @@ impl Asker {
             }
             Ok(asker)
         };
-        timeout(ANSWER_LIMIT, open)
+        timeout(ANSWER_LIMIT, log_in)
             .await
             .unwrap_or_else(|_| Err(silent(&endpoint.address)))
     }

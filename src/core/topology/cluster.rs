@@ -70,10 +70,7 @@ impl Cluster {
             .seeds
             .first()
             .expect("the configuration names at least one address");
-        Endpoint {
-            address,
-            ..seed.clone()
-        }
+        seed.at(address)
     }
 
     /// The shards that there are now; with `only_seeds`, those of the seeds.

@@ -78,7 +78,8 @@ impl Error {
                     || is_no_sentinel(reply)
             }
             Error::UnknownMaster { .. } => true,
-            Error::Net(_) | Error::Silent { .. } | Error::Nonsense { .. } | Error::NotAMaster { .. } => false,
+            Error::Net(error) => error.needs_a_person(),
+            Error::Silent { .. } | Error::Nonsense { .. } | Error::NotAMaster { .. } => false,
         }
     }
 
@@ -86,9 +87,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Error::Net(net::Error::Connect { address, .. }) => {
-                format!("check that a server listens on {address} and that no firewall is between")
-            }
+            Error::Net(error) => return error.hint(),
             Error::Refused { address, reply, .. } if is_no_cluster(reply) => {
                 format!("{address} is in no cluster: use type: standalone, or redis://{address}")
             }
@@ -102,8 +101,7 @@ impl Error {
             Error::UnknownMaster { address, .. } => {
                 format!("look at SENTINEL MASTERS on {address}, and set sentinel.masterName to one of the names there")
             }
-            Error::Net(_)
-            | Error::Silent { .. }
+            Error::Silent { .. }
             | Error::Refused { .. }
             | Error::Nonsense { .. }
             | Error::NotAMaster { .. } => return None,

@@ -143,10 +143,7 @@ impl Sentinels {
 
     /// The server, if it says itself that it is a master.
     async fn confirmed(&self, address: Address) -> Result<Endpoint, Error> {
-        let endpoint = Endpoint {
-            address,
-            ..self.settings.login.clone()
-        };
+        let endpoint = self.settings.login.at(address);
         match is_master(&mut Asker::open(&endpoint).await?).await? {
             true => Ok(endpoint),
             false => Err(Error::NotAMaster {
@@ -162,11 +159,11 @@ impl Sentinels {
             .sentinels
             .first()
             .expect("the configuration names at least one address");
-        let at = |address: &Address| Endpoint {
-            address: address.clone(),
-            ..first.clone()
-        };
-        self.known.iter().map(at).collect()
+        self.known
+            .iter()
+            .cloned()
+            .map(|address| first.at(address))
+            .collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why TLS with a server does not come about, and what to type next.
 
 use std::io;
+use std::time::Duration;
 
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 
@@ -11,8 +12,8 @@ pub enum Trouble {
     #[error("the address is neither a host name nor an IP address that a certificate could bear")]
     NoName,
     /// Nothing came back.
-    #[error("no answer to the TLS handshake within {} s", super::HANDSHAKE_LIMIT.as_secs())]
-    Silent,
+    #[error("no answer to the TLS handshake within {} s", .0.as_secs())]
+    Silent(Duration),
     /// It closed at once.
     #[error("it closed the connection during the TLS handshake: {0}")]
     Closed(String),
@@ -47,7 +48,8 @@ impl Trouble {
 
     /// What an error of a connection says of TLS. With TLS 1.3 a server judges our certificate after we think that all is well, so this may
     /// come from any read or write.
-    pub(in super::super) fn of(error: &io::Error) -> Option<Trouble> {
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Trouble> {
         let rustls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
         Some(match rustls {
             rustls::Error::InvalidCertificate(error) => Trouble::of_certificate(error),
@@ -79,7 +81,7 @@ impl Trouble {
     pub fn hint(&self) -> &'static str {
         match self {
             Trouble::NoName => "set tls.serverName to a name that its certificate bears",
-            Trouble::Silent | Trouble::NotTls(_) => {
+            Trouble::Silent(_) | Trouble::NotTls(_) => {
                 "if that port is without TLS, write redis:// (tls.enable: false); else name the port of tls-port"
             }
             Trouble::Closed(_) => "check that this port serves TLS (tls-port) and look into the server's log",
@@ -105,6 +107,6 @@ impl Trouble {
     /// Whether only another configuration helps, here or there.
     #[must_use]
     pub fn needs_a_person(&self) -> bool {
-        !matches!(self, Trouble::Silent | Trouble::Closed(_))
+        !matches!(self, Trouble::Silent(_) | Trouble::Closed(_))
     }
 }

@@ -5,33 +5,45 @@
 //! | `FUNCTION`, `SCRIPT` | every master | once more on every master |
 //! | `FLUSHALL`, `FLUSHDB` | every master, and the session's key is put back | once more; where the checkpoint went with it, a full sync |
 //! | `PUBLISH`, scripts without keys | the node with the deployment's own keys | once more |
+//! | one that needs something of one slot in another | step by step, each a transaction with its slot's fence ([`super::plan`]) | the steps that are not done |
 //!
 //! Owns the steps. Leaves to [`super::clerk`] the connections they run on.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
+use super::fences::Fences;
+use super::group::Writer;
+use super::plan::{Expiry, Plan, Standing, Step, Undone};
+use super::redirect::Redirect;
 use super::route::Route;
 use super::router::Router;
 use crate::core::command::{self, Kind};
 use crate::core::net::Address;
-use crate::core::resp::{Frame, said};
-use crate::core::target::Error;
-use crate::core::target::checkpoint;
-use crate::core::target::refusal;
+use crate::core::position::Offset;
+use crate::core::resp::{self, Frame, Value, said};
+use crate::core::target::{Error, checkpoint, refusal};
 
 /// What is to be done.
 #[derive(Debug)]
 pub(super) struct Act {
-    place: Place,
+    what: What,
     command: Bytes,
-    /// It takes the session's key along.
-    flushes: bool,
+    /// Where the command ends in the stream.
+    end: Offset,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Every,
-    Any,
+#[derive(Debug)]
+enum What {
+    /// On every master; whether it takes the session's key along.
+    Everywhere { flushes: bool },
+    /// On one master.
+    Anywhere,
+    /// Step by step; those that are known, and how many are done.
+    Plan {
+        plan: Plan,
+        steps: Option<Vec<Step>>,
+        done: usize,
+    },
 }
 
 /// Who acts.
@@ -39,61 +51,156 @@ enum Place {
 pub(super) struct Actor<'a> {
     pub(super) name: &'a str,
     pub(super) token: &'a str,
+    pub(super) writer: Option<&'a Writer>,
+    pub(super) fences: &'a Fences,
+    pub(super) expiry: Expiry,
 }
+
+/// A command, and why it was not carried out.
+type Letter = (Bytes, String);
 
 impl Act {
     /// What follows from a command's route, where it is none of single slots.
-    pub(super) fn of(route: &Route, frame: &Frame<'_>) -> Option<Act> {
-        let place = match route {
-            Route::EveryMaster => Place::Every,
-            Route::AnyMaster => Place::Any,
-            _ => return None,
-        };
+    pub(super) fn of(route: Route, frame: &Frame<'_>, end: Offset) -> Option<Act> {
         let kind = command::of(frame).kind;
-        Some(Act {
-            place,
-            command: frame.to_bytes(),
-            flushes: matches!(kind, Kind::Flushall | Kind::Flushdb),
-        })
+        let flushes = matches!(kind, Kind::Flushall | Kind::Flushdb);
+        let (what, command) = match route {
+            Route::EveryMaster(command) => (What::Everywhere { flushes }, command),
+            Route::AnyMaster => (What::Anywhere, frame.to_bytes()),
+            Route::Planned(plan) => {
+                let (steps, done) = (None, 0);
+                (What::Plan { plan, steps, done }, frame.to_bytes())
+            }
+            Route::Slot(_) | Route::Split(_) | Route::Refused(_) => return None,
+        };
+        Some(Act { what, command, end })
     }
 
     /// Does it; the words with which it was refused, if it was.
     ///
     /// # Errors
-    /// It cannot be done now: it may be done in part.
+    /// [`Error::Refused`]: it cannot be done now, and may be tried again. Any other: what is done of it is not known.
     pub(super) async fn carry_out(
-        &self,
+        &mut self,
         router: &mut Router,
         actor: Actor<'_>,
-    ) -> Result<Option<(Bytes, String)>, Error> {
-        let nodes: Vec<Address> = match self.place {
-            Place::Every => {
+    ) -> Result<Option<Letter>, Error> {
+        match &mut self.what {
+            What::Everywhere { flushes } => {
+                let flushes = *flushes;
                 router.refresh().await?;
-                router.map().masters().cloned().collect()
+                let masters: Vec<Address> = router.map().masters().cloned().collect();
+                let refused = on(router, &masters, &self.command).await?;
+                if flushes {
+                    let key = checkpoint::session_key(actor.name);
+                    router
+                        .call(&[b"HSET", &key, actor.token.as_bytes(), b"1"])
+                        .await?;
+                }
+                Ok(refused)
             }
-            Place::Any => vec![router.home()?],
+            What::Anywhere => {
+                let home = router.home()?;
+                on(router, &[home], &self.command).await
+            }
+            What::Plan { plan, steps, done } => {
+                let covered = |slot| actor.fences.covers(slot, self.end);
+                let letter = |why: Undone| Ok(Some((self.command.clone(), why.to_string())));
+                if steps.is_none() {
+                    match plan.standing(covered) {
+                        Standing::Done => return Ok(None),
+                        Standing::Overtaken => return letter(Undone::Overtaken),
+                        Standing::Open => {}
+                    }
+                    let replies = read(router, plan, actor.expiry).await?;
+                    match plan.steps(actor.expiry, &replies) {
+                        Ok(planned) => *steps = Some(planned),
+                        Err(why) => return letter(why),
+                    }
+                }
+                let mut refused = None;
+                for step in steps.iter().flatten().skip(*done) {
+                    if !covered(step.slot) {
+                        refused = refused.or(take(router, step, actor.writer, self.end).await?);
+                    }
+                    *done += 1;
+                }
+                Ok(refused.map(|reply| (self.command.clone(), reply)))
+            }
+        }
+    }
+}
+
+/// Runs a command on these nodes; the last refusal.
+async fn on(router: &mut Router, nodes: &[Address], command: &Bytes) -> Result<Option<Letter>, Error> {
+    let mut refused = None;
+    for node in nodes {
+        let reply = router.call_encoded(node, command).await?;
+        let Some(text) = reply.error().map(said) else {
+            continue;
         };
-        let mut refused = None;
-        for node in nodes {
-            let reply = router.call_encoded(&node, &self.command).await?;
-            let Some(text) = reply.error().map(said) else {
-                continue;
-            };
-            if refusal::Kind::of(&text).may_be_repeated() {
-                return Err(Error::Refused {
-                    address: node,
-                    command: "a command for every node".to_owned(),
-                    reply: text,
-                });
-            }
-            refused = Some((self.command.clone(), text));
+        if refusal::Kind::of(&text).may_be_repeated() {
+            return Err(put_off(node, text));
         }
-        if self.flushes {
-            let key = checkpoint::session_key(actor.name);
-            router
-                .call(&[b"HSET", &key, actor.token.as_bytes(), b"1"])
-                .await?;
-        }
-        Ok(refused)
+        refused = Some((command.clone(), text));
+    }
+    Ok(refused)
+}
+
+fn put_off(node: &Address, reply: String) -> Error {
+    Error::Refused {
+        address: node.clone(),
+        command: "a command of several slots".to_owned(),
+        reply,
+    }
+}
+
+/// What the plan must know.
+async fn read(router: &mut Router, plan: &Plan, expiry: Expiry) -> Result<Vec<Value>, Error> {
+    let replies = router.call_many(plan.reads(expiry)).await?;
+    let passing = replies.iter().filter_map(Value::error).map(said);
+    match passing
+        .into_iter()
+        .find(|text| is_passing(text, router.home_address()))
+    {
+        Some(text) => Err(put_off(router.home_address(), text)),
+        None => Ok(replies),
+    }
+}
+
+fn is_passing(text: &str, asked: &Address) -> bool {
+    Redirect::of(text, asked).is_some() || refusal::Kind::of(text).may_be_repeated()
+}
+
+/// Takes one step, with the fence of its slot; the words with which a command of it was refused.
+async fn take(
+    router: &mut Router,
+    step: &Step,
+    writer: Option<&Writer>,
+    end: Offset,
+) -> Result<Option<String>, Error> {
+    let mut unit = BytesMut::new();
+    resp::encode_command(&mut unit, &[b"MULTI"]);
+    if let Some(writer) = writer {
+        writer.encode_fence(&mut unit, step.slot, end);
+    }
+    for command in &step.commands {
+        let words: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+        resp::encode_command(&mut unit, &words);
+    }
+    resp::encode_command(&mut unit, &[b"EXEC"]);
+    let count = step.commands.len() + 2 + usize::from(writer.is_some());
+    let (node, replies) = router.deliver(step.slot, &unit, count).await?;
+    let error = |value: &Value| value.error().map(said);
+    if let Some(Value::Array(elements)) = replies.last() {
+        return Ok(elements.iter().find_map(error));
+    }
+    let texts: Vec<String> = replies.iter().filter_map(error).collect();
+    match texts.iter().find(|text| is_passing(text, &node)) {
+        Some(text) => Err(put_off(&node, text.clone())),
+        None => Ok(texts
+            .into_iter()
+            .next()
+            .or_else(|| Some("EXEC answered nil".to_owned()))),
     }
 }

@@ -4,13 +4,17 @@
 //! Promises that a checkpoint is written only when its marks are on every node that serves slots, and that groups of a slot that is on its way go out one after the
 //! other, each command to where its key is. Leaves it to [`super::fenced`] what is asked, and when.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::act::{Act, Actor};
-use super::fences;
+use super::fences::{self, Fences};
 use super::group::{Fate, Group, Refused, Writer};
 use super::map::SlotMap;
+use super::plan::Expiry;
 use super::redirect::Redirect;
 use super::router::Router;
 use crate::core::net::Address;
@@ -19,6 +23,9 @@ use crate::core::target::checkpoint::{self, Checkpoint, Record};
 use crate::core::target::refusal::Kind;
 use crate::core::target::session::now_ms;
 use crate::core::target::{Error, Settings};
+
+/// After an errand that could not be done, so that trying again does not wear anybody out.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A checkpoint to be recorded.
 #[derive(Debug)]
@@ -60,20 +67,27 @@ pub(super) enum Done {
     Failed(Error, Errand),
 }
 
-/// Runs errands one after the other until nobody listens. `token` is that of the session that may write.
+/// For whom a clerk runs errands.
+#[derive(Debug, Clone)]
+pub(super) struct Employer {
+    pub(super) settings: Settings,
+    /// The token of the session that may write.
+    pub(super) token: String,
+    pub(super) writer: Option<Writer>,
+    pub(super) fences: Arc<Fences>,
+    pub(super) expiry: Expiry,
+}
+
+/// Runs errands one after the other until nobody listens.
 pub(super) async fn run(
-    settings: Settings,
+    employer: Employer,
     client_name: String,
-    token: String,
-    writer: Option<Writer>,
     mut errands: mpsc::UnboundedReceiver<Errand>,
     done: mpsc::UnboundedSender<Done>,
 ) {
     let mut clerk = Clerk {
-        settings,
+        employer,
         client_name,
-        token,
-        writer,
         router: None,
     };
     while let Some(mut errand) = errands.recv().await {
@@ -82,6 +96,7 @@ pub(super) async fn run(
             Err(error) => {
                 // What is left of its connections is not trusted.
                 clerk.router = None;
+                tokio::time::sleep(PAUSE).await;
                 Done::Failed(error, errand)
             }
         };
@@ -92,46 +107,43 @@ pub(super) async fn run(
 }
 
 struct Clerk {
-    settings: Settings,
+    employer: Employer,
     client_name: String,
-    token: String,
-    writer: Option<Writer>,
     router: Option<Router>,
 }
 
 impl Clerk {
     async fn router(&mut self) -> Result<&mut Router, Error> {
         if self.router.is_none() {
-            let home = checkpoint::key(&self.settings.name);
-            self.router = Some(Router::open(&self.settings, &self.client_name, &home).await?);
+            let home = checkpoint::key(&self.employer.settings.name);
+            self.router = Some(Router::open(&self.employer.settings, &self.client_name, &home).await?);
         }
         Ok(self.router.as_mut().expect("it was there or has been put there"))
     }
 
     async fn carry_out(&mut self, errand: &mut Errand) -> Result<Done, Error> {
         self.router().await?;
-        let Clerk {
-            settings,
-            token,
-            writer,
-            router,
-            ..
-        } = self;
+        let Clerk { employer, router, .. } = self;
         let router = router.as_mut().expect("it has just been opened");
         match errand {
             Errand::Look => {
                 router.refresh().await?;
                 Ok(Done::Map(router.map().clone()))
             }
-            Errand::Record(recording) => record(router, &settings.name, token, recording).await,
+            Errand::Record(recording) => {
+                record(router, &employer.settings.name, &employer.token, recording).await
+            }
             Errand::Deliver(group) => {
-                let fate = deliver(router, writer.as_ref(), group).await?;
+                let fate = deliver(router, employer.writer.as_ref(), group).await?;
                 Ok(Done::Delivered(group.take(), fate))
             }
             Errand::Act(number, act) => {
                 let actor = Actor {
-                    name: &settings.name,
-                    token,
+                    name: &employer.settings.name,
+                    token: &employer.token,
+                    writer: employer.writer.as_ref(),
+                    fences: &employer.fences,
+                    expiry: employer.expiry,
                 };
                 Ok(Done::Acted(*number, act.carry_out(router, actor).await?))
             }

@@ -15,16 +15,18 @@
 //! Owns the order. Leaves the wire to [`super::node`] and [`super::clerk`], and filling batches to the caller.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::act::Act;
-use super::clerk::{self, Done, Errand, Recording};
+use super::clerk::{self, Done, Employer, Errand, Recording};
 use super::group::{Fate, Group, Refused, Writer};
 use super::map::SlotMap;
 use super::node::{self, Flight, News};
+use super::plan::Expiry;
 use super::stretch::{self, Stretch};
 use crate::core::net::Address;
 use crate::core::position::{Offset, Position, ReplId};
@@ -155,19 +157,21 @@ impl Fenced {
         });
         let (tell_news, news) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
+        let employer = Employer {
+            settings: settings.clone(),
+            token: session.token.clone(),
+            writer: writer.clone(),
+            fences: Arc::clone(&session.fences),
+            expiry: match session.facts.since((7, 0, 0), (0, 0, 0)) {
+                true => Expiry::Absolute,
+                false => Expiry::Relative,
+            },
+        };
         let mut desk = |name: &str| {
             let (errands, to_do) = mpsc::unbounded_channel();
             let (tell, done) = mpsc::unbounded_channel();
             let name = format!("{client_name}:{name}");
-            let token = session.token.clone();
-            tasks.spawn(clerk::run(
-                settings.clone(),
-                name,
-                token,
-                writer.clone(),
-                to_do,
-                tell,
-            ));
+            tasks.spawn(clerk::run(employer.clone(), name, to_do, tell));
             Desk { errands, done }
         };
         let (clerk, detour) = (desk("clerk"), desk("detour"));
@@ -590,17 +594,17 @@ impl Fenced {
                 self.close();
                 Ok(())
             }
-            Done::Failed(error, back) => {
-                self.clerk_failed(&error, back);
-                Ok(())
-            }
+            Done::Failed(error, back) => self.clerk_failed(error, back),
         }
     }
 
-    /// An errand could not be done now: it is tried again when it is next due.
-    fn clerk_failed(&mut self, error: &Error, back: Errand) {
+    /// An errand could not be done now: it is tried again when it is next due. Where it is not known what was done of it, the session ends: the
+    /// fences know.
+    fn clerk_failed(&mut self, error: Error, back: Errand) -> Result<(), Error> {
+        let is_certain = matches!(error, Error::Refused { .. } | Error::SlotsMissing { .. });
         self.tell(error.to_string());
         match back {
+            Errand::Deliver(_) | Errand::Act(..) if !is_certain => return Err(error),
             Errand::Deliver(group) => self.again(group),
             act @ Errand::Act(..) => {
                 let _ = self.detour.errands.send(act);
@@ -614,6 +618,7 @@ impl Fenced {
                 self.look_at = Some(Instant::now() + LOOK_EVERY);
             }
         }
+        Ok(())
     }
 
     /// A new map: slots with something to send go to whoever serves them now.

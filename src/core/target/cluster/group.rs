@@ -51,6 +51,15 @@ pub(super) struct Writer {
     pub(super) lineage: u64,
 }
 
+impl Writer {
+    /// Writes the command that sets the slot's fence.
+    pub(super) fn encode_fence(&self, out: &mut BytesMut, slot: u16, end: Offset) {
+        let value = fences::fence(self.lineage, end);
+        let key = fences::key(slot);
+        resp::encode_command(out, &[b"HSET", key, self.name.as_bytes(), value.as_bytes()]);
+    }
+}
+
 /// A command that the target did not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refused {
@@ -160,16 +169,7 @@ impl Group {
         let mut out = BytesMut::with_capacity(192);
         resp::encode_command(&mut out, &[b"MULTI"]);
         if let Some(writer) = writer {
-            let value = fences::fence(writer.lineage, self.end);
-            resp::encode_command(
-                &mut out,
-                &[
-                    b"HSET",
-                    fences::key(self.slot),
-                    writer.name.as_bytes(),
-                    value.as_bytes(),
-                ],
-            );
+            writer.encode_fence(&mut out, self.slot, self.end);
         }
         wire.push(out.freeze());
         wire.extend(self.pieces.iter().cloned());

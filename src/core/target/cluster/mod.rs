@@ -1,13 +1,15 @@
 //! A target that is a cluster.
 //!
-//! Owns who serves which slot ([`map`]), what nodes say when a slot is not theirs ([`redirect`]), and control commands ([`router`]).
+//! Owns who serves which slot ([`map`]), what nodes say when a slot is not theirs ([`redirect`]), control commands ([`router`]), where a
+//! command of the stream goes ([`route`]), and how one whose keys lie in several slots is carried out ([`plan`]).
 //!
-//! The live stream has [`fenced`], which cuts batches by slot ([`stretch`], [`group`]), has a lane to each node ([`node`]), carries out what belongs to no single slot
-//! ([`act`], by [`route`]) and leaves marks and checkpoints to a [`clerk`]; what is recorded in the slots is in [`fences`].
+//! The live stream has [`fenced`], which cuts batches by slot ([`stretch`], [`group`]), has a lane to each node ([`node`]), carries out what
+//! belongs to no single slot ([`act`]) and leaves marks and checkpoints to a [`clerk`]; what is recorded in the slots is in [`fences`].
 
 pub mod fenced;
 pub mod fences;
 pub mod map;
+pub mod plan;
 pub mod redirect;
 pub mod route;
 pub mod router;

@@ -128,9 +128,12 @@ impl Cutting<'_> {
                         self.keep(slot, &bytes, || bytes.clone(), end, blind);
                     }
                 }
-                Route::Refused(reason) => self.cut.refused.push((frame.to_bytes(), reason.to_string())),
+                Route::Refused(why) => {
+                    let reason = format!("{why}: {}", why.hint());
+                    self.cut.refused.push((frame.to_bytes(), reason));
+                }
                 other => {
-                    if let Some(act) = Act::of(&other, frame) {
+                    if let Some(act) = Act::of(other, frame, end) {
                         self.close_stretch();
                         self.cut.stretches.push(Stretch::Act(act));
                     }
