@@ -185,21 +185,9 @@ fn a_command_that_reads_the_source_needs_no_target_and_none_that_fits() {
     let config = source_alone.check_by(Config::check_source).unwrap();
     assert_eq!(config.input.redis.addresses.len(), 2);
     assert!(config.output.redis.addresses.is_empty());
-    config.refuse_unbuilt_source().unwrap();
     assert!(source_alone.problem().message.contains("at least one address"));
     let same_on_both_sides = Written::urls("redis://a:1", "redis://a:1");
     same_on_both_sides.check_by(Config::check_source).unwrap();
     let nothing = Written::default().check_by(Config::check_source).unwrap_err();
     assert_eq!(nothing.problems().len(), 1, "{nothing}");
-    for unbuilt in ["rediss://a:1", "rediss+cluster://a:1"] {
-        let written = Written {
-            source: Some(unbuilt),
-            ..Written::default()
-        };
-        let refused = written
-            .check_by(Config::check_source)
-            .unwrap()
-            .refuse_unbuilt_source();
-        assert_eq!(refused.unwrap_err().problems().len(), 1, "{unbuilt}");
-    }
 }

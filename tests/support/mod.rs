@@ -3,8 +3,8 @@
 //! A test says `mod support;` and uses what it needs. Everything here talks to real processes on loopback, puts their
 //! files into a temporary folder, and ends them by pid when it is dropped, even where the test panics or is killed.
 //!
-//! - [`server`]: a Redis-compatible server as a child process. [`cluster`]: several that are one. [`gunyu`]: the program under test,
-//!   likewise.
+//! - [`server`]: a Redis-compatible server as a child process. [`cluster`]: several that are one. [`fleet`]: several that
+//!   change, with clients, writers and a comparison that follow them. [`gunyu`]: the program under test, likewise.
 //! - [`workload`]: data of every type and encoding, writers that go on until told to stop, counters that know what they
 //!   sent. All of it follows from one [`workload::Seed`], which a failing test prints.
 //! - [`rdb`]: RDB files written by hand.
@@ -26,6 +26,7 @@
 pub mod cluster;
 pub mod compare;
 pub mod encodings;
+pub mod fleet;
 pub mod gunyu;
 pub mod http;
 pub mod port;

@@ -117,6 +117,10 @@ fn a_replica_that_dies_is_followed_by_another_and_then_by_the_master() {
     let other = 3 - number;
     assert_ne!(number, 0, "a replica is followed");
     assert_eq!(gunyu.status()[0]["SourceRole"], "replica");
+    // Any node of the shard names it.
+    for node in &rig.nodes {
+        gunyu.must("POST", &format!("/syncer/resume?inputs={}", node.addr()));
+    }
 
     rig.nodes[number].kill9();
     wait_followed(&mut gunyu, &[&rig.nodes[other]]);

@@ -512,6 +512,26 @@ impl Watched {
         format!("redis+sentinel://{}/mine", sentinels.join(","))
     }
 
+    /// The master that the first sentinel names.
+    pub fn master(&self) -> &Server {
+        let addr = self.sentinels[0].master();
+        self.servers.iter().find(|server| server.addr() == addr).unwrap()
+    }
+
+    /// Waits until every sentinel takes all the other servers for good replicas.
+    pub fn wait_linked(&self) {
+        for sentinel in &self.sentinels {
+            wait_for(LONG, "the replicas may be promoted", || {
+                let replicas = sentinel.replicas();
+                let well = |one: &&BTreeMap<String, String>| {
+                    one["flags"] == "slave" && one["master-link-status"] == "ok" && one["port"] != "0"
+                };
+                let enough = replicas.iter().filter(well).count() == self.servers.len() - 1;
+                enough.then_some(()).ok_or_else(|| format!("{replicas:?}"))
+            });
+        }
+    }
+
     /// Waits until all sentinels that answer name another master than `old`; which.
     pub fn wait_switched(&self, old: &str) -> &Server {
         let new = wait_for(LONG, "another master is elected", || {

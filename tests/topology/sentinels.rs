@@ -1,6 +1,12 @@
 //! Masters that sentinels elect, on either side.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use crate::rig::{LONG, Sentinel, Watched, full_syncs, wait_followed};
+use crate::support::server::connect;
+use crate::support::workload::Seed;
 use crate::support::{Gunyu, SOON, Server, equal_key_by_key, matrix, wait_for, wait_until};
 
 fn set(server: &Server, name: &str) {
@@ -60,6 +66,62 @@ fn source_and_target_are_followed_through_failovers() {
     set(new_source, "dead");
     wait_copied(new_source, new_target);
     wait_followed(&mut gunyu, &[new_source]);
+}
+
+#[test]
+fn both_sides_fail_over_under_load() {
+    let seed = Seed::pick();
+    let mut random = seed.rng(0);
+    let (mut source, mut target) = (Watched::start(2, 3), Watched::start(2, 3));
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
+    gunyu.wait_ready(LONG);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (stop, mut random) = (Arc::clone(&stop), seed.rng(1));
+        let urls: Vec<String> = source.servers.iter().map(Server::url).collect();
+        thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                let key = random.u32(..100);
+                // Replicas refuse; what happens at one that dies nobody knows, and need not.
+                for url in &urls {
+                    let Ok(mut conn) = connect(url) else { continue };
+                    for _ in 0..50 {
+                        let _ = redis::cmd("INCR")
+                            .arg(format!("counter:{key}"))
+                            .query::<()>(&mut conn);
+                        let mut push = redis::cmd("RPUSH");
+                        let _ = push
+                            .arg(format!("list:{key}"))
+                            .arg(random.u32(..))
+                            .query::<()>(&mut conn);
+                    }
+                }
+            }
+        })
+    };
+    for _ in 0..4 {
+        let side = if random.bool() { &mut source } else { &mut target };
+        let old = side.sentinels[0].master();
+        side.wait_linked();
+        if random.bool() {
+            let () = side.sentinels[0].ask(&["SENTINEL", "FAILOVER", "mine"]).unwrap();
+            side.wait_switched(&old);
+        } else {
+            let number = side.servers.iter().position(|one| one.addr() == old).unwrap();
+            side.servers[number].kill9();
+            side.wait_switched(&old);
+            side.servers[number].restart();
+        }
+        if random.bool() {
+            gunyu.restart();
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    gunyu.wait_ready(LONG);
+    source.wait_linked();
+    target.wait_linked();
+    wait_copied(source.master(), target.master());
 }
 
 /// Waits until the sentinels take that replica for a good one.

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use crate::core::command::SLOTS;
+use crate::core::net::Address;
 use crate::core::target::checkpoint::KEY_PREFIX;
 
 /// The cluster can be looked at within this time, or it is tried again later.
@@ -22,6 +23,8 @@ pub struct Known {
     pub looks: u64,
     /// The slots that are this shard's, and not moving; nothing where that is not known.
     pub slots: Option<Slots>,
+    /// Its nodes.
+    pub nodes: Vec<Address>,
 }
 
 /// A set of slots.
@@ -142,7 +145,11 @@ mod tests {
                     _ => Slots::of(&[(3, 9)], &[]),
                 };
                 let slots = Some(slots);
-                tell.send_replace(Known { looks, slots });
+                tell.send_replace(Known {
+                    looks,
+                    slots,
+                    nodes: Vec::new(),
+                });
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         });

@@ -16,6 +16,7 @@ use crate::core::filter::Filter;
 use crate::core::log::{Log, SnapshotFile, Space};
 use crate::core::net::{Address, Endpoint};
 use crate::core::pipeline::orders::FlushCommand;
+use crate::core::pipeline::shard::Shard;
 use crate::core::pipeline::{Delivery, Mode, Orders, Settings};
 use crate::core::progress::{Progress, State};
 use crate::core::topology::{Place, Trouble};
@@ -35,6 +36,7 @@ pub struct Input {
     pub progress: Arc<Progress>,
     name: String,
     source_place: Place,
+    shard: Option<Shard>,
     target_place: Place,
     target_endpoint: Endpoint,
     filter: Arc<Filter>,
@@ -56,6 +58,7 @@ impl Input {
             target: settings.target.endpoint.address.clone(),
             target_endpoint: settings.target.endpoint.clone(),
             source_place: settings.source_place.clone(),
+            shard: settings.shard.clone(),
             target_place: settings.target_place.clone(),
             transaction: settings.delivery == Delivery::ExactlyOnce,
             leader: leader.to_owned(),
@@ -95,6 +98,15 @@ impl Input {
     #[must_use]
     pub fn snapshot_file(&self) -> Option<SnapshotFile> {
         self.log.snapshot_file()
+    }
+
+    /// The other nodes of its shard, as far as they are known.
+    fn nodes(&self) -> Vec<Address> {
+        let mut nodes = self.progress.shard();
+        if let Some(shard) = &self.shard {
+            nodes.extend(shard.known.borrow().nodes.iter().cloned());
+        }
+        nodes
     }
 
     /// The source node, and how to log in there.
@@ -267,7 +279,7 @@ impl Handle {
     pub fn select(&self, wanted: &str) -> Result<Vec<Input>, Refusal> {
         let names = |input: &Input| Names {
             source: input.source.clone(),
-            shard: input.progress.shard(),
+            shard: input.nodes(),
         };
         let inputs = self.inputs();
         let known: Vec<Names> = inputs.iter().map(names).collect();

@@ -25,6 +25,11 @@ impl Known {
     }
 }
 
+/// Whether a shard has a pipeline: one that serves nothing only where it had one before.
+pub(super) fn is_one(shard: &Shard, known: &Known) -> bool {
+    !shard.master.slots.is_empty() || known.contains(&shard.master.id)
+}
+
 /// The name of each shard; nothing for one that is none of its own.
 ///
 /// | ids of the shard lead to | another shard claims that name | the shard serves slots | name |
@@ -92,6 +97,15 @@ mod tests {
             .iter()
             .for_each(|(id, name)| all.insert((*id).to_owned(), (*name).to_owned()));
         names(shards, &all, |id| format!("of-{id}"))
+    }
+
+    #[test]
+    fn a_master_that_serves_nothing_and_had_no_pipeline_is_no_shard_yet() {
+        let mut known = Known::default();
+        assert!(is_one(&shard("a", &[], true), &known));
+        assert!(!is_one(&shard("a", &[], false), &known));
+        known.insert("a".to_owned(), "of-a".to_owned());
+        assert!(is_one(&shard("a", &[], false), &known));
     }
 
     #[test]

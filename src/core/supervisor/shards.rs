@@ -59,6 +59,9 @@ struct Followed {
     lacks_replica: bool,
 }
 
+/// A cluster that has not answered yet is looked at so often.
+const FIRST_LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// Watches the cluster.
 pub(super) struct Watch {
     shards: Shards,
@@ -98,11 +101,11 @@ impl Watch {
         let mut alert = Alert::new(self.shards.cluster.every);
         let doubt = Arc::clone(&self.doubt);
         loop {
-            if !handle.knows_its_inputs() {
-                // Nothing else can be done before the first look.
-                self.doubt.notify_one();
+            // Nothing else can be done before the first look.
+            match handle.knows_its_inputs() {
+                true => alert.next(doubt.notified()).await,
+                false => tokio::time::sleep(FIRST_LOOK_EVERY).await,
             }
-            alert.next(doubt.notified()).await;
             match self.cluster.look().await {
                 Ok(shards) => {
                     if self.take(shards, &handle, &tell).await.is_err() {
@@ -263,8 +266,9 @@ impl Watch {
         Ok(())
     }
 
-    /// The shards with their pipelines' names; one that is none of its own is left out.
-    async fn named(&self, shards: Vec<Shard>) -> Vec<(Shard, String)> {
+    /// The shards with their pipelines' names; one that is none of its own is left out, and so is one that serves nothing and never had a pipeline: a node that has
+    /// just joined calls itself a master until it is told whose replica it is, and its stream would be another shard's a second time.
+    async fn named(&self, mut shards: Vec<Shard>) -> Vec<(Shard, String)> {
         let mut known = match self.known() {
             Ok(known) => known,
             Err(error) => {
@@ -273,6 +277,7 @@ impl Watch {
             }
         };
         self.ask_target(&shards, &mut known).await;
+        shards.retain(|shard| naming::is_one(shard, &known));
         naming::names(&shards, &known, |id| self.name(id))
             .into_iter()
             .zip(shards)
@@ -428,6 +433,11 @@ impl Followed {
         self.slots.send_modify(|known| {
             known.looks += 1;
             known.slots = slots;
+            known.nodes = self
+                .shard
+                .nodes()
+                .filter_map(|node| node.address.clone())
+                .collect();
         });
     }
 

@@ -11,7 +11,7 @@ mod writers;
 
 pub use counters::{Counters, Expected};
 pub use fill::Fill;
-pub use writers::{Options, Writers, Written};
+pub use writers::{Options, Pace, Writers, Written};
 
 /// Where a test's randomness comes from. A failing test prints it; `GUNYU_TEST_SEED` sets it.
 #[derive(Debug)]

@@ -118,14 +118,16 @@ impl Act {
                         Err(why) => return letter(why),
                     }
                 }
-                let mut refused = None;
                 for step in steps.iter().flatten().skip(*done) {
-                    if !covered(step.slot) {
-                        refused = refused.or(take(router, step, actor.writer, self.end).await?);
+                    if !covered(step.slot)
+                        && let Some(reply) = take(router, step, actor.writer, self.end).await?
+                    {
+                        // The next step may take away what this one should have brought.
+                        return Ok(Some((self.command.clone(), reply)));
                     }
                     *done += 1;
                 }
-                Ok(refused.map(|reply| (self.command.clone(), reply)))
+                Ok(None)
             }
         }
     }
@@ -172,7 +174,7 @@ fn is_passing(text: &str, asked: &Address) -> bool {
     Redirect::of(text, asked).is_some() || refusal::Kind::of(text).may_be_repeated()
 }
 
-/// Takes one step, with the fence of its slot; the words with which a command of it was refused.
+/// Takes one step, with the fence of its slot where it has one; the words with which a command of it was refused.
 async fn take(
     router: &mut Router,
     step: &Step,
@@ -181,6 +183,7 @@ async fn take(
 ) -> Result<Option<String>, Error> {
     let mut unit = BytesMut::new();
     resp::encode_command(&mut unit, &[b"MULTI"]);
+    let writer = writer.filter(|_| step.fenced);
     if let Some(writer) = writer {
         writer.encode_fence(&mut unit, step.slot, end);
     }

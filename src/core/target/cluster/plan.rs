@@ -10,11 +10,14 @@
 //! | --- | --- | --- | --- | --- |
 //! | staged | …STORE, PFMERGE, BITOP | DUMP of each foreign key | in the destination's slot: RESTORE of the foreign keys under temporary names, the command with these names, DEL of the names | the command's own rule: it is empty |
 //! | copied | COPY | DUMP, PEXPIRETIME | RESTORE of the destination | [`Undone::Missing`] |
-//! | moved | RENAME, RENAMENX | DUMP, PEXPIRETIME | RESTORE of the destination; DEL of the source | [`Undone::Missing`] |
-//! | popped | LMOVE, RPOPLPUSH, BLMOVE, BRPOPLPUSH | LINDEX of the end that is popped | push to the destination; pop of the source | [`Undone::Missing`] |
+//! | moved | RENAME, RENAMENX | DUMP, PEXPIRETIME | RESTORE of the destination, without the fence; the fence there; DEL of the source | [`Undone::Missing`] |
+//! | popped | LMOVE, RPOPLPUSH, BLMOVE, BRPOPLPUSH | LINDEX of the end that is popped, TYPE of the destination | push to the destination; pop of the source | [`Undone::Missing`] |
 //!
-//! Worked: `RENAME a b`, and a crash after its first step. `b` is there, `a` is still whole, and nothing that comes later has touched the slot of
-//! `a`. The plan is made again, its first step is covered by the fence of `b`'s slot, and the second one deletes `a`.
+//! Worked: `RENAME a b`, and a crash before its last step. `b` is there, `a` is still whole, and nothing that comes later has touched the slot of
+//! `a`. The plan is made again: `b` is restored once more, or left alone where the fence of its slot was set, and the last step deletes `a`.
+//!
+//! A transaction sets its fence even where a command in it fails. So that a failed step is never taken for one that is done, and the source then
+//! taken away, the RESTORE of a move, which may be done any number of times, goes without the fence, and a push is not tried on what is no list.
 //!
 //! What is read must be as the command found it. Where the fence of a slot that is read covers the command already, and yet a step is left to do
 //! (a node has lost its last writes in a failover), it is not: that is [`Standing::Overtaken`].
@@ -104,6 +107,8 @@ struct Foreign {
 pub struct Step {
     /// The slot.
     pub slot: u16,
+    /// Whether the slot's fence goes with it.
+    pub fenced: bool,
     /// The commands, in order.
     pub commands: Vec<Words>,
 }
@@ -125,6 +130,9 @@ pub enum Undone {
     /// The key that it reads is not there.
     #[error("the key that it takes from is missing on the target")]
     Missing,
+    /// The key that it pushes to is none.
+    #[error("the key that it pushes to is no list on the target")]
+    NoList,
     /// The target answers with an error.
     #[error("the target refuses to read what it takes: {0}")]
     Refused(String),
@@ -181,7 +189,8 @@ impl Plan {
                 vec![words(&[b"DUMP", &keys.from]), words(&[verb, &keys.from])]
             }
             Kind::Popped { keys, pop, .. } => {
-                vec![words(&[b"LINDEX", &keys.from, pop.choose(b"0", b"-1")])]
+                let end = pop.choose(&b"0"[..], b"-1");
+                vec![words(&[b"LINDEX", &keys.from, end]), words(&[b"TYPE", &keys.to])]
             }
         }
     }
@@ -197,7 +206,7 @@ impl Plan {
         }
     }
 
-    /// The slots of the steps, in their order.
+    /// The slots of the steps, in their order, each once.
     pub fn written_slots(&self) -> impl Iterator<Item = u16> + use<> {
         let (first, then) = match &self.0 {
             Kind::Staged { home, .. } => (*home, None),
@@ -226,15 +235,22 @@ impl Plan {
         match &self.0 {
             Kind::Staged { home, words, foreign } => Ok(vec![stage(*home, words, foreign, replies)?]),
             Kind::Copied(keys) => Ok(vec![restore(keys, expiry, replies)?]),
-            Kind::Moved(keys) => Ok(vec![
-                restore(keys, expiry, replies)?,
-                one(&keys.from, &[b"DEL", &keys.from]),
-            ]),
+            Kind::Moved(keys) => {
+                let mut restored = restore(keys, expiry, replies)?;
+                restored.fenced = false;
+                let confirmed = Step {
+                    slot: restored.slot,
+                    fenced: true,
+                    commands: Vec::new(),
+                };
+                Ok(vec![restored, confirmed, one(&keys.from, &[b"DEL", &keys.from])])
+            }
             Kind::Popped { keys, pop, push } => {
-                let [reply] = replies else {
+                let [element, kind] = replies else {
                     return Err(Undone::Malformed);
                 };
-                let element = text(reply)?.ok_or(Undone::Missing)?;
+                let element = text(element)?.ok_or(Undone::Missing)?;
+                takes_elements(kind)?;
                 Ok(vec![
                     one(&keys.to, &[push.choose(b"LPUSH", b"RPUSH"), &keys.to, element]),
                     one(&keys.from, &[pop.choose(b"LPOP", b"RPOP"), &keys.from]),
@@ -276,7 +292,18 @@ fn words(words: &[&[u8]]) -> Words {
 fn one(key: &[u8], command: &[&[u8]]) -> Step {
     Step {
         slot: slot(key),
+        fenced: true,
         commands: vec![words(command)],
+    }
+}
+
+/// Whether an element can be pushed on a key, of which TYPE said so.
+fn takes_elements(kind: &Value) -> Result<(), Undone> {
+    match kind {
+        Value::Simple(kind) if matches!(&kind[..], b"list" | b"none") => Ok(()),
+        Value::Simple(_) => Err(Undone::NoList),
+        Value::Error(error) => Err(Undone::Refused(said(error))),
+        _ => Err(Undone::Malformed),
     }
 }
 
@@ -312,6 +339,7 @@ fn restore(keys: &Pair, expiry: Expiry, replies: &[Value]) -> Result<Step, Undon
     }
     Ok(Step {
         slot: slot(&keys.to),
+        fenced: true,
         commands: vec![command],
     })
 }
@@ -338,7 +366,11 @@ fn stage(home: u16, command: &Words, foreign: &[Foreign], replies: &[Value]) -> 
     if temporaries.len() > 1 {
         commands.push(temporaries);
     }
-    Ok(Step { slot: home, commands })
+    Ok(Step {
+        slot: home,
+        fenced: true,
+        commands,
+    })
 }
 
 fn temporary(home: u16, number: usize) -> Vec<u8> {

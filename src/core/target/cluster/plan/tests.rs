@@ -59,6 +59,18 @@ fn a_key_is_restored_where_it_goes_and_only_then_deleted_where_it_was() {
 }
 
 #[test]
+fn a_failed_step_is_never_taken_for_one_that_is_done() {
+    let moved = Plan::moved(b"a".into(), b"b".into());
+    let steps = moved.steps(Expiry::Absolute, &[bulk("P"), Value::Int(-1)]);
+    let steps: Vec<_> = steps
+        .unwrap()
+        .into_iter()
+        .map(|step| (step.slot, step.fenced, step.commands.len()))
+        .collect();
+    assert_eq!(steps, [(B, false, 1), (B, true, 0), (A, true, 1)]);
+}
+
+#[test]
 fn a_key_without_a_time_gets_none_and_one_that_is_about_to_expire_does_not_live_for_ever() {
     let plan = Plan::copied(b"a".into(), b"b".into());
     for (answered, given) in [(-1, "0"), (0, "1"), (1, "1")] {
@@ -71,6 +83,7 @@ fn a_key_without_a_time_gets_none_and_one_that_is_about_to_expire_does_not_live_
 fn what_is_missing_or_strange_is_never_passed_over() {
     let wrong_type = Value::Error(b"WRONGTYPE x".into());
     let refused = Err(Undone::Refused("WRONGTYPE x".into()));
+    let none = Value::Simple(b"none".into());
     let copied = Plan::copied(b"a".into(), b"b".into());
     let popped = Plan::popped(b"a".into(), b"b".into(), End::Left, End::Left);
     let staged = Plan::staged(A, words(&[b"SUNIONSTORE", b"a", b"b"]), vec![(b"b".into(), 2)]);
@@ -80,8 +93,14 @@ fn what_is_missing_or_strange_is_never_passed_over() {
         (&copied, vec![bulk("P"), wrong_type.clone()], refused.clone()),
         (&copied, vec![bulk("P"), bulk("P")], Err(Undone::Malformed)),
         (&copied, vec![bulk("P")], Err(Undone::Malformed)),
-        (&popped, vec![Value::Nil], Err(Undone::Missing)),
-        (&popped, vec![wrong_type.clone()], refused.clone()),
+        (&popped, vec![Value::Nil, none.clone()], Err(Undone::Missing)),
+        (&popped, vec![wrong_type.clone(), none], refused.clone()),
+        (
+            &popped,
+            vec![bulk("e"), Value::Simple(b"set".into())],
+            Err(Undone::NoList),
+        ),
+        (&popped, vec![bulk("e"), wrong_type.clone()], refused.clone()),
         (&popped, vec![], Err(Undone::Malformed)),
         (&staged, vec![wrong_type.clone()], refused.clone()),
         (&staged, vec![Value::Int(1)], Err(Undone::Malformed)),
