@@ -177,10 +177,14 @@ pub struct Recorded {
     pub at: SystemTime,
 }
 
-/// Asks a target.
+/// So often a node of a cluster is believed that another one has a key.
+const HOPS_MAX: usize = 5;
+
+/// Asks a target: the node that is given, or that of its cluster which has the deployment's keys.
 #[derive(Debug)]
 pub struct Target {
     address: Address,
+    endpoint: Endpoint,
     connection: MultiplexedConnection,
 }
 
@@ -192,8 +196,32 @@ impl Target {
     pub async fn connect(endpoint: &Endpoint) -> Result<Target, Error> {
         Ok(Target {
             address: endpoint.address.clone(),
+            endpoint: endpoint.clone(),
             connection: connect(endpoint).await?,
         })
+    }
+
+    /// Goes to where the deployment's keys are, if that is another node of a cluster.
+    async fn go_home(&mut self, name: &str) -> Result<(), Error> {
+        let key = checkpoint::key(name);
+        for _ in 0..HOPS_MAX {
+            let asked = redis::cmd("EXISTS")
+                .arg(&key[..])
+                .query_async::<Value>(&mut self.connection)
+                .await;
+            let Err(error) = asked else { return Ok(()) };
+            // What else is wrong the question itself will tell.
+            let Some((host, port)) = moved_to(&error) else {
+                return Ok(());
+            };
+            if !host.is_empty() {
+                self.endpoint.address.host = host;
+            }
+            self.endpoint.address.port = port;
+            self.address = self.endpoint.address.clone();
+            self.connection = connect(&self.endpoint).await?;
+        }
+        Ok(())
     }
 
     /// What it holds of the deployment of that name.
@@ -201,6 +229,7 @@ impl Target {
     /// # Errors
     /// It does not answer, refuses, or holds something else.
     pub async fn recorded(&mut self, name: &str) -> Result<Option<Recorded>, Error> {
+        self.go_home(name).await?;
         let key = checkpoint::key(name);
         let asked = redis::cmd("HGETALL")
             .arg(&key[..])
@@ -227,6 +256,7 @@ impl Target {
     /// # Errors
     /// It does not answer.
     pub async fn is_in_use(&mut self, name: &str) -> Result<Option<bool>, Error> {
+        self.go_home(name).await?;
         let asked = redis::cmd("CLIENT")
             .arg("LIST")
             .query_async::<Value>(&mut self.connection)
@@ -272,6 +302,16 @@ impl Target {
             .map(|done| done.is_some())
             .map_err(|cause| failed(&self.address, cause))
     }
+}
+
+/// Where a node says that the key is: `MOVED slot host:port`.
+fn moved_to(error: &redis::RedisError) -> Option<(String, u16)> {
+    if error.code() != Some("MOVED") {
+        return None;
+    }
+    let (_, node) = error.detail()?.split_once(' ')?;
+    let (host, port) = node.rsplit_once(':')?;
+    Some((host.to_owned(), port.parse().ok()?))
 }
 
 fn failed(address: &Address, cause: redis::RedisError) -> Error {

@@ -77,3 +77,13 @@ fn keys_that_the_source_has_lost_go_from_every_master_unless_others_were_there_b
         assert_eq!(of_cluster(&cluster).len(), expected, "{}", gunyu.traces());
     }
 }
+
+/// The deployment's keys may be at any master, whichever is asked first.
+#[test]
+fn a_copy_beside_a_running_one_is_refused() {
+    let source = numbered("key", 10);
+    let cluster = Cluster::start(3);
+    let mut gunyu = Gunyu::start(&source.url(), &cluster.url(), &[]);
+    gunyu.wait_ready(SOON);
+    full_sync(&source, &cluster, &[]).says(1, &["a gunyu copies"]);
+}

@@ -210,7 +210,11 @@ impl<'a> FullSync<'a> {
             position: self.snapshot.position,
             db: stream_db,
         });
+        let marks = session
+            .leave_marks(self.snapshot.position.offset, stream_db)
+            .await;
         let record = Record {
+            marks: marks.map_err(End::Target)?,
             checkpoint,
             full_sync: None,
             cursor: None,
@@ -499,8 +503,10 @@ impl Restoring<'_> {
         let low = self.low_water();
         if self.session.record.cursor != Some(low) && low.at > 0 {
             self.parked.persist().map_err(End::Catalog)?;
+            let marks = self.session.leave_marks(Offset::new(low.at), 0).await;
             let record = Record {
                 cursor: Some(low),
+                marks: marks.map_err(End::Target)?,
                 seen: self.seen_dbs.clone(),
                 ..self.session.record.clone()
             };

@@ -37,6 +37,8 @@ pub struct Session {
     pub token: String,
     /// The session that had the right before.
     pub previous: Option<String>,
+    /// The deployment's.
+    name: String,
     key: Bytes,
     session_key: Bytes,
     /// What the server is.
@@ -79,6 +81,7 @@ impl Session {
             lane,
             token,
             previous,
+            name: settings.name.clone(),
             key,
             session_key,
             facts,

@@ -158,28 +158,9 @@ async fn record(
     token: &str,
     recording: &mut Recording,
 ) -> Result<Done, Error> {
-    router.refresh().await?;
-    let masters: Vec<Address> = router.map().masters().cloned().collect();
     let at = recording.checkpoint;
-    let value = fences::mark(recording.record.lineage, at.position.offset, at.db);
-    let field = fences::mark_field(name);
-    let mut marks = Vec::with_capacity(masters.len());
-    for master in &masters {
-        let Some(slot) = router.map().slots_of(master).next() else {
-            continue;
-        };
-        router
-            .call(&[b"HSET", fences::key(slot), field.as_bytes(), value.as_bytes()])
-            .await?;
-        // Where it was sent on, it vouches for another node than it was meant for.
-        if router.map().owner(slot) != Some(master) {
-            return Err(Error::SlotsMissing {
-                address: master.clone(),
-                slots: router.map().served(),
-            });
-        }
-        marks.push(slot);
-    }
+    let mark = fences::mark(recording.record.lineage, at.position.offset, at.db);
+    let marks = fences::leave(router, name, &mark).await?;
     recording.record.checkpoint = Some(at);
     recording.record.marks.clone_from(&marks);
     let (key, session) = (checkpoint::key(name), checkpoint::session_key(name));

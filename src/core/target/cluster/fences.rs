@@ -11,6 +11,9 @@
 //! The name is the deployment's. The lineage names the full sync on which it rests: after another full sync it counts for nothing. A fence is written in
 //! the transaction whose commands it covers. A mark is written to every node before the checkpoint that is on one of them: a node that has failed over may have
 //! lost its tail, and its mark with it, while the checkpoint stands elsewhere. So a restart begins at the least of checkpoint and marks.
+//!
+//! While a snapshot is replayed, marks say the same of the cursor: their offset is its place in the snapshot. Where one of them is gone, or behind it,
+//! the replay begins anew.
 
 use std::sync::LazyLock;
 
@@ -18,6 +21,7 @@ use bytes::Bytes;
 
 use super::router::Router;
 use crate::core::command::{SLOTS, tag_of};
+use crate::core::net::Address;
 use crate::core::position::Offset;
 use crate::core::resp::Value;
 use crate::core::target::Error;
@@ -72,8 +76,36 @@ impl Fences {
     }
 }
 
+/// Leaves a mark in a slot of every node that serves some; gives which slots.
+///
+/// # Errors
+/// The target fails, or a slot has changed hands just now.
+pub async fn leave(router: &mut Router, name: &str, mark: &str) -> Result<Vec<u16>, Error> {
+    router.refresh().await?;
+    let masters: Vec<Address> = router.map().masters().cloned().collect();
+    let field = mark_field(name);
+    let mut marks = Vec::with_capacity(masters.len());
+    for master in &masters {
+        let Some(slot) = router.map().slots_of(master).next() else {
+            continue;
+        };
+        router
+            .call(&[b"HSET", key(slot), field.as_bytes(), mark.as_bytes()])
+            .await?;
+        // Where it was sent on, it vouches for another node than it was meant for.
+        if router.map().owner(slot) != Some(master) {
+            return Err(Error::SlotsMissing {
+                address: master.clone(),
+                slots: router.map().served(),
+            });
+        }
+        marks.push(slot);
+    }
+    Ok(marks)
+}
+
 /// Reads all fences, and sets the record's checkpoint back to the least of the marks. Where a mark is gone, so is what it vouched for: then there
-/// is no checkpoint.
+/// is no checkpoint, and no cursor.
 ///
 /// # Errors
 /// The target fails.
@@ -106,6 +138,13 @@ pub async fn read(router: &mut Router, name: &str, record: &mut Record) -> Resul
     for slot in record.marks.clone() {
         let mark = fields(slot, 1).and_then(|text| parse(text, record.lineage));
         match (mark, &mut record.checkpoint) {
+            (Some((offset, _)), None) if record.cursor.is_some_and(|low| offset.get() < low.at) => {
+                tracing::warn!(
+                    slot,
+                    "a node of the target has lost a part of the full sync, which begins anew"
+                );
+                begin_anew(record);
+            }
             (Some((offset, db)), Some(at)) if offset < at.position.offset => {
                 tracing::info!(slot, %offset, "a node of the target is behind the checkpoint: going on from its mark");
                 at.position.offset = offset;
@@ -118,10 +157,17 @@ pub async fn read(router: &mut Router, name: &str, record: &mut Record) -> Resul
                     "a node of the target has lost what it had: the mark in this slot is gone"
                 );
                 record.checkpoint = None;
+                begin_anew(record);
             }
         }
     }
     Ok(fences)
+}
+
+/// What of the snapshot is on the target is not known any more. What is, is ours.
+fn begin_anew(record: &mut Record) {
+    record.cursor = None;
+    record.resync = true;
 }
 
 /// `{lineage}:{offset}`, and of a mark the database; nothing where the lineage is another.

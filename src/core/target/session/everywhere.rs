@@ -1,4 +1,4 @@
-//! The emptying of a cluster, of which a transaction covers one slot only.
+//! What is done on every node of a cluster, of which a transaction covers one slot only: marks, and its emptying.
 //!
 //! | step | what | after a crash just behind it |
 //! | --- | --- | --- |
@@ -16,11 +16,37 @@ use super::Session;
 use super::transaction::{Command, Flush, Member, command};
 use crate::core::command::slot;
 use crate::core::net::Address;
+use crate::core::position::Offset;
 use crate::core::resp::{self, Value};
+use crate::core::target::cluster::fences;
 use crate::core::target::cluster::map::SlotMap;
 use crate::core::target::{Error, checkpoint};
 
 impl Session {
+    /// Leaves a mark on every node of a cluster: whoever finds it there finds what was confirmed before it, too. Gives the slots for the record.
+    ///
+    /// # Errors
+    /// The target fails.
+    pub async fn leave_marks(&mut self, offset: Offset, db: u32) -> Result<Vec<u16>, Error> {
+        let mark = fences::mark(self.record.lineage, offset, db);
+        match self.lane.router() {
+            Some(router) => fences::leave(router, &self.name, &mark).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Takes away the marks that the record names.
+    pub(super) async fn take_marks_away(&mut self) -> Result<(), Error> {
+        let field = fences::mark_field(&self.name).into_bytes();
+        let marks = self.record.marks.iter();
+        let removals = marks.map(|slot| vec![b"HDEL".to_vec(), fences::key(*slot).to_vec(), field.clone()]);
+        let replies = self.lane.call_many(removals.collect::<Vec<_>>()).await?;
+        match replies.iter().find_map(Value::error) {
+            Some(error) => Err(self.refused("HDEL", error)),
+            None => Ok(()),
+        }
+    }
+
     pub(super) async fn flush_cluster(&mut self, flush: &Flush<'_>) -> Result<(), Error> {
         let map = self.look().await?;
         self.ask_all(flush).await?;
