@@ -14,6 +14,8 @@
 //!
 //! Owns the order. Leaves the wire to [`super::node`] and [`super::clerk`], and filling batches to the caller.
 
+mod hear;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,13 +25,13 @@ use tokio::task::JoinSet;
 
 use super::act::Act;
 use super::clerk::{self, Done, Employer, Errand, Recording};
-use super::group::{Fate, Group, Refused, Writer};
+use super::group::{Group, Writer};
 use super::map::SlotMap;
 use super::node::{self, Flight, News};
 use super::plan::Expiry;
 use super::stretch::{self, Stretch};
 use crate::core::net::Address;
-use crate::core::position::{Offset, Position, ReplId};
+use crate::core::position::{Offset, ReplId};
 use crate::core::target::batch::Batch;
 use crate::core::target::checkpoint::Checkpoint;
 use crate::core::target::session::Session;
@@ -436,214 +438,6 @@ impl Fenced {
             (self.looking, self.look_at) = (true, None);
             let _ = self.clerk.errands.send(Errand::Look);
         }
-    }
-
-    fn hear(&mut self, from: &Address, news: News) -> Result<(), Error> {
-        match news {
-            News::Landed(groups) => {
-                self.node(from).state = State::Idle;
-                for (group, fate) in groups {
-                    self.judge(Some(from), group, fate);
-                }
-                self.close();
-                Ok(())
-            }
-            News::Lost(error) => {
-                self.node(from).state = State::Lost;
-                self.tell(error.to_string());
-                tracing::warn!(node = %from, %error, "a node of the target is lost; the others go on");
-                self.lost.get_or_insert(error);
-                self.look_soon();
-                Ok(())
-            }
-            News::Back => Err(self.lost_again(from)),
-        }
-    }
-
-    /// The error with which a session ends that has lost a node.
-    fn lost_again(&mut self, node: &Address) -> Error {
-        self.lost.take().unwrap_or_else(|| Error::Unexpected {
-            address: node.clone(),
-            command: "a batch".into(),
-        })
-    }
-
-    fn judge(&mut self, from: Option<&Address>, mut group: Group, fate: Fate) {
-        match fate {
-            Fate::Applied(refused) => {
-                self.note_refused(&mut group, refused);
-                self.confirm(&group);
-            }
-            Fate::Rejected(refused) => {
-                let places: Vec<usize> = refused.iter().map(|one| one.nth).collect();
-                self.note_refused(&mut group, refused);
-                let before = group.bytes();
-                group.remove(&places);
-                self.held_bytes -= before - group.bytes();
-                match group.commands() {
-                    0 => self.confirm(&group),
-                    _ => self.again(group),
-                }
-            }
-            Fate::Moved(to) => {
-                self.map.moved(group.slot, &to);
-                self.look_soon();
-                self.again(group);
-            }
-            Fate::OnItsWay => {
-                // It stays under way: nothing of its slot goes out before it.
-                let _ = self.detour.errands.send(Errand::Deliver(group));
-            }
-            Fate::Later(reply) => {
-                self.look_soon();
-                self.tell(reply);
-                if let Some(from) = from {
-                    self.node(from).state = State::Resting(Instant::now() + REST);
-                }
-                self.again(group);
-            }
-        }
-    }
-
-    fn note_refused(&mut self, group: &mut Group, refused: Vec<Refused>) {
-        if refused.is_empty() {
-            return;
-        }
-        let commands = group.each();
-        for one in refused {
-            match commands.get(one.nth) {
-                Some(_) if group.may_be_replayed(one.nth, self.replayed_until) => self.report.replayed += 1,
-                Some(command) => self.report.refused.push((command.clone(), one.reply)),
-                None => {}
-            }
-        }
-    }
-
-    /// The group goes out again, before anything else of its slot.
-    fn again(&mut self, group: Group) {
-        let slot = group.slot;
-        let queue = self.slots.entry(slot).or_default();
-        queue.waiting.push_front(group);
-        queue.under_way = false;
-        self.make_ready(slot);
-    }
-
-    fn confirm(&mut self, group: &Group) {
-        self.held_bytes -= group.bytes();
-        let oldest = self.next_batch - self.window.len() as u64;
-        for batch in &group.batches {
-            self.part_is_done(batch - oldest);
-        }
-        let queue = self.slots.entry(group.slot).or_default();
-        queue.under_way = false;
-        match queue.waiting.is_empty() {
-            true => {
-                self.slots.remove(&group.slot);
-            }
-            false => self.make_ready(group.slot),
-        }
-    }
-
-    fn part_is_done(&mut self, place: u64) {
-        let place = usize::try_from(place).expect("a place in memory");
-        self.window[place].left -= 1;
-    }
-
-    /// Moves the low-water mark over what is confirmed.
-    fn close(&mut self) {
-        while self.window.front().is_some_and(|open| open.left == 0)
-            && let Some(open) = self.window.pop_front()
-        {
-            self.confirmed = Checkpoint {
-                position: Position {
-                    id: self.history,
-                    offset: open.end,
-                },
-                db: open.db,
-            };
-            self.report.applied = Some(open.end);
-            self.report.batches += 1;
-            self.report.commands += open.commands;
-            self.report.oldest = self.report.oldest.or(open.oldest);
-        }
-    }
-
-    fn hear_clerk(&mut self, done: Done) -> Result<(), Error> {
-        match done {
-            Done::Map(map) => self.take_map(map),
-            Done::Recorded(at, marks) => {
-                self.recording = false;
-                self.record_at = Instant::now() + self.record_every;
-                self.recorded = at.position.offset;
-                self.session.record.checkpoint = Some(at);
-                self.session.record.marks = marks;
-                self.report.checkpointed = Some(at.position.offset);
-                Ok(())
-            }
-            Done::Superseded => Err(self.session.superseded()),
-            Done::Delivered(group, fate) => {
-                self.judge(None, group, fate);
-                self.close();
-                Ok(())
-            }
-            Done::Acted(number, refused) => {
-                self.acting = false;
-                self.report.refused.extend(refused);
-                let oldest = self.next_batch - self.window.len() as u64;
-                self.part_is_done(number - oldest);
-                self.close();
-                Ok(())
-            }
-            Done::Failed(error, back) => self.clerk_failed(error, back),
-        }
-    }
-
-    /// An errand could not be done now: it is tried again when it is next due. Where it is not known what was done of it, the session ends: the
-    /// fences know.
-    fn clerk_failed(&mut self, error: Error, back: Errand) -> Result<(), Error> {
-        let is_certain = matches!(error, Error::Refused { .. } | Error::SlotsMissing { .. });
-        self.tell(error.to_string());
-        match back {
-            Errand::Deliver(_) | Errand::Act(..) if !is_certain => return Err(error),
-            Errand::Deliver(group) => self.again(group),
-            act @ Errand::Act(..) => {
-                let _ = self.detour.errands.send(act);
-            }
-            Errand::Record(_) => {
-                self.recording = false;
-                self.record_at = Instant::now() + LOOK_EVERY;
-            }
-            Errand::Look => {
-                self.looking = false;
-                self.look_at = Some(Instant::now() + LOOK_EVERY);
-            }
-        }
-        Ok(())
-    }
-
-    /// A new map: slots with something to send go to whoever serves them now.
-    fn take_map(&mut self, map: SlotMap) -> Result<(), Error> {
-        self.looking = false;
-        let lost = self.nodes.iter().find(|(_, node)| node.state == State::Lost);
-        if let Some((address, _)) = lost {
-            let address = address.clone();
-            let has_heir = self
-                .map
-                .slots_of(&address)
-                .any(|slot| map.owner(slot) != Some(&address));
-            if has_heir {
-                return Err(self.lost_again(&address));
-            }
-            self.look_soon();
-        }
-        self.map = map;
-        for node in self.nodes.values_mut() {
-            node.ready.clear();
-        }
-        let waiting = self.slots.iter().filter(|(_, queue)| !queue.under_way);
-        let waiting: Vec<u16> = waiting.map(|(slot, _)| *slot).collect();
-        waiting.into_iter().for_each(|slot| self.make_ready(slot));
-        Ok(())
     }
 
     fn tell(&mut self, trouble: String) {
