@@ -11,6 +11,8 @@ mod support;
 mod cluster_source;
 #[path = "topology/once.rs"]
 mod once;
+#[path = "topology/reshard.rs"]
+mod reshard;
 #[path = "topology/rig.rs"]
 mod rig;
 #[path = "topology/sentinels.rs"]

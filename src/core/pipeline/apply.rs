@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::crossing::waiting::{Crossing, Ruling};
 use super::dead_letter::{DeadLetters, Letter};
 use super::full_sync::FullSync;
 use super::judge::{Judged, Keeping};
@@ -22,7 +23,7 @@ use crate::core::catalog::Catalog;
 use crate::core::log::{Chunk, Log, Reader};
 use crate::core::position::{Offset, Position};
 use crate::core::progress::{Applying, Counters, Phase, Progress};
-use crate::core::resp::{Framer, Limits};
+use crate::core::resp::{Frame, Framer, Limits};
 use crate::core::resume::Reason;
 use crate::core::target::batch::Batch;
 use crate::core::target::checkpoint::Checkpoint;
@@ -158,6 +159,10 @@ impl Context {
             db,
         };
         let lane = LiveLane::new(session, at, &self.settings);
+        let shard = self.settings.shard.as_ref();
+        let records_at_once = matches!(lane, LiveLane::Exact(_));
+        let crossing =
+            shard.map(|shard| Crossing::new(&shard.crossings, &self.settings.name, history, records_at_once));
         let stream = Stream {
             state,
             batch: Batch::new(from, db, target_db),
@@ -174,6 +179,8 @@ impl Context {
             checkpointed: from,
             checkpoint_due: Instant::now() + self.settings.idle_checkpoint_every,
             framed_out: true,
+            crossing,
+            held: None,
             context: self,
         };
         stream.run().await
@@ -200,6 +207,10 @@ struct Stream<'a> {
     bulk_bytes_max: usize,
     checkpointed: Offset,
     checkpoint_due: Instant,
+    /// Slots that move, where the source is a cluster.
+    crossing: Option<Crossing>,
+    /// The next command, where it must wait.
+    held: Option<Framer>,
 }
 
 /// What the loop waited for.
@@ -221,6 +232,9 @@ impl Stream<'_> {
 
     /// Sends what can be sent, then waits for one event and applies it.
     async fn turn(&mut self) -> Result<(), End> {
+        if let Some(crossing) = &mut self.crossing {
+            crossing.look(self.reader.history().map_err(End::Log)?);
+        }
         self.fill()?;
         // Before sending: a busy lane is idle only between two batches.
         self.settle_parked().await?;
@@ -240,11 +254,13 @@ impl Stream<'_> {
     async fn wait(&mut self) -> Event {
         let moment = self.next_moment();
         let wants_chunk = self.framed_out && !self.is_full();
+        let waits = self.waits();
         tokio::select! {
             biased;
             _ = self.context.wish.changed() => Event::Wish,
             outcome = self.lane.outcome() => Event::Outcome(outcome),
             chunk = self.reader.next(), if wants_chunk => Event::Chunk(chunk),
+            () = fulfilled(&mut self.crossing), if waits => Event::Moment,
             () = sleep_until(moment.unwrap_or_else(Instant::now)), if moment.is_some() => Event::Moment,
         }
     }
@@ -268,7 +284,14 @@ impl Stream<'_> {
         let settings = &self.context.settings;
         !self.batch.in_transaction()
             && (self.batch.commands() >= settings.batch_commands_max
-                || self.batch.bytes() >= settings.batch_bytes_max)
+                || self.batch.bytes() >= settings.batch_bytes_max
+                || self.waits()
+                || self.held.is_some() && !self.batch.is_empty())
+    }
+
+    /// A command waits for what another shard's stream says.
+    fn waits(&self) -> bool {
+        self.crossing.as_ref().is_some_and(Crossing::is_waiting)
     }
 
     fn take_chunk(&mut self, chunk: Chunk) -> Result<(), End> {
@@ -295,13 +318,25 @@ impl Stream<'_> {
         let (mut received, mut filtered) = (0, 0);
         let filter = Arc::clone(&self.context.settings.filter);
         while !self.framed_out && !self.is_full() {
-            let Some(frame) = self.framer.next().map_err(End::Stream)? else {
-                self.framed_out = true;
-                break;
+            let framer = self.held.as_mut().unwrap_or(&mut self.framer);
+            let Some(frame) = framer.next().map_err(End::Stream)? else {
+                // What was held has been taken; then the chunk's own.
+                self.framed_out = self.held.take().is_none();
+                continue;
             };
-            received += 1;
             let command = command::of(&frame);
-            let verdict = filter.command(&mut self.state, command, &frame);
+            let ruling = self.crossing.as_mut().map_or(Ruling::Free, |crossing| {
+                crossing.rule(&frame, command, self.batch.is_empty())
+            });
+            if ruling == Ruling::Hold {
+                self.held = Some(alone(&frame)?);
+                break;
+            }
+            received += 1;
+            let verdict = match ruling {
+                Ruling::Drop => filter::Verdict::Drop(filter::DropReason::SlotsTrimmed),
+                _ => filter.command(&mut self.state, command, &frame),
+            };
             let empties = matches!(command.kind, command::Kind::Flushall | command::Kind::Flushdb);
             if empties
                 && self.context.settings.shard.is_some()
@@ -337,7 +372,8 @@ impl Stream<'_> {
 
     async fn send(&mut self) -> Result<(), End> {
         let now = std::time::Instant::now();
-        if self.batch.in_transaction() || !self.lane.takes_batch() {
+        let is_held = self.crossing.as_ref().is_some_and(Crossing::holds_batch);
+        if is_held || self.batch.in_transaction() || !self.lane.takes_batch() {
             return Ok(());
         }
         if self.batch.is_empty() {
@@ -549,6 +585,23 @@ impl Stream<'_> {
         }
         self.settle_before_stop().await?;
         Err(End::Wished)
+    }
+}
+
+/// A framer that gives this command once more.
+fn alone(frame: &Frame<'_>) -> Result<Framer, End> {
+    let bytes = frame.to_bytes();
+    let start = Offset::new(frame.end().since(Offset::new(bytes.len() as u64)));
+    let mut framer = Framer::new(Limits::default());
+    framer.push(start, bytes).map_err(End::Stream)?;
+    Ok(framer)
+}
+
+/// Waits until what waits may go on.
+async fn fulfilled(crossing: &mut Option<Crossing>) {
+    match crossing {
+        Some(crossing) => crossing.fulfilled().await,
+        None => std::future::pending().await,
     }
 }
 

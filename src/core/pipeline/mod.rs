@@ -10,6 +10,7 @@
 
 pub mod apply;
 pub mod backoff;
+pub mod crossing;
 pub mod dead_letter;
 pub mod full_sync;
 pub mod gate;
@@ -228,7 +229,14 @@ impl Pipeline {
             requested: false,
             damaged: 0,
         };
+        let shard = self.settings.shard.as_ref();
+        let joined = shard.map(|shard| {
+            shard
+                .crossings
+                .join(&self.settings.name, &self.log, &self.progress)
+        });
         let result = Box::pin(self.rounds(&mut round)).await;
+        drop(joined);
         if let Some(receiver) = round.receiver.take() {
             receiver.stop().await;
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use super::crossing::Crossings;
 use crate::core::command::SLOTS;
 use crate::core::net::Address;
 use crate::core::target::checkpoint::KEY_PREFIX;
@@ -62,6 +63,8 @@ pub struct Shard {
     pub known: watch::Receiver<Known>,
     /// Makes whoever looks at the cluster look at once.
     pub doubt: Arc<Notify>,
+    /// What its pipeline and its siblings know of each other.
+    pub crossings: Crossings,
 }
 
 impl Shard {
@@ -105,6 +108,7 @@ mod tests {
             family: ("shard-".to_owned(), "-00ff".to_owned()),
             known,
             doubt: Arc::default(),
+            crossings: Crossings::default(),
         };
         (tell, shard)
     }

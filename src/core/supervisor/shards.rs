@@ -20,6 +20,7 @@ use super::handle::{Handle, Input, Unknown};
 use super::naming::{self, Known};
 use crate::core::catalog::{self, Catalog};
 use crate::core::net::{Address, Endpoint};
+use crate::core::pipeline::crossing::{Crossings, sampler};
 use crate::core::pipeline::{Settings, shard};
 use crate::core::position::{Offset, Position};
 use crate::core::progress::Phase;
@@ -72,6 +73,7 @@ pub(super) struct Watch {
     /// Pipelines that drain.
     leaving: BTreeSet<String>,
     doubt: Arc<Notify>,
+    crossings: Crossings,
 }
 
 impl Watch {
@@ -83,6 +85,7 @@ impl Watch {
             followed: BTreeMap::new(),
             leaving: BTreeSet::new(),
             doubt: Arc::default(),
+            crossings: Crossings::default(),
         }
     }
 
@@ -97,7 +100,15 @@ impl Watch {
     }
 
     /// Looks for ever.
-    pub(super) async fn run(mut self, handle: Handle, tell: mpsc::Sender<Change>) {
+    pub(super) async fn run(self, handle: Handle, tell: mpsc::Sender<Change>) {
+        let crossings = self.crossings.clone();
+        tokio::select! {
+            () = self.look(handle, tell) => {}
+            () = sampler::run(crossings) => {}
+        }
+    }
+
+    async fn look(mut self, handle: Handle, tell: mpsc::Sender<Change>) {
         let mut alert = Alert::new(self.shards.cluster.every);
         let doubt = Arc::clone(&self.doubt);
         loop {
@@ -175,6 +186,7 @@ impl Watch {
         if !began.await.map_err(|_| Gone)? {
             // Tried again at the next look.
             self.followed.remove(name);
+            self.crossings.remove_master(name);
         }
         Ok(())
     }
@@ -189,6 +201,7 @@ impl Watch {
             family: (format!("{}-", self.shards.base), self.ending()),
             known,
             doubt: Arc::clone(&self.doubt),
+            crossings: self.crossings.clone(),
         });
         if let Some(address) = shard.nodes().find_map(|node| node.address.clone()) {
             settings.source.endpoint = self.cluster.endpoint(address);
@@ -211,6 +224,9 @@ impl Watch {
         let Some(one) = self.followed.get_mut(name) else {
             return;
         };
+        if let Some(master) = shard.master.address.clone() {
+            self.crossings.set_master(name, self.cluster.endpoint(master));
+        }
         (one.shard, one.is_missing) = (shard, false);
         one.tell_slots();
         let last = one.watcher.last().map(|last| last.address);
@@ -253,6 +269,7 @@ impl Watch {
             let Some(one) = self.followed.remove(&name) else {
                 continue;
             };
+            self.crossings.remove_master(&name);
             tracing::info!(
                 name,
                 nodes = shown(&one.shard),

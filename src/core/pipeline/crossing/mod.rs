@@ -1,0 +1,152 @@
+//! Slots that move between the shards of a source cluster: what one shard's stream says of a key is applied only after what it follows from in another's.
+//!
+//! Each shard has a pipeline and a stream of its own, and a key that moves is deleted in one stream and restored in the other. Nothing in the streams says
+//! which came first; so all masters are asked often how far they are ([`ticks`]), and a command of a slot that is on its way ([`slots`]) waits
+//! until the other pipelines have applied what surely lies before it.
+//!
+//! ```text
+//! sampler --> ticks --+--> slots: is this command foreign? --no--> goes on
+//!                     |                   | yes
+//!                     +--> waiting: the other shards have recorded everything up to the tick surely behind it,
+//!                          or, where that takes long, the last command in their logs that names one of its keys ([`named`])
+//! ```
+//!
+//! The second kind of wait is for what has really happened before, and so cannot go round in a circle, as the first can where slots move both ways at once.
+//!
+//! [`Crossings`] is what the pipelines of a cluster share. Promises that nobody who receives waits for anybody, and that a pipeline that is not
+//! of a cluster has none of this. What is in another shard's log counts as applied when the target's record of it says so too: a restart
+//! must not apply it once more behind what followed from it.
+
+pub mod named;
+pub mod sampler;
+pub mod slots;
+pub mod ticks;
+pub mod waiting;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::core::log::Log;
+use crate::core::net::Endpoint;
+use crate::core::position::{Offset, Position};
+use crate::core::progress::Progress;
+use ticks::Ticks;
+
+/// Slots may still be moving for so long after something has moved.
+const STIRRED_FOR: Duration = Duration::from_secs(5);
+
+/// What the pipelines of a cluster know of each other. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Crossings(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    inner: Mutex<Inner>,
+    hurry: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    masters: BTreeMap<String, Endpoint>,
+    members: BTreeMap<String, Member>,
+    ticks: Ticks,
+    stirred_until: Option<Instant>,
+}
+
+/// The pipeline of a shard, as its siblings see it.
+#[derive(Debug, Clone)]
+struct Member {
+    log: Log,
+    progress: Arc<Progress>,
+    /// What is confirmed is recorded at the same moment.
+    is_exact: bool,
+}
+
+impl Member {
+    /// How far the target is with it; nothing while a snapshot is being restored.
+    fn recorded(&self) -> Option<Offset> {
+        let ladder = self.progress.ladder();
+        let recorded = if self.is_exact {
+            ladder.applied
+        } else {
+            ladder.checkpointed
+        };
+        (recorded > Offset::ZERO).then_some(recorded)
+    }
+
+    /// Whether the target is with it as far as `goal`; `newest` is where the shard was when it was last asked.
+    fn has_reached(&self, goal: Position, newest: Position) -> bool {
+        let Some((recorded, history)) = self.recorded().zip(self.log.history()) else {
+            return false;
+        };
+        if history.contains(&goal) {
+            return recorded >= goal.offset;
+        }
+        match history.previous {
+            // What the failed master had beyond this is lost to the shard itself.
+            Some((id, shared)) if id == goal.id => recorded >= shared,
+            // The log is of the newest history, and that of `goal` is over.
+            _ => history.id == newest.id,
+        }
+    }
+}
+
+/// A pipeline's place among its siblings, until it ends.
+#[derive(Debug)]
+pub struct Joined {
+    crossings: Crossings,
+    name: String,
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.crossings.inner().members.remove(&self.name);
+    }
+}
+
+impl Crossings {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pipeline of that name works from here on.
+    #[must_use]
+    pub fn join(&self, name: &str, log: &Log, progress: &Arc<Progress>) -> Joined {
+        let member = Member {
+            log: log.clone(),
+            progress: Arc::clone(progress),
+            is_exact: false,
+        };
+        self.inner().members.insert(name.to_owned(), member);
+        Joined {
+            crossings: self.clone(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Where the master of a shard is.
+    pub fn set_master(&self, name: &str, endpoint: Endpoint) {
+        self.inner().masters.insert(name.to_owned(), endpoint);
+    }
+
+    /// The shard has left the cluster: nothing is asked of it any more.
+    pub fn remove_master(&self, name: &str) {
+        self.inner().masters.remove(name);
+    }
+
+    /// Slots are moving: the masters are asked more often for a while.
+    fn stir(&self) {
+        self.inner().stirred_until = Some(Instant::now() + STIRRED_FOR);
+        self.0.hurry.notify_one();
+    }
+
+    fn is_stirred(&self) -> bool {
+        let inner = self.inner();
+        let newest = inner.ticks.newest();
+        inner.stirred_until.is_some_and(|until| Instant::now() < until)
+            || newest.is_some_and(|tick| tick.moves())
+    }
+}

@@ -1,0 +1,208 @@
+//! What each slot is to one shard's stream, as far as that has been read. Without I/O.
+//!
+//! | slot | means | a command of it | becomes |
+//! | --- | --- | --- | --- |
+//! | settled | its keys are this shard's alone | is free | away, where a tick that the stream has passed shows it at another shard |
+//! | away | it is another shard's | DEL, UNLINK: dropped, the shard clears what it has given away; any other: foreign | foreign, by any other |
+//! | foreign | it is on its way here | waits for its causes in the streams of the other shards | settled, where a tick shows it here alone and everything up to that tick is applied |
+//!
+//! At the beginning all are settled: what lies before the first tick is as it was applied before. Only a `RESTORE-ASKING` says otherwise.
+
+use super::ticks::{Claim, Tick};
+use crate::core::command::SLOTS;
+use crate::core::position::Offset;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    Settled,
+    /// Since the stream was there.
+    Away(Offset),
+    /// Since what ends there.
+    Foreign(Offset),
+}
+
+/// What may become of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It goes on.
+    Free,
+    /// It waits for its causes.
+    Foreign,
+    /// It is left out.
+    Void,
+}
+
+/// A command as the table sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// `RESTORE-ASKING`: a key comes from another shard.
+    Arrives,
+    /// `DEL`, `UNLINK`.
+    Deletes,
+    /// Any other.
+    Other,
+}
+
+/// The slots of one shard's stream.
+#[derive(Debug)]
+pub struct Slots {
+    slots: Vec<Slot>,
+    foreign: usize,
+    /// Goes up with each slot that becomes foreign.
+    turns: u64,
+}
+
+impl Slots {
+    /// All are settled.
+    #[must_use]
+    pub fn new() -> Slots {
+        Slots {
+            slots: vec![Slot::Settled; usize::from(SLOTS)],
+            foreign: 0,
+            turns: 0,
+        }
+    }
+
+    /// Whether some slot is on its way here.
+    #[must_use]
+    pub fn has_foreign(&self) -> bool {
+        self.foreign > 0
+    }
+
+    /// Goes up with each slot that becomes foreign.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    /// Whether this slot is on its way here.
+    #[must_use]
+    pub fn is_foreign(&self, slot: u16) -> bool {
+        matches!(self.slots[usize::from(slot)], Slot::Foreign(_))
+    }
+
+    /// What becomes of a command of that slot that ends at `end`.
+    pub fn judge(&mut self, slot: u16, act: Act, end: Offset) -> Standing {
+        let now = &mut self.slots[usize::from(slot)];
+        match (*now, act) {
+            (Slot::Settled, Act::Deletes | Act::Other) => Standing::Free,
+            (Slot::Away(_), Act::Deletes) => Standing::Void,
+            (Slot::Foreign(_), Act::Deletes | Act::Other) => Standing::Foreign,
+            (Slot::Foreign(since), Act::Arrives) => {
+                *now = Slot::Foreign(since.max(end));
+                Standing::Foreign
+            }
+            (Slot::Settled, Act::Arrives) | (Slot::Away(_), Act::Arrives | Act::Other) => {
+                *now = Slot::Foreign(end);
+                self.foreign += 1;
+                self.turns += 1;
+                Standing::Foreign
+            }
+        }
+    }
+
+    /// The stream has passed `end`, where it was when the tick was taken: what is another shard's is not this one's any more.
+    pub fn pass(&mut self, tick: &Tick, name: &str, end: Offset) {
+        for (slot, claim) in tick.claims(name) {
+            let now = &mut self.slots[usize::from(slot)];
+            match (*now, claim) {
+                (Slot::Settled | Slot::Away(_), Claim::Anothers { .. }) => *now = Slot::Away(end),
+                (Slot::Foreign(since), Claim::Anothers { moves: false }) if since < end => {
+                    *now = Slot::Away(end);
+                    self.foreign -= 1;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Everything up to that tick is applied by the other shards; this one was at `end` then.
+    pub fn settle(&mut self, tick: &Tick, name: &str, end: Offset) {
+        for (slot, claim) in tick.claims(name) {
+            let now = &mut self.slots[usize::from(slot)];
+            match (*now, claim) {
+                (Slot::Foreign(since), Claim::Mine) if since <= end => {
+                    *now = Slot::Settled;
+                    self.foreign -= 1;
+                }
+                (Slot::Away(since), Claim::Mine) if since < end => *now = Slot::Settled,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ticks::Ticks;
+    use super::super::ticks::tests::samples;
+    use super::*;
+
+    const fn end(n: u64) -> Offset {
+        Offset::new(n)
+    }
+
+    /// Slot 7 at one of two shards, on its way or not, while b is at `offset`.
+    fn tick(of: &str, moves: bool, offset: u64) -> std::sync::Arc<Tick> {
+        let (at_a, at_b): (&[(u16, u16)], &[(u16, u16)]) = match of {
+            "a" => (&[(7, 7)], &[]),
+            _ => (&[], &[(7, 7)]),
+        };
+        let moving: &[u16] = if moves { &[7] } else { &[] };
+        Ticks::default().take(samples(&[("a", 1, at_a, &[]), ("b", offset, at_b, moving)]))
+    }
+
+    #[test]
+    fn each_row_of_the_table() {
+        let fresh = Slots::new;
+        let away = || {
+            let mut slots = fresh();
+            slots.pass(&tick("a", false, 10), "b", end(10));
+            slots
+        };
+        let foreign = || {
+            let mut slots = away();
+            assert_eq!(slots.judge(7, Act::Arrives, end(20)), Standing::Foreign);
+            slots
+        };
+        for (slots, act, expected) in [
+            (fresh(), Act::Other, Standing::Free),
+            (fresh(), Act::Deletes, Standing::Free),
+            (fresh(), Act::Arrives, Standing::Foreign),
+            (away(), Act::Deletes, Standing::Void),
+            (away(), Act::Other, Standing::Foreign),
+            (away(), Act::Arrives, Standing::Foreign),
+            (foreign(), Act::Deletes, Standing::Foreign),
+            (foreign(), Act::Other, Standing::Foreign),
+        ] {
+            let mut slots = slots;
+            assert_eq!(slots.judge(7, act, end(30)), expected, "{act:?}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_slot_settles_only_by_a_tick_behind_what_made_it_so() {
+        for (of, moves, offset, settles) in [
+            ("b", false, 20, true),
+            ("b", false, 19, false),
+            ("b", true, 30, false),
+            ("a", false, 30, false),
+        ] {
+            let mut slots = Slots::new();
+            slots.judge(7, Act::Arrives, end(20));
+            slots.settle(&tick(of, moves, offset), "b", end(offset));
+            assert_eq!(!slots.has_foreign(), settles, "{of} {moves} {offset}");
+        }
+    }
+
+    #[test]
+    fn a_slot_whose_import_was_given_up_is_away_again() {
+        let mut slots = Slots::new();
+        slots.judge(7, Act::Arrives, end(20));
+        slots.pass(&tick("a", true, 30), "b", end(30));
+        assert!(slots.is_foreign(7), "it may still come");
+        slots.pass(&tick("a", false, 40), "b", end(40));
+        assert!(!slots.has_foreign());
+        assert_eq!(slots.judge(7, Act::Deletes, end(50)), Standing::Void);
+    }
+}

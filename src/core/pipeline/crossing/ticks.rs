@@ -1,0 +1,264 @@
+//! Ticks: how far every shard's stream was, and whose each slot was, at about one moment. Without I/O.
+//!
+//! ```text
+//! B:   ----- tick ------ tick --- e -- tick ------ tick ----->      e: an event in B's stream
+//! A:   ----- tick ------ tick -------- tick ------ tick ----->
+//!            low: surely before e      j           high: surely after e
+//! ```
+//!
+//! The masters are asked one after the other, so that the tick before or after `e` itself proves nothing of another shard. Owns that rule. Promises a
+//! bounded number of ticks: when there are too many, every other one goes, which makes waits longer and nothing wrong.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::core::command::SLOTS;
+use crate::core::position::{History, Offset, Position};
+use crate::core::topology::sample::Sample;
+
+/// So many are kept.
+const TICKS_MAX: usize = 4096;
+
+const NOBODY: u16 = u16::MAX;
+const SEVERAL: u16 = u16::MAX - 1;
+
+/// Who claims a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// This shard, and no other.
+    Mine,
+    /// Another one, and no other; `moves` where some node says that it is on its way.
+    Anothers {
+        /// It is on its way.
+        moves: bool,
+    },
+    /// Nobody, or several, or this one while it is on its way.
+    Unclear,
+}
+
+/// One sample of all masters.
+#[derive(Debug)]
+pub struct Tick {
+    /// Counts up.
+    pub number: u64,
+    at: BTreeMap<String, Position>,
+    names: Vec<String>,
+    claims: Vec<u16>,
+    moving: BTreeSet<u16>,
+}
+
+impl Tick {
+    fn new(number: u64, samples: BTreeMap<String, Sample>) -> Tick {
+        let mut claims = vec![NOBODY; usize::from(SLOTS)];
+        let mut moving = BTreeSet::new();
+        let mut at = BTreeMap::new();
+        let names: Vec<String> = samples.keys().cloned().collect();
+        for (index, (name, sample)) in samples.into_iter().enumerate() {
+            at.insert(name, sample.at);
+            moving.extend(sample.moving);
+            let index = u16::try_from(index).unwrap_or(SEVERAL);
+            let ranges = sample.slots.iter().flat_map(|(first, last)| *first..=*last);
+            for slot in ranges.filter(|slot| *slot < SLOTS) {
+                let claim = &mut claims[usize::from(slot)];
+                *claim = if *claim == NOBODY { index } else { SEVERAL };
+            }
+        }
+        Tick {
+            number,
+            at,
+            names,
+            claims,
+            moving,
+        }
+    }
+
+    /// How far a shard's stream was.
+    #[must_use]
+    pub fn at(&self, name: &str) -> Option<Position> {
+        self.at.get(name).copied()
+    }
+
+    /// Whether a slot is on its way.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        !self.moving.is_empty()
+    }
+
+    /// Who claims each slot, in their order, as the shard of that name sees it.
+    pub fn claims<'a>(&'a self, name: &str) -> impl Iterator<Item = (u16, Claim)> + 'a {
+        let own = self.names.iter().position(|one| one == name);
+        let own = own.and_then(|index| u16::try_from(index).ok());
+        (0..SLOTS).map(move |slot| {
+            let moves = self.moving.contains(&slot);
+            let claim = match self.claims[usize::from(slot)] {
+                NOBODY | SEVERAL => Claim::Unclear,
+                index if Some(index) != own => Claim::Anothers { moves },
+                _ if moves => Claim::Unclear,
+                _ => Claim::Mine,
+            };
+            (slot, claim)
+        })
+    }
+}
+
+/// The newest ticks.
+#[derive(Debug, Default)]
+pub struct Ticks {
+    ticks: VecDeque<Arc<Tick>>,
+    taken: u64,
+}
+
+/// The ticks around an event.
+#[derive(Debug, Clone)]
+pub struct Around {
+    /// Surely before it, where there is such a one.
+    pub low: Option<Arc<Tick>>,
+    /// Surely after it.
+    pub high: Arc<Tick>,
+}
+
+impl Ticks {
+    /// Takes one in.
+    pub fn take(&mut self, samples: BTreeMap<String, Sample>) -> Arc<Tick> {
+        if self.ticks.len() == TICKS_MAX {
+            let mut keep = false;
+            self.ticks.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.taken += 1;
+        let tick = Arc::new(Tick::new(self.taken, samples));
+        self.ticks.push_back(Arc::clone(&tick));
+        tick
+    }
+
+    /// Those after the one of that number.
+    pub fn after(&self, number: u64) -> impl DoubleEndedIterator<Item = &Arc<Tick>> {
+        let from = self.ticks.partition_point(|tick| tick.number <= number);
+        self.ticks.range(from..)
+    }
+
+    /// The newest.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Arc<Tick>> {
+        self.ticks.back()
+    }
+
+    /// The one before the one of that number.
+    #[must_use]
+    pub fn before(&self, number: u64) -> Option<&Arc<Tick>> {
+        let at = self.ticks.partition_point(|tick| tick.number < number);
+        self.ticks.get(at.checked_sub(1)?)
+    }
+
+    /// The ticks around what ends at `end` in the stream of a shard whose history is `history`; nothing where they are still to come.
+    #[must_use]
+    pub fn around(&self, name: &str, history: &History, end: Offset) -> Option<Around> {
+        let reaches = |tick: &Arc<Tick>| {
+            let at = tick.at(name).filter(|at| history.contains(at));
+            at.is_some_and(|at| at.offset >= end)
+        };
+        let first = self.ticks.iter().position(reaches)?;
+        Some(Around {
+            low: first.checked_sub(2).map(|at| Arc::clone(&self.ticks[at])),
+            high: Arc::clone(self.ticks.get(first + 1)?),
+        })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::core::position::ReplId;
+
+    pub(in crate::core::pipeline::crossing) fn at(offset: u64) -> Position {
+        Position {
+            id: ReplId::parse(&[b'a'; 40]).unwrap(),
+            offset: Offset::new(offset),
+        }
+    }
+
+    /// Of each shard: name, offset, slots, and those that move.
+    pub(in crate::core::pipeline::crossing) fn samples(
+        shards: &[(&str, u64, &[(u16, u16)], &[u16])],
+    ) -> BTreeMap<String, Sample> {
+        let samples = shards.iter().map(|(name, offset, slots, moving)| {
+            let sample = Sample {
+                at: at(*offset),
+                slots: slots.to_vec(),
+                moving: moving.to_vec(),
+            };
+            ((*name).to_owned(), sample)
+        });
+        samples.collect()
+    }
+
+    #[test]
+    fn what_surely_lies_after_an_event_is_the_tick_behind_the_first_that_has_it() {
+        let mut ticks = Ticks::default();
+        for n in 1..=5 {
+            ticks.take(samples(&[("a", n * 100, &[], &[]), ("b", n * 10, &[], &[])]));
+        }
+        let history = History::new(at(0).id);
+        let around = |end| {
+            let around = ticks.around("b", &history, Offset::new(end))?;
+            let low = around.low.map(|low| low.number);
+            Some((low, around.high.number))
+        };
+        for (end, expected) in [
+            (5, Some((None, 2))),
+            (20, Some((None, 3))),
+            (21, Some((Some(1), 4))),
+            (40, Some((Some(2), 5))),
+            // The tick behind it is still to come.
+            (41, None),
+            (51, None),
+        ] {
+            assert_eq!(around(end), expected, "{end}");
+        }
+    }
+
+    #[test]
+    fn a_tick_of_another_history_says_nothing() {
+        let mut ticks = Ticks::default();
+        for n in 1..=2 {
+            ticks.take(samples(&[("b", n * 10, &[], &[])]));
+        }
+        let other = History::new(ReplId::parse(&[b'b'; 40]).unwrap());
+        assert!(ticks.around("b", &other, Offset::new(5)).is_none());
+        let later = other.renamed(at(0).id, Offset::new(0));
+        assert!(ticks.around("b", &later, Offset::new(5)).is_some());
+    }
+
+    #[test]
+    fn a_slot_is_mine_where_nobody_else_claims_it_and_it_does_not_move() {
+        let mut ticks = Ticks::default();
+        let tick = ticks.take(samples(&[
+            ("a", 0, &[(0, 2)], &[2]),
+            ("b", 0, &[(1, 1), (4, 5)], &[5]),
+        ]));
+        let claims: Vec<Claim> = tick.claims("b").take(6).map(|(_, claim)| claim).collect();
+        assert_eq!(
+            claims,
+            [
+                Claim::Anothers { moves: false },
+                Claim::Unclear,
+                Claim::Anothers { moves: true },
+                Claim::Unclear,
+                Claim::Mine,
+                Claim::Unclear,
+            ]
+        );
+    }
+
+    #[test]
+    fn the_ticks_are_bounded() {
+        let mut ticks = Ticks::default();
+        for n in 0..=TICKS_MAX as u64 {
+            ticks.take(samples(&[("b", n, &[], &[])]));
+        }
+        assert_eq!(ticks.ticks.len(), TICKS_MAX / 2 + 1);
+        assert_eq!(ticks.newest().map(|tick| tick.number), Some(TICKS_MAX as u64 + 1));
+    }
+}

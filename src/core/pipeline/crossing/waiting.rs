@@ -1,0 +1,335 @@
+//! One stream's side: which of its commands wait, and until when.
+//!
+//! Owns the ruling over each command of the stream, and the wait for its causes. Promises that a wait can be broken off and taken up at any moment, and
+//! that it never reads further in another shard's log than that shard has received.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::named::Named;
+use super::slots::{Act, Slots, Standing};
+use super::ticks::{Around, Tick};
+use super::{Crossings, Inner, Member};
+use crate::core::command::{self, Command, Kind};
+use crate::core::position::{History, Offset};
+use crate::core::resp::Frame;
+
+/// So long the other shards may take to record everything up to a tick, before it is looked what of it is a cause.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// So often it is looked whether they have.
+const POLL: Duration = Duration::from_millis(10);
+
+/// So often ticks are looked at while nothing waits.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A wait of that length is told.
+const LONG: Duration = Duration::from_secs(30);
+
+/// What becomes of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ruling {
+    /// It goes on.
+    Free,
+    /// It is asked for again when [`Crossing::is_waiting`] is over, and what lies before it has been sent.
+    Hold,
+    /// It is left out.
+    Drop,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    end: Offset,
+    keys: Vec<Bytes>,
+    since: Instant,
+    /// The commands are in the batch already: a transaction.
+    in_batch: bool,
+    told: bool,
+}
+
+/// What a stream knows of slots that move.
+#[derive(Debug)]
+pub struct Crossing {
+    crossings: Crossings,
+    name: String,
+    history: History,
+    slots: Slots,
+    /// Ticks that the stream has not passed, with where it was.
+    ahead: VecDeque<(Offset, Arc<Tick>)>,
+    looked: u64,
+    looked_at: Option<Instant>,
+    is_stirred: bool,
+    /// The newest tick up to which the other shards have recorded everything.
+    settled: u64,
+    /// Commands that end here or before have all their causes on the target.
+    covered: Offset,
+    /// The same, for the command that ends here.
+    passed: Offset,
+    /// In a transaction of the source: the keys of its foreign commands.
+    open: Option<Vec<Bytes>>,
+    waiting: Option<Waiting>,
+    logs: BTreeMap<String, (u64, Named)>,
+}
+
+impl Crossing {
+    /// For the stream of the pipeline of that name. `is_exact`: what is confirmed is recorded at the same moment.
+    #[must_use]
+    pub fn new(crossings: &Crossings, name: &str, history: History, is_exact: bool) -> Crossing {
+        if let Some(member) = crossings.inner().members.get_mut(name) {
+            member.is_exact = is_exact;
+        }
+        Crossing {
+            crossings: crossings.clone(),
+            name: name.to_owned(),
+            history,
+            slots: Slots::new(),
+            ahead: VecDeque::new(),
+            looked: 0,
+            looked_at: None,
+            is_stirred: false,
+            settled: 0,
+            covered: Offset::ZERO,
+            passed: Offset::ZERO,
+            open: None,
+            waiting: None,
+            logs: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a command waits.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Whether the batch must not be sent yet.
+    #[must_use]
+    pub fn holds_batch(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.in_batch)
+    }
+
+    /// Takes news in, now and then. `history` is what the stream is of.
+    pub fn look(&mut self, history: History) {
+        self.history = history;
+        if self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            self.is_stirred = self.crossings.is_stirred();
+            self.refresh();
+        }
+    }
+
+    fn refresh(&mut self) {
+        self.looked_at = Some(Instant::now());
+        let inner = self.crossings.inner();
+        for tick in inner.ticks.after(self.looked) {
+            self.looked = tick.number;
+            let at = tick.at(&self.name).filter(|at| self.history.contains(at));
+            self.ahead.extend(at.map(|at| (at.offset, Arc::clone(tick))));
+        }
+        let ticks: Vec<&Arc<Tick>> = inner.ticks.after(self.settled).collect();
+        let reached = ticks.partition_point(|tick| inner.have_all_reached(tick, &self.name));
+        let Some(tick) = reached.checked_sub(1).map(|last| ticks[last]) else {
+            return;
+        };
+        self.settled = tick.number;
+        let at = |tick: &Tick| tick.at(&self.name).filter(|at| self.history.contains(at));
+        if let Some(before) = inner.ticks.before(tick.number).and_then(|tick| at(tick)) {
+            self.covered = self.covered.max(before.offset);
+        }
+        if let Some(now) = at(tick) {
+            self.slots.settle(tick, &self.name, now.offset);
+        }
+        if !self.slots.has_foreign() {
+            self.logs.clear();
+        }
+    }
+
+    /// What becomes of a command. One that is held comes again.
+    pub fn rule(&mut self, frame: &Frame<'_>, command: &Command, batch_is_empty: bool) -> Ruling {
+        self.pass(frame.end());
+        match command.kind {
+            // What lies before a transaction must not wait for the causes of what is in it.
+            Kind::Multi if self.is_stirred && !batch_is_empty => Ruling::Hold,
+            Kind::Multi => {
+                self.open = Some(Vec::new());
+                Ruling::Free
+            }
+            Kind::Exec | Kind::Discard => {
+                let keys = self.open.take().unwrap_or_default();
+                if !keys.is_empty() && frame.end() > self.covered {
+                    self.wait(frame.end(), keys, true);
+                }
+                Ruling::Free
+            }
+            _ => self.judge(frame, command),
+        }
+    }
+
+    fn judge(&mut self, frame: &Frame<'_>, command: &Command) -> Ruling {
+        let act = match command.kind {
+            Kind::RestoreAsking => Act::Arrives,
+            Kind::Del | Kind::Unlink => Act::Deletes,
+            _ => Act::Other,
+        };
+        let Some(key) = command.keys(frame).next() else {
+            return Ruling::Free;
+        };
+        // All keys of a command are of one slot, or a cluster would not have run it.
+        let standing = self.slots.judge(command::slot(key.bytes), act, frame.end());
+        match standing {
+            Standing::Free => Ruling::Free,
+            Standing::Void => Ruling::Drop,
+            Standing::Foreign => self.judge_foreign(frame, command),
+        }
+    }
+
+    fn judge_foreign(&mut self, frame: &Frame<'_>, command: &Command) -> Ruling {
+        let end = frame.end();
+        if end <= self.covered || end == self.passed {
+            return Ruling::Free;
+        }
+        let keys = command.keys(frame).map(|key| Bytes::copy_from_slice(key.bytes));
+        if let Some(open) = &mut self.open {
+            open.extend(keys);
+            return Ruling::Free;
+        }
+        self.wait(end, keys.collect(), false);
+        Ruling::Hold
+    }
+
+    fn wait(&mut self, end: Offset, keys: Vec<Bytes>, in_batch: bool) {
+        self.crossings.stir();
+        self.is_stirred = true;
+        self.waiting = Some(Waiting {
+            end,
+            keys,
+            since: Instant::now(),
+            in_batch,
+            told: false,
+        });
+    }
+
+    /// What has been judged so far ends before `end`.
+    fn pass(&mut self, end: Offset) {
+        while let Some((at, tick)) = self.ahead.front()
+            && *at < end
+        {
+            self.slots.pass(tick, &self.name, *at);
+            self.ahead.pop_front();
+        }
+    }
+
+    /// Waits until what waits may go on. Cancel safe.
+    pub async fn fulfilled(&mut self) {
+        loop {
+            self.refresh();
+            let Some(waiting) = &mut self.waiting else { return };
+            let elapsed = waiting.since.elapsed();
+            if waiting.end <= self.covered {
+                self.waiting = None;
+                return;
+            }
+            if elapsed > LONG && !waiting.told {
+                waiting.told = true;
+                let hint = "the pipeline of another shard is behind: see gunyu status";
+                tracing::warn!(
+                    name = self.name,
+                    hint,
+                    "keys that came from another shard wait for its pipeline"
+                );
+            }
+            if elapsed > PATIENCE && self.has_all_causes().await {
+                let waiting = self.waiting.take();
+                self.passed = waiting.map_or(self.passed, |waiting| waiting.end);
+                return;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Whether the other shards have recorded the last command that names one of the keys.
+    async fn has_all_causes(&mut self) -> bool {
+        let Some(waiting) = &self.waiting else { return true };
+        let (around, others) = {
+            let inner = self.crossings.inner();
+            let Some(around) = inner.ticks.around(&self.name, &self.history, waiting.end) else {
+                self.crossings.0.hurry.notify_one();
+                return false;
+            };
+            let is_behind = |(name, _): &(&String, &Member)| !inner.has_reached(name, &around.high);
+            let others = inner.members.iter().filter(|(name, _)| **name != self.name);
+            let behind: Vec<(String, Member)> = others
+                .filter(is_behind)
+                .map(|(name, member)| (name.clone(), member.clone()))
+                .collect();
+            (around, behind)
+        };
+        for (name, member) in others {
+            if !self.has_causes_of(&name, &member, &around).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn has_causes_of(&mut self, name: &str, member: &Member, around: &Around) -> bool {
+        let (Some(waiting), Some(high)) = (&self.waiting, around.high.at(name)) else {
+            return false;
+        };
+        let (Some(recorded), Some(history)) = (member.recorded(), member.log.history()) else {
+            return false;
+        };
+        if !history.contains(&high) || member.log.appended() < high.offset {
+            return false;
+        }
+        let low = around.low.as_ref().and_then(|low| low.at(name));
+        let low = low.filter(|low| history.contains(low));
+        let turns = self.slots.turns();
+        if self.logs.get(name).is_none_or(|(of, _)| *of != turns) {
+            let Ok(reader) = member.log.reader(recorded) else {
+                return false;
+            };
+            self.logs.insert(name.to_owned(), (turns, Named::new(reader)));
+        }
+        let Some((_, named)) = self.logs.get_mut(name) else {
+            return false;
+        };
+        let slots = &self.slots;
+        if let Err(error) = named.read_to(high.offset, |slot| slots.is_foreign(slot)).await {
+            tracing::debug!(%error, name, "another shard's log could not be read for causes");
+            self.logs.remove(name);
+            return false;
+        }
+        let low = low.map_or(Offset::ZERO, |low| low.offset);
+        let last = named.index().last_cause(&waiting.keys, low, high.offset);
+        last.is_none_or(|last| last <= recorded)
+    }
+}
+
+impl Inner {
+    /// Whether all shards but that of `name` have recorded everything up to the tick.
+    fn have_all_reached(&self, tick: &Tick, name: &str) -> bool {
+        let masters = self.masters.keys();
+        let mut others = masters.chain(self.members.keys()).filter(|one| *one != name);
+        others.all(|other| self.has_reached(other, tick))
+    }
+
+    fn has_reached(&self, name: &str, tick: &Tick) -> bool {
+        let Some(member) = self.members.get(name) else {
+            // A shard whose pipeline has not begun.
+            return false;
+        };
+        match (tick.at(name), self.masters.contains_key(name)) {
+            (Some(goal), _) => {
+                let newest = self.ticks.newest().and_then(|tick| tick.at(name));
+                member.has_reached(goal, newest.unwrap_or(goal))
+            }
+            // It came later than the tick.
+            (None, true) => false,
+            // It has left the cluster: what is in its log is all there will be.
+            (None, false) => member.recorded().is_some_and(|at| at >= member.log.appended()),
+        }
+    }
+}

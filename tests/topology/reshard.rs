@@ -1,0 +1,265 @@
+//! A cluster whose slots move from shard to shard while it is written: in the end every key is as on the source.
+//!
+//! Keys are moved by `MIGRATE`, as `redis-cli --cluster reshard` moves them. A copy that takes the streams of two shards as they come loses keys here: a
+//! key's deletion at the one shard overtakes, or is overtaken by, its arrival at the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use crate::rig::{LONG, Rig, full_syncs};
+use crate::support::server::connect;
+use crate::support::workload::Seed;
+use crate::support::{Gunyu, SOON, Server, wait_until};
+
+/// Few slots, so that the keys in them are written all the time; each is the slot of a tag.
+const TAGS: usize = 24;
+
+/// Clients that write to whoever serves the slot, also while it moves.
+struct Writers {
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicU64>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Writers {
+    fn start(rig: &Rig, seed: &Seed) -> Writers {
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let first = rig.nodes[0].addr();
+        let threads = (0..3)
+            .map(|number| {
+                let (stop, written) = (Arc::clone(&stop), Arc::clone(&written));
+                let (first, random) = (first.clone(), seed.rng(number + 1));
+                thread::spawn(move || write(first, random, &stop, &written))
+            })
+            .collect();
+        Writers {
+            stop,
+            written,
+            threads,
+        }
+    }
+
+    fn wait_for_more(&self, more: u64) {
+        let goal = self.written.load(Ordering::Relaxed) + more;
+        wait_until(LONG, "writers get on", || {
+            self.written.load(Ordering::Relaxed) > goal
+        });
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
+fn write(first: String, mut random: fastrand::Rng, stop: &AtomicBool, written: &AtomicU64) {
+    let mut client = Client {
+        conns: BTreeMap::new(),
+        owners: BTreeMap::new(),
+        first,
+    };
+    while !stop.load(Ordering::Relaxed) {
+        let tag = random.usize(..TAGS);
+        let key = random.u32(..12);
+        let more = random.u32(..1000).to_string();
+        let (name, kind, args): (&str, &str, &[&str]) = match random.u32(..9) {
+            0 => ("INCR", "counter", &[]),
+            1 => ("RPUSH", "list", &[&more]),
+            2 => ("LPOP", "list", &[]),
+            3 => ("SET", "s", &[&more, "EX", "9000"]),
+            4 => ("DEL", "s", &[]),
+            5 => ("ZINCRBY", "z", &["1", &more[..1]]),
+            6 => ("APPEND", "a", &["x"]),
+            7 => ("UNLINK", "counter", &[]),
+            _ => ("HINCRBY", "h", &[&more[..1], "1"]),
+        };
+        let key = format!("{kind}:{key}:{{{tag}}}");
+        client.run(tag, redis::cmd(name).arg(key).arg(args));
+        written.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Follows MOVED and ASK.
+struct Client {
+    conns: BTreeMap<String, redis::Connection>,
+    /// Who is believed to serve the slot of a tag.
+    owners: BTreeMap<usize, String>,
+    first: String,
+}
+
+impl Client {
+    fn run(&mut self, tag: usize, command: &redis::Cmd) {
+        let mut at = self.owners.get(&tag).unwrap_or(&self.first).clone();
+        let mut asks = false;
+        loop {
+            let conn = self
+                .conns
+                .entry(at.clone())
+                .or_insert_with(|| connect(&format!("redis://{at}")).unwrap());
+            if asks {
+                let () = redis::cmd("ASKING").query(conn).unwrap();
+            }
+            let Err(error) = command.query::<redis::Value>(conn) else {
+                return;
+            };
+            let to = error.redirect_node().map(|(to, _)| to.to_owned());
+            let to = to.unwrap_or_else(|| panic!("{error}"));
+            asks = error.kind() == redis::ServerErrorKind::Ask.into();
+            if !asks {
+                self.owners.insert(tag, to.clone());
+            }
+            at = to;
+        }
+    }
+}
+
+/// The slots of the tags that a node serves.
+fn slots_of(rig: &Rig, node: usize) -> Vec<usize> {
+    let slot = |tag: usize| -> usize {
+        rig.nodes[0].run(&["CLUSTER", "KEYSLOT", &format!("{{{tag}}}")])
+    };
+    let all = (0..TAGS).map(slot);
+    all.filter(|slot| rig.serves(node, *slot)).collect()
+}
+
+/// What a test moves, and gunyu.
+struct Storm {
+    rig: Rig,
+    target: Server,
+    gunyu: Gunyu,
+    writers: Writers,
+}
+
+impl Storm {
+    fn start(set: &[&str]) -> Storm {
+        let seed = Seed::pick();
+        let (rig, target) = (Rig::start(2, 0), Server::start());
+        let mut gunyu = Gunyu::start(&rig.url(), &target.url(), set);
+        gunyu.wait_ready(LONG);
+        let writers = Writers::start(&rig, &seed);
+        writers.wait_for_more(2000);
+        Storm {
+            rig,
+            target,
+            gunyu,
+            writers,
+        }
+    }
+
+    /// Moves all that a node has of the tags to another.
+    fn moves(&self, from: usize, to: usize) {
+        let slots = slots_of(&self.rig, from);
+        assert!(!slots.is_empty());
+        self.rig.move_slots(from, to, &slots);
+        self.writers.wait_for_more(500);
+    }
+
+    fn there_and_back(&self) {
+        self.moves(0, 1);
+        self.moves(1, 0);
+    }
+
+    fn set_paused(&mut self, node: usize, paused: bool) {
+        let addr = self.rig.nodes[node].addr();
+        let (verb, state) = if paused { ("pause", "pause") } else { ("resume", "run") };
+        self.gunyu.must("POST", &format!("/syncer/{verb}?inputs={addr}"));
+        self.gunyu.wait_status(SOON, "the wish is heard", |status| {
+            let all = status.as_array().unwrap();
+            all.iter()
+                .any(|one| one["Input"] == addr.as_str() && one["State"] == state)
+        });
+    }
+
+    fn end(mut self, syncs: f64) {
+        self.writers.end();
+        self.gunyu.wait_ready(LONG);
+        self.rig.wait_copied(&self.target);
+        assert_eq!(full_syncs(&self.gunyu), syncs, "{}", self.gunyu.traces());
+    }
+}
+
+#[test]
+fn slots_that_move_under_load_lose_and_resurrect_nothing() {
+    let storm = Storm::start(&[]);
+    for _ in 0..3 {
+        storm.there_and_back();
+    }
+    storm.end(2.0);
+}
+
+#[test]
+fn a_shard_that_gives_slots_away_may_lag() {
+    let mut storm = Storm::start(&[]);
+    for _ in 0..2 {
+        storm.set_paused(0, true);
+        storm.moves(0, 1);
+        storm.set_paused(0, false);
+        storm.moves(1, 0);
+    }
+    storm.end(2.0);
+}
+
+#[test]
+fn a_shard_that_takes_slots_over_may_lag() {
+    let mut storm = Storm::start(&[]);
+    for _ in 0..2 {
+        storm.set_paused(1, true);
+        storm.moves(0, 1);
+        // And back, before it has begun to apply what has come.
+        storm.moves(1, 0);
+        storm.set_paused(1, false);
+    }
+    storm.end(2.0);
+}
+
+#[test]
+fn slots_may_move_both_ways_at_once() {
+    let mut storm = Storm::start(&[]);
+    for paused in [None, Some(0), Some(1)] {
+        if let Some(node) = paused {
+            storm.set_paused(node, true);
+        }
+        for round in 0..3 {
+            let (one, other) = (slots_of(&storm.rig, 0), slots_of(&storm.rig, 1));
+            // One by one, so that neither stream has only arrivals.
+            for number in 0..one.len().max(other.len()) {
+                if let Some(slot) = one.get(number) {
+                    storm.rig.move_slots(0, 1, &[*slot]);
+                }
+                if let Some(slot) = other.get(number) {
+                    storm.rig.move_slots(1, 0, &[*slot]);
+                }
+            }
+            storm.writers.wait_for_more(300 + round);
+        }
+        if let Some(node) = paused {
+            storm.set_paused(node, false);
+        }
+    }
+    storm.end(2.0);
+}
+
+#[test]
+fn gunyu_may_die_while_slots_move() {
+    for delivery in ["exactly_once", "at_least_once"] {
+        let mut storm = Storm::start(&[&format!("output.delivery={delivery}")]);
+        for round in 0..6 {
+            let (from, to) = (round % 2, 1 - round % 2);
+            let slots = slots_of(&storm.rig, from);
+            let (some, rest) = slots.split_at(slots.len() / 2);
+            storm.rig.move_slots(from, to, some);
+            storm.gunyu.kill9();
+            if round >= 3 {
+                storm.rig.move_slots(from, to, rest);
+                storm.gunyu.restart();
+            } else {
+                storm.gunyu.restart();
+                storm.rig.move_slots(from, to, rest);
+            }
+            storm.writers.wait_for_more(500);
+        }
+        storm.end(0.0);
+    }
+}
