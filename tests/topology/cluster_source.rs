@@ -158,9 +158,11 @@ fn a_shard_without_a_replica_is_followed_at_its_master_and_said_so() {
 /// Of every version that is at hand and knows clusters.
 #[test]
 fn a_cluster_of_every_version_is_followed() {
-    let versions = matrix()
-        .into_iter()
-        .filter(|(_, binary)| binary.version >= (3, 0, 0));
+    let mut versions = matrix();
+    versions.retain(|(_, binary)| binary.version >= (3, 0, 0));
+    if versions.is_empty() {
+        eprintln!("skipped: GUNYU_TEST_SERVERS names no folder with servers of other versions");
+    }
     for (name, binary) in versions {
         let (cluster, target) = (Cluster::of(&binary, 2), Server::start());
         cluster.set_keys(100);

@@ -391,10 +391,20 @@ impl Sentinel {
 
     /// The same of a given program.
     pub fn of(binary: &Binary, master: &Server, quorum: usize) -> Sentinel {
+        Sentinel::configured(binary, master, quorum, "")
+    }
+
+    /// One that wants a password, of a master that wants another.
+    pub fn guarded(master: &Server, its: &str, own: &str) -> Sentinel {
+        let more = format!("sentinel auth-pass mine {its}\nrequirepass {own}\n");
+        Sentinel::configured(&Binary::installed(), master, 1, &more)
+    }
+
+    fn configured(binary: &Binary, master: &Server, quorum: usize, more: &str) -> Sentinel {
         let (port, dir) = (crate::support::port::Port::free(), tempfile::tempdir().unwrap());
         let text = format!(
             "port {}\nbind 127.0.0.1\nsentinel monitor mine 127.0.0.1 {} {quorum}\nsentinel down-after-milliseconds mine 1000\n\
-             sentinel failover-timeout mine 6000\n",
+             sentinel failover-timeout mine 6000\n{more}",
             port.number(),
             master.port(),
         );

@@ -192,6 +192,26 @@ fn a_sentinel_that_missed_the_failover_sends_nobody_to_the_demoted_master() {
 }
 
 #[test]
+fn sentinels_have_a_password_of_their_own() {
+    let source = Server::with(&["--requirepass", "of:the@master"]);
+    let sentinel = Sentinel::guarded(&source, "of:the@master", "of/the%sentinel");
+    let target = Server::start();
+    set(&source, "a");
+    let url = format!("redis+sentinel://:of%3Athe%40master@{}/mine", sentinel.addr());
+    let right = ["input.redis.sentinel.password=of/the%sentinel"];
+    let mut gunyu = Gunyu::start(&url, &target.url(), &right);
+    wait_followed(&mut gunyu, &[&source]);
+    wait_copied(&source, &target);
+    let mut without = Gunyu::start(&url, &target.url(), &[]);
+    assert_eq!(without.wait_end(SOON).code(), Some(2));
+    assert!(
+        without.traces().contains("sentinel.password"),
+        "{}",
+        without.traces()
+    );
+}
+
+#[test]
 fn gunyu_is_never_promoted() {
     let source = Server::start();
     let sentinel = Sentinel::start(&source, 1);
