@@ -69,8 +69,9 @@ impl Error {
     pub fn hint(&self) -> String {
         match self {
             Error::Net(error) => error.hint().unwrap_or_else(|| "try again".to_owned()),
-            Error::Redis { address, cause } if cause.is_io_error() => {
-                format!("check that a server listens on {address} and that no firewall is between")
+            // It was reached: this ended the connection.
+            Error::Redis { cause, .. } if cause.is_io_error() => {
+                "if that port serves TLS and gunyu speaks without, write rediss:// instead of redis://; else look into the server's log".to_owned()
             }
             Error::Redis { address, cause } if is_no_cluster(cause) => {
                 format!("it is not a cluster's: use redis://{address}")

@@ -259,8 +259,8 @@ fn a_file_that_is_wrong_is_named_with_its_key_at_the_start() {
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let broken = text(&ca.file("broken.pem", broken));
     let good = text(&ca.path());
-    type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
-    let table: [Row<'_>; 9] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+    let table: [Case; 9] = [
         (
             &[("ca", &missing)],
             &["input.redis.tls.ca", &missing, "No such file"],
