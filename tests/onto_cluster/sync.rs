@@ -87,3 +87,26 @@ fn a_copy_beside_a_running_one_is_refused() {
     gunyu.wait_ready(SOON);
     full_sync(&source, &cluster, &[]).says(1, &["a gunyu copies"]);
 }
+
+/// The cursor is at one master and says what all of them have.
+#[test]
+fn a_full_sync_begins_anew_where_a_master_has_come_back_empty() {
+    let source = numbered("key", 6_000);
+    let mut cluster = Cluster::start(3);
+    let set = ["output.replay.rateLimit.opsPerSec=1000"];
+    let mut gunyu = Gunyu::start(&source.url(), &cluster.url(), &set);
+    wait_until(SOON, "a part is there", || cluster.keys() > 2_500);
+    let is_home = |server: &&mut Server| {
+        let keys: Vec<String> = server.run(&["KEYS", "redis-gunyu-checkpoint:*"]);
+        !keys.is_empty()
+    };
+    let other = cluster.masters.iter_mut().find(|server| !is_home(server));
+    other.unwrap().restart();
+    gunyu.wait_ready(SOON);
+    assert!(
+        gunyu.traces().contains("has lost what it had"),
+        "{}",
+        gunyu.traces()
+    );
+    assert_same(&dumps(&[&source]), &of_cluster(&cluster));
+}
