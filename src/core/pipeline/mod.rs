@@ -27,6 +27,7 @@ pub mod turn;
 mod walk;
 
 mod decide;
+mod end;
 mod judge;
 mod link;
 mod live_lane;
@@ -50,10 +51,11 @@ use super::position::{History, Offset};
 use super::progress::{Counters, Phase, Progress, State};
 use super::resume::{self, Ask, Plan, Read, Reason};
 use super::source::Follower;
+use super::target;
 use super::target::session::Session;
 use super::topology::Place;
-use super::{rdb, resp, target};
 
+pub use end::End;
 pub use orders::{Mode, Orders, Wish};
 pub use settings::{
     Delivery, FunctionExists, Goal, KeyExists, ModuleAux, OnError, OnFull, Settings, StaleKeys,
@@ -72,49 +74,6 @@ pub struct Fatal {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
-}
-
-/// Why applying ended.
-#[derive(Debug)]
-pub enum End {
-    /// The wish is another one than when it began.
-    Wished,
-    /// The source refuses to be followed, and a person must mend it.
-    SourceRefuses {
-        /// What it said.
-        message: String,
-        /// What to do.
-        hint: Option<String>,
-    },
-    /// All that was to be done is done: the snapshot alone was wanted.
-    Done,
-    /// The log began anew: the source sent a snapshot, or the plan changed.
-    LogChanged,
-    /// The target failed; it is tried again in a new session.
-    Target(target::Error),
-    /// The target is another server now.
-    TargetMoved,
-    /// The target cannot take anything now.
-    Unavailable(String),
-    /// The log cannot be read. It is dropped, and the source asked from the checkpoint.
-    Log(log::Error),
-    /// The snapshot cannot be read: a new one is needed.
-    Snapshot(rdb::Error),
-    /// The stream cannot be read: a full sync is needed.
-    Stream(resp::Error),
-    /// The source's shard was emptied, and other shards feed the same target: a full sync is needed, to take away what is its own.
-    Emptied,
-    /// Which keys on the target are this shard's cannot be found out now.
-    Unsettled,
-    /// The catalog failed.
-    Catalog(super::catalog::Error),
-    /// A person must decide.
-    Stuck {
-        /// What happened.
-        message: String,
-        /// What to do.
-        hint: String,
-    },
 }
 
 /// One pipeline.
