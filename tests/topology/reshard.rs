@@ -117,9 +117,7 @@ impl Client {
 
 /// The slots of the tags that a node serves.
 fn slots_of(rig: &Rig, node: usize) -> Vec<usize> {
-    let slot = |tag: usize| -> usize {
-        rig.nodes[0].run(&["CLUSTER", "KEYSLOT", &format!("{{{tag}}}")])
-    };
+    let slot = |tag: usize| -> usize { rig.nodes[0].run(&["CLUSTER", "KEYSLOT", &format!("{{{tag}}}")]) };
     let all = (0..TAGS).map(slot);
     all.filter(|slot| rig.serves(node, *slot)).collect()
 }
@@ -163,7 +161,11 @@ impl Storm {
 
     fn set_paused(&mut self, node: usize, paused: bool) {
         let addr = self.rig.nodes[node].addr();
-        let (verb, state) = if paused { ("pause", "pause") } else { ("resume", "run") };
+        let (verb, state) = if paused {
+            ("pause", "pause")
+        } else {
+            ("resume", "run")
+        };
         self.gunyu.must("POST", &format!("/syncer/{verb}?inputs={addr}"));
         self.gunyu.wait_status(SOON, "the wish is heard", |status| {
             let all = status.as_array().unwrap();
