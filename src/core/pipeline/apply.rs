@@ -181,6 +181,7 @@ impl Context {
             framed_out: true,
             crossing,
             held: None,
+            cuts: false,
             context: self,
         };
         stream.run().await
@@ -211,6 +212,8 @@ struct Stream<'a> {
     crossing: Option<Crossing>,
     /// The next command, where it must wait.
     held: Option<Framer>,
+    /// It waits until what lies before it has been sent.
+    cuts: bool,
 }
 
 /// What the loop waited for.
@@ -286,7 +289,7 @@ impl Stream<'_> {
             && (self.batch.commands() >= settings.batch_commands_max
                 || self.batch.bytes() >= settings.batch_bytes_max
                 || self.waits()
-                || self.held.is_some() && !self.batch.is_empty())
+                || self.cuts && !self.batch.is_empty())
     }
 
     /// A command waits for what another shard's stream says.
@@ -328,7 +331,8 @@ impl Stream<'_> {
             let ruling = self.crossing.as_mut().map_or(Ruling::Free, |crossing| {
                 crossing.rule(&frame, command, self.batch.is_empty())
             });
-            if ruling == Ruling::Hold {
+            self.cuts = ruling == Ruling::Cut;
+            if matches!(ruling, Ruling::Hold | Ruling::Cut) {
                 self.held = Some(alone(&frame)?);
                 break;
             }

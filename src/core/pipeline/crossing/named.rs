@@ -98,6 +98,8 @@ impl Named {
     /// # Errors
     /// The log has begun anew, or cannot be read.
     pub async fn read_to(&mut self, high: Offset, wanted: impl Fn(u16) -> bool) -> Result<(), log::Error> {
+        // Of a history that the log has left nothing counts, however much was read of it.
+        self.reader.history()?;
         while self.reader.position() < high {
             let chunk = self.reader.next().await?;
             if self.framer.push(chunk.start, chunk.bytes).is_err() {
@@ -108,6 +110,12 @@ impl Named {
             }
         }
         Ok(())
+    }
+
+    /// How far it has been read.
+    #[must_use]
+    pub fn position(&self) -> Offset {
+        self.reader.position()
     }
 
     /// What has been read so far.

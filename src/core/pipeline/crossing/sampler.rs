@@ -15,7 +15,7 @@ use crate::core::topology::sample::{Sample, Sampler};
 const CALM: Duration = Duration::from_secs(1);
 
 /// Between two ticks while slots move.
-const STIRRED: Duration = Duration::from_millis(150);
+const STIRRED: Duration = Duration::from_millis(50);
 
 /// Between two ticks when somebody waits for the next.
 const HURRIED: Duration = Duration::from_millis(20);

@@ -1,12 +1,14 @@
 //! Ticks: how far every shard's stream was, and whose each slot was, at about one moment. Without I/O.
 //!
 //! ```text
-//! B:   ----- tick ------ tick --- e -- tick ------ tick ----->      e: an event in B's stream
-//! A:   ----- tick ------ tick -------- tick ------ tick ----->
-//!            low: surely before e      j           high: surely after e
+//! tick     1        2                  3         4
+//! A     ---x--------x------------------x---------x------->
+//! B     ----x--------x-----e------------x---------x------>      e: an event in B's stream
+//! C     -----x--------x------------------x---------x----->
 //! ```
 //!
-//! The masters are asked one after the other, so that the tick before or after `e` itself proves nothing of another shard. Owns that rule. Promises a
+//! The masters are asked one after the other, in the order of their names. The first tick that has `e` is 3: what C said then, after B, is surely
+//! behind `e`, but of A only 4 is. Before `e` is surely what A said in 2, and of C what it said in 1. Owns that rule. Promises a
 //! bounded number of ticks: when there are too many, every other one goes, which makes waits longer and nothing wrong.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -111,10 +113,29 @@ pub struct Ticks {
 /// The ticks around an event.
 #[derive(Debug, Clone)]
 pub struct Around {
-    /// Surely before it, where there is such a one.
-    pub low: Option<Arc<Tick>>,
-    /// Surely after it.
-    pub high: Arc<Tick>,
+    /// It holds for what ends behind this ...
+    pub after: Offset,
+    /// ... and here or before.
+    pub until: Offset,
+    low: [Option<Arc<Tick>>; 2],
+    high: [Arc<Tick>; 2],
+}
+
+impl Around {
+    /// Where the other shard was surely before what is in the stream of `name`; nothing where that is too long ago.
+    #[must_use]
+    pub fn low(&self, name: &str, other: &str) -> Option<Position> {
+        let [earlier, later] = &self.low;
+        let low = if other < name { later } else { earlier };
+        low.as_ref()?.at(other)
+    }
+
+    /// The tick by which the other shard was surely behind it.
+    #[must_use]
+    pub fn high(&self, name: &str, other: &str) -> &Tick {
+        let [earlier, later] = &self.high;
+        if other > name { earlier } else { later }
+    }
 }
 
 impl Ticks {
@@ -155,14 +176,18 @@ impl Ticks {
     /// The ticks around what ends at `end` in the stream of a shard whose history is `history`; nothing where they are still to come.
     #[must_use]
     pub fn around(&self, name: &str, history: &History, end: Offset) -> Option<Around> {
-        let reaches = |tick: &Arc<Tick>| {
-            let at = tick.at(name).filter(|at| history.contains(at));
-            at.is_some_and(|at| at.offset >= end)
-        };
+        let at = |tick: &Arc<Tick>| tick.at(name).filter(|at| history.contains(at));
+        let reaches = |tick: &Arc<Tick>| at(tick).is_some_and(|at| at.offset >= end);
         let first = self.ticks.iter().position(reaches)?;
+        let before = first.checked_sub(1).and_then(|before| at(&self.ticks[before]));
         Some(Around {
-            low: first.checked_sub(2).map(|at| Arc::clone(&self.ticks[at])),
-            high: Arc::clone(self.ticks.get(first + 1)?),
+            after: before.map_or(end, |before| before.offset),
+            until: at(&self.ticks[first])?.offset,
+            low: [2, 1].map(|back| first.checked_sub(back).map(|at| Arc::clone(&self.ticks[at]))),
+            high: [
+                Arc::clone(&self.ticks[first]),
+                Arc::clone(self.ticks.get(first + 1)?),
+            ],
         })
     }
 }
@@ -195,22 +220,27 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_surely_lies_after_an_event_is_the_tick_behind_the_first_that_has_it() {
+    fn what_surely_lies_around_an_event_depends_on_who_was_asked_first() {
         let mut ticks = Ticks::default();
         for n in 1..=5 {
-            ticks.take(samples(&[("a", n * 100, &[], &[]), ("b", n * 10, &[], &[])]));
+            let offsets = [("a", n * 100), ("b", n * 10), ("c", n * 100)];
+            let shards = offsets.map(|(name, offset)| (name, offset, &[][..], &[][..]));
+            ticks.take(samples(&shards));
         }
         let history = History::new(at(0).id);
         let around = |end| {
             let around = ticks.around("b", &history, Offset::new(end))?;
-            let low = around.low.map(|low| low.number);
-            Some((low, around.high.number))
+            let of = |other| {
+                let low = around.low("b", other).map_or(0, |low| low.offset.get() / 100);
+                (low, around.high("b", other).number)
+            };
+            Some((of("a"), of("c")))
         };
         for (end, expected) in [
-            (5, Some((None, 2))),
-            (20, Some((None, 3))),
-            (21, Some((Some(1), 4))),
-            (40, Some((Some(2), 5))),
+            (5, Some(((0, 2), (0, 1)))),
+            (20, Some(((1, 3), (0, 2)))),
+            (21, Some(((2, 4), (1, 3)))),
+            (40, Some(((3, 5), (2, 4)))),
             // The tick behind it is still to come.
             (41, None),
             (51, None),

@@ -34,8 +34,10 @@ const LONG: Duration = Duration::from_secs(30);
 pub enum Ruling {
     /// It goes on.
     Free,
-    /// It is asked for again when [`Crossing::is_waiting`] is over, and what lies before it has been sent.
+    /// It is asked for again when [`Crossing::is_waiting`] is over.
     Hold,
+    /// It is asked for again when what lies before it has been sent.
+    Cut,
     /// It is left out.
     Drop,
 }
@@ -71,6 +73,10 @@ pub struct Crossing {
     /// In a transaction of the source: the keys of its foreign commands.
     open: Option<Vec<Bytes>>,
     waiting: Option<Waiting>,
+    /// The others are so far behind that their logs are looked at for causes.
+    looks_closely: bool,
+    /// The ticks around what was last looked at closely.
+    around: Option<Around>,
     logs: BTreeMap<String, (u64, Named)>,
 }
 
@@ -95,6 +101,8 @@ impl Crossing {
             passed: Offset::ZERO,
             open: None,
             waiting: None,
+            looks_closely: false,
+            around: None,
             logs: BTreeMap::new(),
         }
     }
@@ -151,7 +159,7 @@ impl Crossing {
         self.pass(frame.end());
         match command.kind {
             // What lies before a transaction must not wait for the causes of what is in it.
-            Kind::Multi if self.is_stirred && !batch_is_empty => Ruling::Hold,
+            Kind::Multi if self.is_stirred && !batch_is_empty => Ruling::Cut,
             Kind::Multi => {
                 self.open = Some(Vec::new());
                 Ruling::Free
@@ -190,12 +198,18 @@ impl Crossing {
         if end <= self.covered || end == self.passed {
             return Ruling::Free;
         }
-        let keys = command.keys(frame).map(|key| Bytes::copy_from_slice(key.bytes));
+        let keys: Vec<Bytes> = command
+            .keys(frame)
+            .map(|key| Bytes::copy_from_slice(key.bytes))
+            .collect();
         if let Some(open) = &mut self.open {
             open.extend(keys);
             return Ruling::Free;
         }
-        self.wait(end, keys.collect(), false);
+        if self.looks_closely && self.has_known_causes(end, &keys) {
+            return Ruling::Free;
+        }
+        self.wait(end, keys, false);
         Ruling::Hold
     }
 
@@ -229,6 +243,7 @@ impl Crossing {
             let elapsed = waiting.since.elapsed();
             if waiting.end <= self.covered {
                 self.waiting = None;
+                self.looks_closely = false;
                 return;
             }
             if elapsed > LONG && !waiting.told {
@@ -240,7 +255,8 @@ impl Crossing {
                     "keys that came from another shard wait for its pipeline"
                 );
             }
-            if elapsed > PATIENCE && self.has_all_causes().await {
+            self.looks_closely |= elapsed > PATIENCE;
+            if self.looks_closely && self.has_all_causes().await {
                 let waiting = self.waiting.take();
                 self.passed = waiting.map_or(self.passed, |waiting| waiting.end);
                 return;
@@ -249,62 +265,91 @@ impl Crossing {
         }
     }
 
-    /// Whether the other shards have recorded the last command that names one of the keys.
+    /// Whether the other shards have recorded the last command that names one of the keys; reads their logs for that.
     async fn has_all_causes(&mut self) -> bool {
-        let Some(waiting) = &self.waiting else { return true };
-        let (around, others) = {
-            let inner = self.crossings.inner();
-            let Some(around) = inner.ticks.around(&self.name, &self.history, waiting.end) else {
-                self.crossings.0.hurry.notify_one();
-                return false;
-            };
-            let is_behind = |(name, _): &(&String, &Member)| !inner.has_reached(name, &around.high);
-            let others = inner.members.iter().filter(|(name, _)| **name != self.name);
-            let behind: Vec<(String, Member)> = others
-                .filter(is_behind)
-                .map(|(name, member)| (name.clone(), member.clone()))
-                .collect();
-            (around, behind)
+        let Some(end) = self.waiting.as_ref().map(|waiting| waiting.end) else {
+            return true;
         };
-        for (name, member) in others {
-            if !self.has_causes_of(&name, &member, &around).await {
+        let Some(around) = self.ticks_around(end) else {
+            // The tick behind it is still to come.
+            self.crossings.0.hurry.notify_one();
+            return false;
+        };
+        for (name, member) in self.behind(&around) {
+            let high = around.high(&self.name, &name);
+            if self.read_log_of(&name, &member, high).await.is_none() {
                 return false;
             }
         }
-        true
+        let Some(waiting) = &self.waiting else { return true };
+        self.have_causes(&waiting.keys, &around)
     }
 
-    async fn has_causes_of(&mut self, name: &str, member: &Member, around: &Around) -> bool {
-        let (Some(waiting), Some(high)) = (&self.waiting, around.high.at(name)) else {
-            return false;
-        };
-        let (Some(recorded), Some(history)) = (member.recorded(), member.log.history()) else {
-            return false;
-        };
-        if !history.contains(&high) || member.log.appended() < high.offset {
-            return false;
+    /// The same, as far as that is known without reading.
+    fn has_known_causes(&mut self, end: Offset, keys: &[Bytes]) -> bool {
+        let around = self.ticks_around(end);
+        around.is_some_and(|around| self.have_causes(keys, &around))
+    }
+
+    fn ticks_around(&mut self, end: Offset) -> Option<Around> {
+        let holds = |around: &Around| around.after < end && end <= around.until;
+        if !self.around.as_ref().is_some_and(holds) {
+            let inner = self.crossings.inner();
+            self.around = inner.ticks.around(&self.name, &self.history, end);
         }
-        let low = around.low.as_ref().and_then(|low| low.at(name));
-        let low = low.filter(|low| history.contains(low));
+        self.around.clone()
+    }
+
+    /// The other shards that have not recorded everything up to the ticks.
+    fn behind(&self, around: &Around) -> Vec<(String, Member)> {
+        let inner = self.crossings.inner();
+        let others = inner.members.iter().filter(|(name, _)| **name != self.name);
+        others
+            .filter(|(name, _)| !inner.has_reached(name, around.high(&self.name, name)))
+            .map(|(name, member)| (name.clone(), member.clone()))
+            .collect()
+    }
+
+    /// Reads another shard's log up to the tick; nothing where that is not possible (yet).
+    async fn read_log_of(&mut self, name: &str, member: &Member, high: &Tick) -> Option<()> {
+        let high = high.at(name)?;
+        let (recorded, history) = (member.recorded()?, member.log.history()?);
+        if !history.contains(&high) || member.log.appended() < high.offset {
+            return None;
+        }
         let turns = self.slots.turns();
         if self.logs.get(name).is_none_or(|(of, _)| *of != turns) {
-            let Ok(reader) = member.log.reader(recorded) else {
-                return false;
-            };
+            let reader = member.log.reader(recorded).ok()?;
             self.logs.insert(name.to_owned(), (turns, Named::new(reader)));
         }
-        let Some((_, named)) = self.logs.get_mut(name) else {
-            return false;
-        };
+        let (_, named) = self.logs.get_mut(name)?;
         let slots = &self.slots;
-        if let Err(error) = named.read_to(high.offset, |slot| slots.is_foreign(slot)).await {
+        let read = named.read_to(high.offset, |slot| slots.is_foreign(slot)).await;
+        if let Err(error) = &read {
             tracing::debug!(%error, name, "another shard's log could not be read for causes");
             self.logs.remove(name);
-            return false;
         }
+        read.ok()
+    }
+
+    /// Whether all causes are recorded, by what has been read of the logs.
+    fn have_causes(&self, keys: &[Bytes], around: &Around) -> bool {
+        let mut behind = self.behind(around).into_iter();
+        behind.all(|(name, member)| self.has_causes_of(&name, &member, keys, around).unwrap_or(false))
+    }
+
+    fn has_causes_of(&self, name: &str, member: &Member, keys: &[Bytes], around: &Around) -> Option<bool> {
+        let (high, history) = (around.high(&self.name, name).at(name)?, member.log.history()?);
+        let (turns, named) = self.logs.get(name)?;
+        if *turns != self.slots.turns() || named.position() < high.offset || !history.contains(&high) {
+            return None;
+        }
+        let low = around.low(&self.name, name);
+        let low = low.filter(|low| history.contains(low));
         let low = low.map_or(Offset::ZERO, |low| low.offset);
-        let last = named.index().last_cause(&waiting.keys, low, high.offset);
-        last.is_none_or(|last| last <= recorded)
+        let last = named.index().last_cause(keys, low, high.offset);
+        let recorded = member.recorded()?;
+        Some(last.is_none_or(|last| last <= recorded))
     }
 }
 
