@@ -114,6 +114,16 @@ const COUNTERS: &[(&str, &str, Value)] = &[
         "Commands written to the dead-letter file.",
         |i| count(i, |c| &c.dead_letters),
     ),
+    (
+        "gunyu_commands_replayed_total",
+        "Commands that a cluster target had already when they came again.",
+        |i| count(i, |c| &c.commands_replayed),
+    ),
+    (
+        "gunyu_transactions_split_total",
+        "Transactions of the source over several slots, which a cluster target got in parts.",
+        |i| count(i, |c| &c.transactions_split),
+    ),
 ];
 
 /// Gauges: name, help, value.

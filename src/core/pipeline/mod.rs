@@ -51,7 +51,6 @@ use super::position::{History, Offset};
 use super::progress::{Counters, Phase, Progress, State};
 use super::resume::{self, Ask, Plan, Read, Reason};
 use super::source::Follower;
-use super::target;
 use super::target::session::Session;
 use super::topology::Place;
 
