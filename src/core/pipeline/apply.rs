@@ -4,6 +4,8 @@
 //! way the next one fills; what is full is not filled further, and then the log simply is not read: the source's link does not notice.
 //! Leaves decisions about troubles to [`super::Pipeline`].
 
+mod ending;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use super::live_lane::LiveLane;
 use super::parked::Parked;
 use super::refused::{letter, no_database, refuse, too_long};
 use super::turn::Turn;
-use super::{End, Goal, Mode, Settings, Wish};
+use super::{End, Goal, Settings, Wish};
 use crate::core::catalog::Catalog;
 use crate::core::log::{Chunk, Log, Reader};
 use crate::core::position::{Offset, Position};
@@ -539,56 +541,6 @@ impl Stream<'_> {
             self.letters,
             letters,
         )
-    }
-
-    /// Keys whose expiry was put off during the full sync get it once all is caught up.
-    async fn settle_parked(&mut self) -> Result<(), End> {
-        if !self.parked.is_due(self.context.progress.ladder().applied) {
-            return Ok(());
-        }
-        let Some(session) = self.lane.session() else {
-            return Ok(());
-        };
-        let settled = self.parked.settle(&self.context.settings.filter, session).await;
-        self.context.show_parked(&self.parked);
-        settled
-    }
-
-    /// A stop leaves nothing behind that could be done: keys whose own expiry is due get it.
-    async fn settle_before_stop(&mut self) -> Result<(), End> {
-        let applied = self.context.progress.ladder().applied;
-        while self.context.wish.borrow().mode == Mode::Stop
-            && self.lane.is_idle()
-            && self.parked.is_due(applied)
-        {
-            self.settle_parked().await?;
-        }
-        Ok(())
-    }
-
-    /// Stops after the batch under way; what is not sent is in the log.
-    async fn end_if_wished(&mut self) -> Result<(), End> {
-        if *self.context.wish.borrow_and_update() == self.context.wished {
-            return Ok(());
-        }
-        while !self.lane.is_idle() {
-            let outcome = self.lane.outcome().await.map_err(End::Target)?;
-            self.conclude(outcome).await?;
-        }
-        if self.lane.record_confirmed().await.map_err(End::Target)? {
-            let outcome = self.lane.outcome().await.map_err(End::Target)?;
-            self.conclude(outcome).await?;
-        }
-        let recorded = self.checkpointed;
-        let applied = self.context.progress.ladder().applied;
-        if recorded < applied && !self.batch.in_transaction() && self.batch.is_empty() {
-            let batch = self.batch.successor();
-            self.submit(batch).await?;
-            let outcome = self.lane.outcome().await.map_err(End::Target)?;
-            self.conclude(outcome).await?;
-        }
-        self.settle_before_stop().await?;
-        Err(End::Wished)
     }
 }
 

@@ -119,6 +119,11 @@ impl LiveLane {
         matches!(self, LiveLane::Exact(_))
     }
 
+    /// Whether a part of the target may stay away while the rest is served.
+    pub(super) fn may_wait_long(&self) -> bool {
+        matches!(self, LiveLane::Fenced(_))
+    }
+
     /// Whether it must know where each command of a batch ends.
     pub(super) fn wants_ends(&self) -> bool {
         matches!(self, LiveLane::Fenced(_))

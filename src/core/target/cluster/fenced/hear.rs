@@ -202,11 +202,10 @@ impl Fenced {
         let lost = self.nodes.iter().find(|(_, node)| node.state == State::Lost);
         if let Some((address, _)) = lost {
             let address = address.clone();
-            let has_heir = self
-                .map
-                .slots_of(&address)
-                .any(|slot| map.owner(slot) != Some(&address));
-            if has_heir {
+            let of_lost = |slot| map.owner(slot) != Some(&address);
+            let has_heir = self.map.slots_of(&address).any(of_lost);
+            let serves = map.slots_of(&address).next().is_some();
+            if has_heir || !serves {
                 return Err(self.lost_again(&address));
             }
             self.look_soon();

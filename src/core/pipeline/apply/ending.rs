@@ -1,0 +1,86 @@
+//! How applying ends when the operator wishes something else, and what is seen to before a stop.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Stream;
+use crate::core::pipeline::{End, Mode};
+
+/// A cluster's nodes are waited for so long.
+const DRAIN_LIMIT: Duration = Duration::from_secs(3);
+
+impl Stream<'_> {
+    /// Keys whose expiry was put off during the full sync get it once all is caught up.
+    pub(super) async fn settle_parked(&mut self) -> Result<(), End> {
+        if !self.parked.is_due(self.context.progress.ladder().applied) {
+            return Ok(());
+        }
+        let Some(session) = self.lane.session() else {
+            return Ok(());
+        };
+        let settled = self.parked.settle(&self.context.settings.filter, session).await;
+        self.context.show_parked(&self.parked);
+        settled
+    }
+
+    /// A stop leaves nothing behind that could be done: keys whose own expiry is due get it.
+    async fn settle_before_stop(&mut self) -> Result<(), End> {
+        let applied = self.context.progress.ladder().applied;
+        while self.context.wish.borrow().mode == Mode::Stop
+            && self.lane.is_idle()
+            && self.parked.is_due(applied)
+        {
+            self.settle_parked().await?;
+        }
+        Ok(())
+    }
+
+    /// Stops after the batch under way; what is not sent is in the log.
+    pub(super) async fn end_if_wished(&mut self) -> Result<(), End> {
+        if *self.context.wish.borrow_and_update() == self.context.wished {
+            return Ok(());
+        }
+        match self.lane.may_wait_long() {
+            // A node that is lost may stay away; what is not applied is in the log.
+            true => match timeout(DRAIN_LIMIT, self.drain()).await {
+                Ok(drained) => drained?,
+                Err(_) => tracing::warn!(
+                    "a part of the target does not answer: what it has not confirmed is sent again later"
+                ),
+            },
+            false => self.drain().await?,
+        }
+        self.settle_before_stop().await?;
+        Err(End::Wished)
+    }
+
+    /// Waits for what is under way, and records where that ends.
+    async fn drain(&mut self) -> Result<(), End> {
+        while !self.lane.is_idle() {
+            self.hear_lane().await?;
+        }
+        self.record().await?;
+        let recorded = self.checkpointed;
+        let applied = self.context.progress.ladder().applied;
+        if recorded < applied && !self.batch.in_transaction() && self.batch.is_empty() {
+            let batch = self.batch.successor();
+            self.submit(batch).await?;
+            self.hear_lane().await?;
+            self.record().await?;
+        }
+        Ok(())
+    }
+
+    async fn record(&mut self) -> Result<(), End> {
+        while self.lane.record_confirmed().await.map_err(End::Target)? {
+            self.hear_lane().await?;
+        }
+        Ok(())
+    }
+
+    async fn hear_lane(&mut self) -> Result<(), End> {
+        let outcome = self.lane.outcome().await.map_err(End::Target)?;
+        self.conclude(outcome).await
+    }
+}
