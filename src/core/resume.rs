@@ -55,6 +55,8 @@ pub enum Reason {
     Requested,
     /// The source's shard was emptied; its keys are not alone on the target.
     Emptied,
+    /// Keys went to and fro between shards of the source too fast for their order to be seen.
+    Entangled,
     /// One was interrupted; it goes on where it was.
     Resumed,
     /// The snapshot or the log was damaged, on disk or on its way.
@@ -71,6 +73,7 @@ impl Reason {
             Reason::SourceRefused => "source refused",
             Reason::Requested => "requested",
             Reason::Emptied => "emptied",
+            Reason::Entangled => "entangled",
             Reason::Resumed => "resumed",
             Reason::Damaged => "damaged",
         }

@@ -151,7 +151,8 @@ impl Storm {
         let slots = slots_of(&self.rig, from);
         assert!(!slots.is_empty());
         self.rig.move_slots(from, to, &slots);
-        self.writers.wait_for_more(500);
+        // Long enough for gunyu to have asked where all are.
+        self.writers.wait_for_more(12_000);
     }
 
     fn there_and_back(&self) {
@@ -223,19 +224,20 @@ fn slots_may_move_both_ways_at_once() {
         if let Some(node) = paused {
             storm.set_paused(node, true);
         }
-        for round in 0..3 {
-            let (one, other) = (slots_of(&storm.rig, 0), slots_of(&storm.rig, 1));
-            // One by one, so that neither stream has only arrivals.
-            for number in 0..one.len().max(other.len()) {
-                if let Some(slot) = one.get(number) {
-                    storm.rig.move_slots(0, 1, &[*slot]);
-                }
-                if let Some(slot) = other.get(number) {
-                    storm.rig.move_slots(1, 0, &[*slot]);
-                }
+        let (one, other) = (slots_of(&storm.rig, 0), slots_of(&storm.rig, 1));
+        // By turns, so that neither stream has only arrivals.
+        for number in 0..2 {
+            for (from, slots) in [(0, &one), (1, &other)] {
+                let half = slots.len() / 2;
+                let some = if number == 0 {
+                    &slots[..half]
+                } else {
+                    &slots[half..]
+                };
+                storm.rig.move_slots(from, 1 - from, some);
             }
-            storm.writers.wait_for_more(300 + round);
         }
+        storm.writers.wait_for_more(12_000);
         if let Some(node) = paused {
             storm.set_paused(node, false);
         }
@@ -246,7 +248,7 @@ fn slots_may_move_both_ways_at_once() {
 #[test]
 fn gunyu_may_die_while_slots_move() {
     for delivery in ["exactly_once", "at_least_once"] {
-        let mut storm = Storm::start(&[&format!("output.delivery={delivery}")]);
+        let mut storm = Storm::start(&[&format!("output.replay.delivery={delivery}")]);
         for round in 0..6 {
             let (from, to) = (round % 2, 1 - round % 2);
             let slots = slots_of(&storm.rig, from);

@@ -239,6 +239,9 @@ impl Stream<'_> {
     async fn turn(&mut self) -> Result<(), End> {
         if let Some(crossing) = &mut self.crossing {
             crossing.look(self.reader.history().map_err(End::Log)?);
+            if crossing.is_entangled() {
+                return Err(End::Entangled);
+            }
         }
         self.fill()?;
         // Before sending: a busy lane is idle only between two batches.

@@ -70,6 +70,12 @@ impl Pipeline {
                 );
                 round.force = Some(Reason::Emptied);
             }
+            End::Entangled => {
+                let message = "slots moved to and fro faster than their order could be seen: a full sync of this shard settles it";
+                tracing::warn!("{message}");
+                self.progress.report(message.to_owned(), None);
+                round.force = Some(Reason::Entangled);
+            }
             End::Unsettled => {
                 let hint =
                     "see the traces about the cluster; the full sync ends as soon as it can be looked at";

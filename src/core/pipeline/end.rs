@@ -32,6 +32,8 @@ pub enum End {
     Stream(resp::Error),
     /// The source's shard was emptied, and other shards feed the same target: a full sync is needed, to take away what is its own.
     Emptied,
+    /// Shards wait for each other, because a key went to and fro faster than they could be asked: each needs a full sync.
+    Entangled,
     /// Which keys on the target are this shard's cannot be found out now.
     Unsettled,
     /// The catalog failed.

@@ -63,6 +63,10 @@ struct Member {
     progress: Arc<Progress>,
     /// What is confirmed is recorded at the same moment.
     is_exact: bool,
+    /// The shard for whose log it waits.
+    waits_for: Option<String>,
+    /// It waits in a circle.
+    is_entangled: bool,
 }
 
 impl Member {
@@ -119,6 +123,8 @@ impl Crossings {
             log: log.clone(),
             progress: Arc::clone(progress),
             is_exact: false,
+            waits_for: None,
+            is_entangled: false,
         };
         self.inner().members.insert(name.to_owned(), member);
         Joined {
@@ -143,10 +149,50 @@ impl Crossings {
         self.0.hurry.notify_one();
     }
 
+    fn set_waits_for(&self, name: &str, other: Option<String>) {
+        if let Some(member) = self.inner().members.get_mut(name) {
+            member.waits_for = other;
+        }
+    }
+
+    /// Where the waits form a circle, none of those in it can go on.
+    fn break_circle(&self, name: &str) {
+        let mut inner = self.inner();
+        for name in circle(&inner.members, name) {
+            if let Some(member) = inner.members.get_mut(&name) {
+                member.is_entangled = true;
+            }
+        }
+    }
+
+    /// Whether the pipeline waits in a circle. Told once.
+    fn take_entangled(&self, name: &str) -> bool {
+        let mut inner = self.inner();
+        let member = inner.members.get_mut(name);
+        member.is_some_and(|member| std::mem::take(&mut member.is_entangled))
+    }
+
     fn is_stirred(&self) -> bool {
         let inner = self.inner();
         let newest = inner.ticks.newest();
         inner.stirred_until.is_some_and(|until| Instant::now() < until)
             || newest.is_some_and(|tick| tick.moves())
     }
+}
+
+/// Those who wait for each other, from `name` round to `name`; nobody where it is no circle.
+fn circle(members: &BTreeMap<String, Member>, name: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut at = name;
+    while let Some(next) = members.get(at).and_then(|member| member.waits_for.as_deref()) {
+        if all.iter().any(|one| one == next) {
+            break;
+        }
+        all.push(next.to_owned());
+        at = next;
+    }
+    if all.last().is_none_or(|last| last != name) {
+        all.clear();
+    }
+    all
 }

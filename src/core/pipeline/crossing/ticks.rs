@@ -204,10 +204,10 @@ pub(super) mod tests {
         }
     }
 
-    /// Of each shard: name, offset, slots, and those that move.
-    pub(in crate::core::pipeline::crossing) fn samples(
-        shards: &[(&str, u64, &[(u16, u16)], &[u16])],
-    ) -> BTreeMap<String, Sample> {
+    /// Of a shard: name, offset, slots, and those that move.
+    pub(in crate::core::pipeline::crossing) type Seen<'a> = (&'a str, u64, &'a [(u16, u16)], &'a [u16]);
+
+    pub(in crate::core::pipeline::crossing) fn samples(shards: &[Seen<'_>]) -> BTreeMap<String, Sample> {
         let samples = shards.iter().map(|(name, offset, slots, moving)| {
             let sample = Sample {
                 at: at(*offset),

@@ -26,6 +26,9 @@ const POLL: Duration = Duration::from_millis(10);
 /// So often ticks are looked at while nothing waits.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Shards that wait for each other so long are in a circle: a key has gone to and fro between two ticks.
+const CIRCLE: Duration = Duration::from_secs(10);
+
 /// A wait of that length is told.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -75,6 +78,7 @@ pub struct Crossing {
     waiting: Option<Waiting>,
     /// The others are so far behind that their logs are looked at for causes.
     looks_closely: bool,
+    is_entangled: bool,
     /// The ticks around what was last looked at closely.
     around: Option<Around>,
     logs: BTreeMap<String, (u64, Named)>,
@@ -91,7 +95,7 @@ impl Crossing {
             crossings: crossings.clone(),
             name: name.to_owned(),
             history,
-            slots: Slots::new(),
+            slots: Slots::default(),
             ahead: VecDeque::new(),
             looked: 0,
             looked_at: None,
@@ -102,6 +106,7 @@ impl Crossing {
             open: None,
             waiting: None,
             looks_closely: false,
+            is_entangled: false,
             around: None,
             logs: BTreeMap::new(),
         }
@@ -111,6 +116,12 @@ impl Crossing {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.waiting.is_some()
+    }
+
+    /// Whether it and others wait for each other: only full syncs can end that.
+    #[must_use]
+    pub fn is_entangled(&self) -> bool {
+        self.is_entangled
     }
 
     /// Whether the batch must not be sent yet.
@@ -244,6 +255,7 @@ impl Crossing {
             if waiting.end <= self.covered {
                 self.waiting = None;
                 self.looks_closely = false;
+                self.crossings.set_waits_for(&self.name, None);
                 return;
             }
             if elapsed > LONG && !waiting.told {
@@ -259,6 +271,14 @@ impl Crossing {
             if self.looks_closely && self.has_all_causes().await {
                 let waiting = self.waiting.take();
                 self.passed = waiting.map_or(self.passed, |waiting| waiting.end);
+                self.crossings.set_waits_for(&self.name, None);
+                return;
+            }
+            if elapsed > CIRCLE {
+                self.crossings.break_circle(&self.name);
+            }
+            if self.crossings.take_entangled(&self.name) {
+                (self.is_entangled, self.waiting) = (true, None);
                 return;
             }
             tokio::time::sleep(POLL).await;
@@ -282,13 +302,16 @@ impl Crossing {
             }
         }
         let Some(waiting) = &self.waiting else { return true };
-        self.have_causes(&waiting.keys, &around)
+        let lacking = self.lacking(&waiting.keys, &around);
+        let has_all = lacking.is_none();
+        self.crossings.set_waits_for(&self.name, lacking);
+        has_all
     }
 
     /// The same, as far as that is known without reading.
     fn has_known_causes(&mut self, end: Offset, keys: &[Bytes]) -> bool {
         let around = self.ticks_around(end);
-        around.is_some_and(|around| self.have_causes(keys, &around))
+        around.is_some_and(|around| self.lacking(keys, &around).is_none())
     }
 
     fn ticks_around(&mut self, end: Offset) -> Option<Around> {
@@ -332,10 +355,12 @@ impl Crossing {
         read.ok()
     }
 
-    /// Whether all causes are recorded, by what has been read of the logs.
-    fn have_causes(&self, keys: &[Bytes], around: &Around) -> bool {
-        let mut behind = self.behind(around).into_iter();
-        behind.all(|(name, member)| self.has_causes_of(&name, &member, keys, around).unwrap_or(false))
+    /// The shard whose causes are not all recorded, by what has been read of the logs; nothing where all are.
+    fn lacking(&self, keys: &[Bytes], around: &Around) -> Option<String> {
+        let lacks = |(name, member): &(String, Member)| {
+            !self.has_causes_of(name, member, keys, around).unwrap_or(false)
+        };
+        self.behind(around).into_iter().find(lacks).map(|(name, _)| name)
     }
 
     fn has_causes_of(&self, name: &str, member: &Member, keys: &[Bytes], around: &Around) -> Option<bool> {
@@ -350,6 +375,12 @@ impl Crossing {
         let last = named.index().last_cause(keys, low, high.offset);
         let recorded = member.recorded()?;
         Some(last.is_none_or(|last| last <= recorded))
+    }
+}
+
+impl Drop for Crossing {
+    fn drop(&mut self) {
+        self.crossings.set_waits_for(&self.name, None);
     }
 }
 
