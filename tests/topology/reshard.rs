@@ -105,7 +105,8 @@ impl Client {
                 return;
             };
             let to = error.redirect_node().map(|(to, _)| to.to_owned());
-            let to = to.unwrap_or_else(|| panic!("{error}"));
+            assert!(to.is_some(), "{error}");
+            let to = to.unwrap_or_default();
             asks = error.kind() == redis::ServerErrorKind::Ask.into();
             if !asks {
                 self.owners.insert(tag, to.clone());
