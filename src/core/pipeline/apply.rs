@@ -281,6 +281,7 @@ impl Stream<'_> {
             .map(Instant::from_std);
         let pace = pace.filter(|_| !self.batch.is_empty() && self.lane.takes_batch());
         let checkpoint = self.wants_idle_checkpoint().then_some(self.checkpoint_due);
+        let checkpoint = checkpoint.filter(|_| self.lane.takes_batch());
         let parked = self.lane.is_idle() && self.parked.is_due(self.context.progress.ladder().applied);
         pace.into_iter()
             .chain(checkpoint)

@@ -14,14 +14,14 @@ use bytes::{Bytes, BytesMut};
 use super::fences::Fences;
 use super::group::Writer;
 use super::plan::{Expiry, Plan, Standing, Step, Undone};
-use super::redirect::Redirect;
+use super::redirect::is_passing;
 use super::route::Route;
 use super::router::Router;
 use crate::core::command::{self, Kind};
 use crate::core::net::Address;
 use crate::core::position::Offset;
 use crate::core::resp::{self, Frame, Value, said};
-use crate::core::target::{Error, checkpoint, refusal};
+use crate::core::target::{Error, checkpoint};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -74,6 +74,11 @@ impl Act {
             Route::Slot(_) | Route::Split(_) | Route::Refused(_) => return None,
         };
         Some(Act { what, command, end })
+    }
+
+    /// Where its command ends in the stream.
+    pub(super) fn end(&self) -> Offset {
+        self.end
     }
 
     /// Does it; the words with which it was refused, if it was.
@@ -141,7 +146,7 @@ async fn on(router: &mut Router, nodes: &[Address], command: &Bytes) -> Result<O
         let Some(text) = reply.error().map(said) else {
             continue;
         };
-        if refusal::Kind::of(&text).may_be_repeated() {
+        if is_passing(&text, node) {
             return Err(put_off(node, text));
         }
         refused = Some((command.clone(), text));
@@ -168,10 +173,6 @@ async fn read(router: &mut Router, plan: &Plan, expiry: Expiry) -> Result<Vec<Va
         Some(text) => Err(put_off(router.home_address(), text)),
         None => Ok(replies),
     }
-}
-
-fn is_passing(text: &str, asked: &Address) -> bool {
-    Redirect::of(text, asked).is_some() || refusal::Kind::of(text).may_be_repeated()
 }
 
 /// Takes one step, with the fence of its slot where it has one; the words with which a command of it was refused.

@@ -15,14 +15,17 @@ use super::fences::{self, Fences};
 use super::group::{Fate, Group, Refused, Writer};
 use super::map::SlotMap;
 use super::plan::Expiry;
-use super::redirect::Redirect;
+use super::redirect::is_passing;
 use super::router::Router;
 use crate::core::net::Address;
+use crate::core::position::Offset;
 use crate::core::resp::{Value, said};
 use crate::core::target::checkpoint::{self, Checkpoint, Record};
-use crate::core::target::refusal::Kind;
 use crate::core::target::session::now_ms;
 use crate::core::target::{Error, Settings};
+
+/// A slot that is on its way must not hold up the others: its group goes out again later.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// After an errand that could not be done, so that trying again does not wear anybody out.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -33,6 +36,8 @@ pub(super) struct Recording {
     /// As it is to stand there; the marks' slots are put in when they are known.
     pub(super) record: Record,
     pub(super) checkpoint: Checkpoint,
+    /// The masters on which all before it is confirmed.
+    pub(super) masters: Vec<Address>,
     /// The target's command for several fields of a hash.
     pub(super) verb: &'static [u8],
 }
@@ -62,7 +67,7 @@ pub(super) enum Done {
     /// What became of the group; it was asked for at this node last.
     Delivered(Group, Fate),
     /// The batch's command without a slot is done, or was refused with these words.
-    Acted(u64, Option<(Bytes, String)>),
+    Acted(u64, Offset, Option<(Bytes, String)>),
     /// It could not be done now, and is given back.
     Failed(Error, Errand),
 }
@@ -116,7 +121,8 @@ impl Clerk {
     async fn router(&mut self) -> Result<&mut Router, Error> {
         if self.router.is_none() {
             let home = checkpoint::key(&self.employer.settings.name);
-            self.router = Some(Router::open(&self.employer.settings, &self.client_name, &home).await?);
+            let router = Router::open(&self.employer.settings, &self.client_name, &home).await?;
+            self.router = Some(router.with_patience(PATIENCE));
         }
         Ok(self.router.as_mut().expect("it was there or has been put there"))
     }
@@ -145,7 +151,11 @@ impl Clerk {
                     fences: &employer.fences,
                     expiry: employer.expiry,
                 };
-                Ok(Done::Acted(*number, act.carry_out(router, actor).await?))
+                Ok(Done::Acted(
+                    *number,
+                    act.end(),
+                    act.carry_out(router, actor).await?,
+                ))
             }
         }
     }
@@ -160,7 +170,7 @@ async fn record(
 ) -> Result<Done, Error> {
     let at = recording.checkpoint;
     let mark = fences::mark(recording.record.lineage, at.position.offset, at.db);
-    let marks = fences::leave(router, name, &mark).await?;
+    let marks = fences::leave(router, name, &mark, Some(&recording.masters)).await?;
     recording.record.checkpoint = Some(at);
     recording.record.marks.clone_from(&marks);
     let (key, session) = (checkpoint::key(name), checkpoint::session_key(name));
@@ -201,7 +211,7 @@ async fn deliver(router: &mut Router, writer: Option<&Writer>, group: &mut Group
 fn refused_whole(texts: &[Option<String>], ours: usize, node: &Address) -> Fate {
     let last = texts.last().cloned().flatten().unwrap_or_default();
     for reply in texts.iter().flatten() {
-        if Redirect::of(reply, node).is_some() || Kind::of(reply).may_be_repeated() {
+        if is_passing(reply, node) {
             return Fate::Later(reply.clone());
         }
     }
@@ -228,7 +238,7 @@ async fn one_by_one(router: &mut Router, group: &mut Group) -> Result<Fate, Erro
         let Some(reply) = replies.first().and_then(Value::error).map(said) else {
             continue;
         };
-        if Redirect::of(&reply, &node).is_some() || Kind::of(&reply).may_be_repeated() {
+        if is_passing(&reply, &node) {
             return Ok(Fate::Later(reply));
         }
         refused.push(Refused { nth, reply });

@@ -52,6 +52,9 @@ const REST: Duration = Duration::from_millis(100);
 /// While a slot has nobody, or a node is lost, the map is asked for so often.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
+/// After a slot was served by another node than the map says.
+const LOOK_SOON: Duration = Duration::from_millis(20);
+
 /// Between two reports of the same trouble.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
@@ -316,7 +319,8 @@ impl Fenced {
             State::Resting(until) if !node.ready.is_empty() => Some(until),
             _ => None,
         });
-        let record = (!self.recording && self.is_behind()).then_some(self.record_at);
+        let may_record = self.lost.is_none() && !self.acting && !self.recording;
+        let record = (may_record && self.is_behind()).then_some(self.record_at);
         rests
             .chain(record)
             .chain(self.look_at.filter(|_| !self.looking))
@@ -333,7 +337,8 @@ impl Fenced {
         while !self.acting {
             match self.stretches.front() {
                 Some((_, Stretch::Groups(_))) => {}
-                Some((number, Stretch::Act(_))) if self.is_first(*number) => {}
+                // A flush would take the checkpoint away that is being recorded.
+                Some((number, Stretch::Act(_))) if self.is_first(*number) && !self.recording => {}
                 _ => return,
             }
             match self.stretches.pop_front() {
@@ -380,11 +385,12 @@ impl Fenced {
 
     fn node(&mut self, address: &Address) -> &mut Node {
         let (settings, writer) = (self.settings.at(address), self.writer.clone());
+        let token = self.session.token.clone();
         let name = format!("{}:live", self.client_name);
         let (news, tasks) = (self.tell_news.clone(), &mut self.tasks);
         self.nodes.entry(address.clone()).or_insert_with(|| {
             let (flights, to_fly) = mpsc::channel(1);
-            tasks.spawn(node::run(settings, name, writer, to_fly, news));
+            tasks.spawn(node::run(settings, name, token, writer, to_fly, news));
             Node {
                 flights,
                 state: State::Idle,
@@ -422,7 +428,8 @@ impl Fenced {
         let now = Instant::now();
         let used = self.confirmed.position.offset.get() - self.recorded.get();
         let due = self.record_at <= now || used > WINDOW_BYTES / 4;
-        if !self.recording && self.is_behind() && due {
+        let may = self.lost.is_none() && !self.acting && !self.recording;
+        if may && self.is_behind() && due {
             self.recording = true;
             let mut record = self.session.record.clone();
             record.full_sync = None;
@@ -430,6 +437,7 @@ impl Fenced {
             let recording = Recording {
                 record,
                 checkpoint: self.confirmed,
+                masters: self.map.masters().cloned().collect(),
                 verb: self.session.facts.hash_verb(),
             };
             let _ = self.clerk.errands.send(Errand::Record(Box::new(recording)));

@@ -76,29 +76,38 @@ impl Fences {
     }
 }
 
-/// Leaves a mark in a slot of every node that serves some; gives which slots.
+/// Leaves a mark in a slot of every node that serves some; gives which slots. Where `known` is given, nothing is marked unless just these serve slots: a
+/// node that has taken another's place may lack what the other had, and a mark on it would vouch for that.
 ///
 /// # Errors
-/// The target fails, or a slot has changed hands just now.
-pub async fn leave(router: &mut Router, name: &str, mark: &str) -> Result<Vec<u16>, Error> {
+/// The target fails, or a slot has changed hands.
+pub async fn leave(
+    router: &mut Router,
+    name: &str,
+    mark: &str,
+    known: Option<&[Address]>,
+) -> Result<Vec<u16>, Error> {
     router.refresh().await?;
     let masters: Vec<Address> = router.map().masters().cloned().collect();
+    let changed = |address: &Address, slots| Error::SlotsMissing {
+        address: address.clone(),
+        slots,
+    };
+    let is_known = |one: &Address| known.is_none_or(|known| known.contains(one));
+    let are_all = known.is_none_or(|known| known.len() == masters.len());
+    if !are_all || !masters.iter().all(is_known) {
+        return Err(changed(router.home_address(), router.map().served()));
+    }
     let field = mark_field(name);
     let mut marks = Vec::with_capacity(masters.len());
     for master in &masters {
-        let Some(slot) = router.map().slots_of(master).next() else {
-            continue;
+        // The last one: who moves slots begins with the first.
+        let Some(slot) = router.map().slots_of(master).last() else {
+            return Err(changed(master, router.map().served()));
         };
-        router
-            .call(&[b"HSET", key(slot), field.as_bytes(), mark.as_bytes()])
-            .await?;
-        // Where it was sent on, it vouches for another node than it was meant for.
-        if router.map().owner(slot) != Some(master) {
-            return Err(Error::SlotsMissing {
-                address: master.clone(),
-                slots: router.map().served(),
-            });
-        }
+        // Not sent on: elsewhere it would vouch for another node than it was meant for.
+        let marked = [b"HSET", &key(slot)[..], field.as_bytes(), mark.as_bytes()];
+        router.call_at(master, &marked).await?;
         marks.push(slot);
     }
     Ok(marks)

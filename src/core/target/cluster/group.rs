@@ -12,11 +12,10 @@
 use bytes::{Bytes, BytesMut};
 
 use super::fences;
-use super::redirect::Redirect;
+use super::redirect::{Redirect, is_passing};
 use crate::core::net::Address;
 use crate::core::position::Offset;
 use crate::core::resp::{self, Event, Frame, Framer, Limits, said};
-use crate::core::target::refusal::Kind;
 
 /// Commands shorter than this are copied together; longer ones stay the slices in which they came.
 const COPY_BELOW: usize = 4 << 10;
@@ -322,7 +321,7 @@ fn put_off<'a>(replies: impl Iterator<Item = &'a String>, asked: &Address) -> Op
             Some(Redirect::Ask(_)) => return Some(Fate::OnItsWay),
             Some(Redirect::Later) if reply.starts_with("TRYAGAIN") => return Some(Fate::OnItsWay),
             Some(Redirect::Later) => return Some(Fate::Later(reply.clone())),
-            None if Kind::of(reply).may_be_repeated() => return Some(Fate::Later(reply.clone())),
+            None if is_passing(reply, asked) => return Some(Fate::Later(reply.clone())),
             None => {}
         }
     }

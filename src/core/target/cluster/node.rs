@@ -9,8 +9,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::group::{Fate, Group, Replies, Writer};
+use super::router::Router;
 use crate::core::net::Address;
-use crate::core::resp::Event;
+use crate::core::resp::{Event, Value};
+use crate::core::target::checkpoint;
 use crate::core::target::lane::Lane;
 use crate::core::target::{Error, Settings};
 
@@ -38,6 +40,7 @@ pub(super) enum News {
 pub(super) async fn run(
     settings: Settings,
     client_name: String,
+    token: String,
     writer: Option<Writer>,
     mut flights: mpsc::Receiver<Flight>,
     news: mpsc::UnboundedSender<(Address, News)>,
@@ -46,6 +49,7 @@ pub(super) async fn run(
     let tell = |one| news.send((address.clone(), one)).is_ok();
     let lost = async {
         let mut lane = Lane::open(&settings, &client_name).await?;
+        still_ours(&settings, &client_name, &token).await?;
         loop {
             tokio::select! {
                 // A reply nobody waits for, or the connection's end.
@@ -75,6 +79,18 @@ pub(super) async fn run(
         tokio::time::sleep(LOOK_EVERY).await;
     }
     tell(News::Back);
+}
+
+/// A process that was stopped may wake up when another session has taken over, and ended only the connections that there were.
+async fn still_ours(settings: &Settings, client_name: &str, token: &str) -> Result<(), Error> {
+    let mut router = Router::open(settings, client_name, &checkpoint::key(&settings.name)).await?;
+    let session = checkpoint::session_key(&settings.name);
+    match router.call(&[b"HGET", &session, token.as_bytes()]).await? {
+        Value::Nil => Err(Error::Superseded {
+            address: settings.endpoint.address.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 async fn answers(settings: &Settings, client_name: &str) -> bool {

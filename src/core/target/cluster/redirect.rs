@@ -10,6 +10,7 @@
 //! The host may be empty, which means the one that was asked (`cluster.c`, `clusterRedirectClient`).
 
 use crate::core::net::Address;
+use crate::core::target::refusal::Kind;
 
 /// A node's answer that it is not the one to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,14 @@ impl Redirect {
             _ => None,
         }
     }
+}
+
+/// Whether an error reply of `asked` says nothing of the command itself: it may be sent again, there or elsewhere.
+#[must_use]
+pub fn is_passing(reply: &str, asked: &Address) -> bool {
+    // CROSSSLOT and the like: no node will ever take it.
+    let kind = Kind::of(reply);
+    Redirect::of(reply, asked).is_some() || kind.may_be_repeated() && kind != Kind::Cluster
 }
 
 /// IPv6 hosts stand there without brackets: the port is behind the last colon.

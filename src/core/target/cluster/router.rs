@@ -37,6 +37,7 @@ pub struct Router {
     map: SlotMap,
     lanes: HashMap<Address, Lane>,
     home_slot: u16,
+    patience: Duration,
 }
 
 impl Router {
@@ -52,11 +53,19 @@ impl Router {
                 .expect("an empty map is a map"),
             lanes: HashMap::new(),
             home_slot: slot(home),
+            patience: PATIENCE,
         };
         router.refresh().await?;
         let home = router.home()?;
         router.lane(&home).await?;
         Ok(router)
+    }
+
+    /// The same, but what may be otherwise in a moment is asked again for so long only.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Router {
+        self.patience = patience;
+        self
     }
 
     /// Who serves which slot, as far as is known.
@@ -175,7 +184,7 @@ impl Router {
             let Some(redirect) = redirect_in(&replies, &node) else {
                 return Ok((node, replies));
             };
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > self.patience {
                 return Ok((node, replies));
             }
             hops += 1;

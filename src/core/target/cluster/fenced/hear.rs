@@ -6,7 +6,7 @@ use super::super::clerk::{Done, Errand};
 use super::super::group::{Fate, Group, Refused};
 use super::super::map::SlotMap;
 use super::super::node::News;
-use super::{Fenced, LOOK_EVERY, REST, State};
+use super::{Fenced, LOOK_EVERY, LOOK_SOON, REST, State};
 use crate::core::net::Address;
 use crate::core::position::Position;
 use crate::core::target::Error;
@@ -46,12 +46,12 @@ impl Fenced {
     fn judge(&mut self, from: Option<&Address>, mut group: Group, fate: Fate) {
         match fate {
             Fate::Applied(refused) => {
-                self.note_refused(&mut group, refused);
+                self.note_refused(&mut group, refused, true);
                 self.confirm(&group);
             }
             Fate::Rejected(refused) => {
                 let places: Vec<usize> = refused.iter().map(|one| one.nth).collect();
-                self.note_refused(&mut group, refused);
+                self.note_refused(&mut group, refused, false);
                 let before = group.bytes();
                 group.remove(&places);
                 self.held_bytes -= before - group.bytes();
@@ -60,10 +60,10 @@ impl Fenced {
                     _ => self.again(group),
                 }
             }
-            Fate::Moved(to) => {
-                self.map.moved(group.slot, &to);
-                self.look_soon();
-                self.again(group);
+            Fate::Moved(_) => {
+                // Where another node has taken this one's place, it may lack what was confirmed here: the whole map decides.
+                self.look_at = Some(Instant::now() + LOOK_SOON);
+                self.put_back(group);
             }
             Fate::OnItsWay => {
                 // It stays under way: nothing of its slot goes out before it.
@@ -80,14 +80,20 @@ impl Fenced {
         }
     }
 
-    fn note_refused(&mut self, group: &mut Group, refused: Vec<Refused>) {
+    fn note_refused(&mut self, group: &mut Group, refused: Vec<Refused>, applied: bool) {
         if refused.is_empty() {
             return;
         }
         let commands = group.each();
         for one in refused {
             match commands.get(one.nth) {
-                Some(_) if group.may_be_replayed(one.nth, self.replayed_until) => self.report.replayed += 1,
+                Some(_)
+                    if applied
+                        && is_of_state(&one.reply)
+                        && group.may_be_replayed(one.nth, self.replayed_until) =>
+                {
+                    self.report.replayed += 1;
+                }
                 Some(command) => self.report.refused.push((command.clone(), one.reply)),
                 None => {}
             }
@@ -97,10 +103,15 @@ impl Fenced {
     /// The group goes out again, before anything else of its slot.
     fn again(&mut self, group: Group) {
         let slot = group.slot;
-        let queue = self.slots.entry(slot).or_default();
+        self.put_back(group);
+        self.make_ready(slot);
+    }
+
+    /// The group is the first of its slot again, and goes out when the next map has come.
+    fn put_back(&mut self, group: Group) {
+        let queue = self.slots.entry(group.slot).or_default();
         queue.waiting.push_front(group);
         queue.under_way = false;
-        self.make_ready(slot);
     }
 
     fn confirm(&mut self, group: &Group) {
@@ -161,9 +172,14 @@ impl Fenced {
                 self.close();
                 Ok(())
             }
-            Done::Acted(number, refused) => {
+            Done::Acted(number, end, refused) => {
                 self.acting = false;
-                self.report.refused.extend(refused);
+                match refused {
+                    Some((_, reply)) if end <= self.replayed_until && is_done_already(&reply) => {
+                        self.report.replayed += 1
+                    }
+                    refused => self.report.refused.extend(refused),
+                }
                 let oldest = self.next_batch - self.window.len() as u64;
                 self.part_is_done(number - oldest);
                 self.close();
@@ -199,15 +215,16 @@ impl Fenced {
     /// A new map: slots with something to send go to whoever serves them now.
     fn take_map(&mut self, map: SlotMap) -> Result<(), Error> {
         self.looking = false;
-        let lost = self.nodes.iter().find(|(_, node)| node.state == State::Lost);
-        if let Some((address, _)) = lost {
-            let address = address.clone();
-            let of_lost = |slot| map.owner(slot) != Some(&address);
-            let has_heir = self.map.slots_of(&address).any(of_lost);
-            let serves = map.slots_of(&address).next().is_some();
-            if has_heir || !serves {
-                return Err(self.lost_again(&address));
-            }
+        let replaced = self.nodes.iter().find(|(address, node)| {
+            let served = self.map.slots_of(address).next().is_some();
+            let serves = map.slots_of(address).next().is_some();
+            (served || node.state == State::Lost) && !serves
+        });
+        if let Some(address) = replaced.map(|(address, _)| address.clone()) {
+            // Another may have taken its place without its last writes: marks and fences know.
+            return Err(self.lost_again(&address));
+        }
+        if self.nodes.values().any(|node| node.state == State::Lost) {
             self.look_soon();
         }
         self.map = map;
@@ -219,4 +236,20 @@ impl Fenced {
         waiting.into_iter().for_each(|slot| self.make_ready(slot));
         Ok(())
     }
+}
+
+/// Whether a refusal comes of what the key holds: a blind write that comes again may meet what only a later one has put there.
+fn is_of_state(reply: &str) -> bool {
+    const STARTS: [&str; 4] = [
+        "WRONGTYPE",
+        "INVALIDOBJ",
+        "ERR no such key",
+        "ERR index out of range",
+    ];
+    STARTS.iter().any(|start| reply.starts_with(start))
+}
+
+/// Whether a command for every master is refused because it has been done there before.
+fn is_done_already(reply: &str) -> bool {
+    reply.contains("already exists") || reply.contains("Library not found")
 }
