@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use crate::rig::{LONG, Rig, full_syncs};
+use crate::rig::{LONG, Rig};
 use crate::support::server::connect;
 use crate::support::workload::Seed;
 use crate::support::{Gunyu, SOON, Server, wait_until};
@@ -175,11 +175,10 @@ impl Storm {
         });
     }
 
-    fn end(mut self) -> Gunyu {
+    fn end(mut self) {
         self.writers.end();
         self.gunyu.wait_ready(LONG);
         self.rig.wait_copied(&self.target);
-        self.gunyu
     }
 }
 
@@ -189,8 +188,7 @@ fn slots_that_move_under_load_lose_and_resurrect_nothing() {
     for _ in 0..3 {
         storm.there_and_back();
     }
-    let gunyu = storm.end();
-    assert_eq!(full_syncs(&gunyu), 2.0, "{}", gunyu.traces());
+    storm.end();
 }
 
 #[test]
