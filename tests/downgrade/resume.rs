@@ -236,6 +236,14 @@ fn a_stop_within_a_value_is_gone_on_from() {
     fill(&source, "list");
     let mut gunyu = start(&source, &target, &SLOW);
     wait_within(&target, 0);
+    // A snapshot that is not whole is asked for anew.
+    wait_for(PATIENCE, "the snapshot is here", || {
+        let traces = gunyu.traces();
+        traces
+            .contains("the snapshot is here")
+            .then_some(())
+            .ok_or(traces)
+    });
     assert_eq!(gunyu.term().code(), Some(0), "{}", gunyu.traces());
     restart(&mut gunyu, &source, &target, &FAST);
     gunyu.wait_applied(&source, PATIENCE);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::crossing::waiting::{Crossing, Ruling};
+use super::crossing::waiting::{Crossing, Ruling, alone, fulfilled};
 use super::dead_letter::{DeadLetters, Letter};
 use super::full_sync::FullSync;
 use super::judge::{Judged, Keeping};
@@ -25,7 +25,7 @@ use crate::core::catalog::Catalog;
 use crate::core::log::{Chunk, Log, Reader};
 use crate::core::position::{Offset, Position};
 use crate::core::progress::{Applying, Counters, Phase, Progress};
-use crate::core::resp::{Frame, Framer, Limits};
+use crate::core::resp::{Framer, Limits};
 use crate::core::resume::Reason;
 use crate::core::target::batch::Batch;
 use crate::core::target::checkpoint::Checkpoint;
@@ -339,7 +339,7 @@ impl Stream<'_> {
             });
             self.cuts = ruling == Ruling::Cut;
             if matches!(ruling, Ruling::Hold | Ruling::Cut) {
-                self.held = Some(alone(&frame)?);
+                self.held = Some(alone(&frame).map_err(End::Stream)?);
                 break;
             }
             received += 1;
@@ -545,23 +545,6 @@ impl Stream<'_> {
             self.letters,
             letters,
         )
-    }
-}
-
-/// A framer that gives this command once more.
-fn alone(frame: &Frame<'_>) -> Result<Framer, End> {
-    let bytes = frame.to_bytes();
-    let start = Offset::new(frame.end().since(Offset::new(bytes.len() as u64)));
-    let mut framer = Framer::new(Limits::default());
-    framer.push(start, bytes).map_err(End::Stream)?;
-    Ok(framer)
-}
-
-/// Waits until what waits may go on.
-async fn fulfilled(crossing: &mut Option<Crossing>) {
-    match crossing {
-        Some(crossing) => crossing.fulfilled().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -187,17 +187,10 @@ impl Pipeline {
             requested: false,
             damaged: 0,
         };
-        let shard = self.settings.shard.as_ref();
-        let joined = shard.map(|shard| {
-            shard
-                .crossings
-                .join(&self.settings.name, &self.log, &self.progress)
-        });
+        let joined = self.join_siblings();
         let result = Box::pin(self.rounds(&mut round)).await;
         drop(joined);
-        if let Some(receiver) = round.receiver.take() {
-            receiver.stop().await;
-        }
+        round.stop_receiving().await;
         if let Err(error) = self.log.persist().await {
             tracing::warn!(%error, "the log could not be persisted at the end");
         }
@@ -473,9 +466,7 @@ impl Pipeline {
             return Ok(End::Wished);
         }
         if !(keeps || comes) {
-            if let Some(receiver) = round.receiver.take() {
-                receiver.stop().await;
-            }
+            round.stop_receiving().await;
             self.prepare_log(&plan).await?;
             generation = self.progress.generation();
             round.receiver = Some(self.receiver(plan.ask));

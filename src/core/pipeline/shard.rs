@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::crossing::Crossings;
+use super::Pipeline;
+use super::crossing::{Crossings, Joined};
 use crate::core::command::SLOTS;
 use crate::core::net::Address;
 use crate::core::target::checkpoint::KEY_PREFIX;
@@ -94,6 +95,18 @@ impl Shard {
             .and_then(|rest| rest.strip_prefix(":{"))
             .and_then(|rest| rest.strip_suffix(":session").unwrap_or(rest).strip_suffix('}'));
         name.is_some_and(|name| name.starts_with(start.as_str()) && name.ends_with(end.as_str()))
+    }
+}
+
+impl Pipeline {
+    /// Takes its place among the pipelines of the cluster, until what is returned is dropped.
+    pub(super) fn join_siblings(&self) -> Option<Joined> {
+        let shard = self.settings.shard.as_ref()?;
+        Some(
+            shard
+                .crossings
+                .join(&self.settings.name, &self.log, &self.progress),
+        )
     }
 }
 

@@ -15,7 +15,7 @@ use super::ticks::{Around, Tick};
 use super::{Crossings, Inner, Member};
 use crate::core::command::{self, Command, Kind};
 use crate::core::position::{History, Offset};
-use crate::core::resp::Frame;
+use crate::core::resp::{self, Frame, Framer, Limits};
 
 /// So long the other shards may take to record everything up to a tick, before it is looked what of it is a cause.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -375,6 +375,26 @@ impl Crossing {
         let last = named.index().last_cause(keys, low, high.offset);
         let recorded = member.recorded()?;
         Some(last.is_none_or(|last| last <= recorded))
+    }
+}
+
+/// A framer that gives this command once more.
+///
+/// # Errors
+/// It is none.
+pub fn alone(frame: &Frame<'_>) -> Result<Framer, resp::Error> {
+    let bytes = frame.to_bytes();
+    let start = Offset::new(frame.end().since(Offset::new(bytes.len() as u64)));
+    let mut framer = Framer::new(Limits::default());
+    framer.push(start, bytes)?;
+    Ok(framer)
+}
+
+/// Waits until what waits may go on. Cancel safe.
+pub async fn fulfilled(crossing: &mut Option<Crossing>) {
+    match crossing {
+        Some(crossing) => crossing.fulfilled().await,
+        None => std::future::pending().await,
     }
 }
 
