@@ -176,7 +176,7 @@ impl Fenced {
                 self.acting = false;
                 match refused {
                     Some((_, reply)) if end <= self.replayed_until && is_done_already(&reply) => {
-                        self.report.replayed += 1
+                        self.report.replayed += 1;
                     }
                     refused => self.report.refused.extend(refused),
                 }
