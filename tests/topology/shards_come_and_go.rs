@@ -12,12 +12,13 @@ fn a_new_shard_gets_a_pipeline_and_one_that_leaves_is_drained() {
     wait_followed(&mut gunyu, &[&rig.nodes[0], &rig.nodes[1], &rig.nodes[2]]);
     rig.wait_copied(&target);
 
+    // A master that serves nothing is no shard yet.
     let new = rig.add();
+    rig.move_slots(0, new, &rig.empty_slots(0, 0..1000));
     wait_followed(
         &mut gunyu,
         &[&rig.nodes[0], &rig.nodes[1], &rig.nodes[2], &rig.nodes[new]],
     );
-    rig.move_slots(0, new, &rig.empty_slots(0, 0..1000));
     rig.write("moved");
     assert!(rig.nodes[new].keys() > 0);
     rig.wait_copied(&target);
