@@ -127,12 +127,13 @@ fn with_a_log_in_memory_a_snapshot_that_comes_during_a_pause_does_not_keep_the_s
 fn a_full_sync_asked_for_before_that_of_a_flush_has_begun_still_deletes_what_is_stale() {
     // The source takes its time before it begins a snapshot.
     let (source, target) = (
-        Server::with(&["--repl-diskless-sync-delay", "2"]),
+        Server::with(&["--repl-diskless-sync-delay", "0"]),
         Server::start(),
     );
     fill_strings(&source, 10, 10);
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
     gunyu.wait_ready(PATIENCE);
+    let () = source.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "60"]);
     gunyu.must("POST", "/syncer/fullsync?inputs=all&flushdb=yes");
     gunyu.must("POST", "/syncer/restart");
     gunyu.wait_status(SOON, "it begins anew", |status| {
@@ -140,6 +141,7 @@ fn a_full_sync_asked_for_before_that_of_a_flush_has_begun_still_deletes_what_is_
     });
     let answer = gunyu.must("POST", "/syncer/fullsync?inputs=all");
     assert_eq!(answer["started"][0], source.addr(), "{answer}");
+    let () = source.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
     gunyu.wait_ready(PATIENCE);
     plant(&target, 1, "stale");
     gunyu.must("POST", "/syncer/fullsync?inputs=all");

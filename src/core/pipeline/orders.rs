@@ -148,6 +148,9 @@ struct Inner {
     closed: bool,
 }
 
+/// Why a full sync that waits is refused at a stop.
+const STOPPING: &str = "gunyu is stopping";
+
 impl Orders {
     /// Orders that begin with `mode`.
     #[must_use]
@@ -183,7 +186,7 @@ impl Orders {
         match self.mode() {
             Mode::Run => {}
             Mode::Pause => self.withdraw("the input was paused"),
-            Mode::Stop => self.withdraw("gunyu is stopping"),
+            Mode::Stop => self.withdraw(STOPPING),
         }
     }
 
@@ -262,10 +265,15 @@ impl Orders {
 
     /// The pipeline has ended: nobody waits for it any more.
     pub fn close(&self) {
+        // Whoever stops it sets the mode first, and the pipeline may end before the waiting are told why.
+        let why = match self.mode() {
+            Mode::Stop => STOPPING,
+            Mode::Run | Mode::Pause => "the input ended before it could begin",
+        };
         let mut inner = self.inner();
         inner.closed = true;
         for order in [inner.waiting.take(), inner.taken.take()].into_iter().flatten() {
-            order.refuse("the input ended before it could begin");
+            order.refuse(why);
         }
     }
 
