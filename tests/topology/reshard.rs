@@ -105,7 +105,7 @@ impl Client {
                 return;
             };
             let to = error.redirect_node().map(|(to, _)| to.to_owned());
-            let to = to.unwrap_or_else(|| panic!("{error}"));
+            let to = to.ok_or(error.to_string()).unwrap();
             asks = error.kind() == redis::ServerErrorKind::Ask.into();
             if !asks {
                 self.owners.insert(tag, to.clone());

@@ -52,17 +52,18 @@ pub struct Slots {
     turns: u64,
 }
 
-impl Slots {
+impl Default for Slots {
     /// All are settled.
-    #[must_use]
-    pub fn new() -> Slots {
+    fn default() -> Slots {
         Slots {
             slots: vec![Slot::Settled; usize::from(SLOTS)],
             foreign: 0,
             turns: 0,
         }
     }
+}
 
+impl Slots {
     /// Whether some slot is on its way here.
     #[must_use]
     pub fn has_foreign(&self) -> bool {
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn each_row_of_the_table() {
-        let fresh = Slots::new;
+        let fresh = Slots::default;
         let away = || {
             let mut slots = fresh();
             slots.pass(&tick("a", false, 10), "b", end(10));
@@ -188,7 +189,7 @@ mod tests {
             ("b", true, 30, false),
             ("a", false, 30, false),
         ] {
-            let mut slots = Slots::new();
+            let mut slots = Slots::default();
             slots.judge(7, Act::Arrives, end(20));
             slots.settle(&tick(of, moves, offset), "b", end(offset));
             assert_eq!(!slots.has_foreign(), settles, "{of} {moves} {offset}");
@@ -197,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_slot_whose_import_was_given_up_is_away_again() {
-        let mut slots = Slots::new();
+        let mut slots = Slots::default();
         slots.judge(7, Act::Arrives, end(20));
         slots.pass(&tick("a", true, 30), "b", end(30));
         assert!(slots.is_foreign(7), "it may still come");

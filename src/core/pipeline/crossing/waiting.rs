@@ -95,7 +95,7 @@ impl Crossing {
             crossings: crossings.clone(),
             name: name.to_owned(),
             history,
-            slots: Slots::new(),
+            slots: Slots::default(),
             ahead: VecDeque::new(),
             looked: 0,
             looked_at: None,
