@@ -64,6 +64,8 @@ pub struct Crossing {
     slots: Slots,
     /// Ticks that the stream has not passed, with where it was.
     ahead: VecDeque<(Offset, Arc<Tick>)>,
+    /// Where the stream was at the last tick that it has passed.
+    last_tick: Offset,
     looked: u64,
     looked_at: Option<Instant>,
     is_stirred: bool,
@@ -97,6 +99,7 @@ impl Crossing {
             history,
             slots: Slots::default(),
             ahead: VecDeque::new(),
+            last_tick: Offset::ZERO,
             looked: 0,
             looked_at: None,
             is_stirred: false,
@@ -241,7 +244,8 @@ impl Crossing {
         while let Some((at, tick)) = self.ahead.front()
             && *at < end
         {
-            self.slots.pass(tick, &self.name, *at);
+            self.slots.pass(tick, &self.name, self.last_tick, *at);
+            self.last_tick = *at;
             self.ahead.pop_front();
         }
     }
