@@ -3,7 +3,7 @@
 //! | slot | means | a command of it | becomes |
 //! | --- | --- | --- | --- |
 //! | settled | its keys are this shard's alone | is free | away, where a tick that the stream has passed shows it at another shard |
-//! | away | it is another shard's | DEL, UNLINK: dropped, the shard clears what it has given away; any other: foreign | foreign, by any other |
+//! | away | it is another shard's | DEL, UNLINK: dropped, the shard clears what it has given away; any other: foreign | foreign, by any other, and where a tick that the stream has passed shows it here |
 //! | foreign | it is on its way here | waits for its causes in the streams of the other shards | settled, where a tick shows it here alone and everything up to that tick is applied |
 //!
 //! At the beginning all are settled: what lies before the first tick is as it was applied before. Only a `RESTORE-ASKING` says otherwise.
@@ -111,6 +111,11 @@ impl Slots {
             match (*now, claim) {
                 (Slot::Settled(by), Claim::Anothers { .. }) if by < tick.number => *now = Slot::Away(end),
                 (Slot::Away(_), Claim::Anothers { .. }) => *now = Slot::Away(end),
+                (Slot::Away(_), Claim::Mine) => {
+                    *now = Slot::Foreign(end);
+                    self.foreign += 1;
+                    self.turns += 1;
+                }
                 (Slot::Foreign(since), Claim::Anothers { moves: false }) if since <= before => {
                     *now = Slot::Away(end);
                     self.foreign -= 1;
@@ -224,5 +229,13 @@ mod tests {
         slots.settle(&newer, "b", end(40));
         slots.pass(&older, "b", end(10), end(30));
         assert_eq!(slots.judge(7, Act::Deletes, end(35)), Standing::Free);
+    }
+
+    #[test]
+    fn a_slot_that_is_back_is_not_away_though_nothing_of_it_was_heard() {
+        let mut slots = Slots::default();
+        slots.pass(&tick("a", false, 10), "b", end(5), end(10));
+        slots.pass(&tick("b", false, 20), "b", end(10), end(20));
+        assert_eq!(slots.judge(7, Act::Deletes, end(30)), Standing::Foreign);
     }
 }
