@@ -65,7 +65,7 @@ struct Member {
     is_exact: bool,
     /// The shard for whose log it waits.
     waits_for: Option<String>,
-    /// It waits in a circle.
+    /// It must begin anew: some wait in a circle.
     is_entangled: bool,
 }
 
@@ -155,17 +155,18 @@ impl Crossings {
         }
     }
 
-    /// Where the waits form a circle, none of those in it can go on.
+    /// Where the waits form a circle, none of those in it can go on. All shards begin anew then, not these alone: what others still have to say of keys
+    /// that came from them, or went to them, is older than the new snapshots.
     fn break_circle(&self, name: &str) {
         let mut inner = self.inner();
-        for name in circle(&inner.members, name) {
-            if let Some(member) = inner.members.get_mut(&name) {
-                member.is_entangled = true;
+        if !circle(&inner.members, name).is_empty() {
+            for member in inner.members.values_mut() {
+                (member.is_entangled, member.waits_for) = (true, None);
             }
         }
     }
 
-    /// Whether the pipeline waits in a circle. Told once.
+    /// Whether the pipeline must begin anew. Told once.
     fn take_entangled(&self, name: &str) -> bool {
         let mut inner = self.inner();
         let member = inner.members.get_mut(name);
@@ -195,4 +196,46 @@ fn circle(members: &BTreeMap<String, Member>, name: &str) -> Vec<String> {
         all.clear();
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::log::{Settings, Space, Storage};
+
+    async fn joined(crossings: &Crossings, names: &[&str]) -> Vec<Joined> {
+        let mut all = Vec::new();
+        for name in names {
+            let settings = Settings {
+                name: (*name).to_owned(),
+                storage: Storage::Memory,
+                tail_bytes: 1 << 20,
+            };
+            let (log, _) = Log::open(settings, &Space::new(1 << 20)).await.unwrap();
+            all.push(crossings.join(name, &log, &Progress::new()));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn a_circle_makes_all_begin_anew_and_a_queue_nobody() {
+        for (waits, begin_anew) in [
+            (&[("a", "b"), ("b", "a")][..], true),
+            (&[("a", "b"), ("b", "c"), ("c", "a")][..], true),
+            (&[("a", "b"), ("b", "c")][..], false),
+            // It waits for a circle that it is not in: those in it break it.
+            (&[("a", "b"), ("b", "c"), ("c", "b")][..], false),
+        ] {
+            let crossings = Crossings::default();
+            let _joined = joined(&crossings, &["a", "b", "c"]).await;
+            for (one, other) in waits {
+                crossings.set_waits_for(one, Some((*other).to_owned()));
+            }
+            crossings.break_circle("a");
+            for name in ["a", "b", "c"] {
+                assert_eq!(crossings.take_entangled(name), begin_anew, "{waits:?} {name}");
+                assert!(!crossings.take_entangled(name), "told once");
+            }
+        }
+    }
 }

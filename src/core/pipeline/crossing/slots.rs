@@ -3,7 +3,7 @@
 //! | slot | means | a command of it | becomes |
 //! | --- | --- | --- | --- |
 //! | settled | its keys are this shard's alone | is free | away, where a tick that the stream has passed shows it at another shard |
-//! | away | it is another shard's | DEL, UNLINK: dropped, the shard clears what it has given away; any other: foreign | foreign, by any other |
+//! | away | it is another shard's | DEL, UNLINK: dropped, the shard clears what it has given away; any other: foreign | foreign, by any other, and where a tick that the stream has passed shows it here |
 //! | foreign | it is on its way here | waits for its causes in the streams of the other shards | settled, where a tick shows it here alone and everything up to that tick is applied |
 //!
 //! At the beginning all are settled: what lies before the first tick is as it was applied before. Only a `RESTORE-ASKING` says otherwise.
@@ -14,7 +14,8 @@ use crate::core::position::Offset;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
-    Settled,
+    /// By the tick of that number; what older ones show the stream has yet to pass, and it is over.
+    Settled(u64),
     /// Since the stream was there.
     Away(Offset),
     /// Since what ends there.
@@ -56,7 +57,7 @@ impl Default for Slots {
     /// All are settled.
     fn default() -> Slots {
         Slots {
-            slots: vec![Slot::Settled; usize::from(SLOTS)],
+            slots: vec![Slot::Settled(0); usize::from(SLOTS)],
             foreign: 0,
             turns: 0,
         }
@@ -86,14 +87,14 @@ impl Slots {
     pub fn judge(&mut self, slot: u16, act: Act, end: Offset) -> Standing {
         let now = &mut self.slots[usize::from(slot)];
         match (*now, act) {
-            (Slot::Settled, Act::Deletes | Act::Other) => Standing::Free,
+            (Slot::Settled(_), Act::Deletes | Act::Other) => Standing::Free,
             (Slot::Away(_), Act::Deletes) => Standing::Void,
             (Slot::Foreign(_), Act::Deletes | Act::Other) => Standing::Foreign,
             (Slot::Foreign(since), Act::Arrives) => {
                 *now = Slot::Foreign(since.max(end));
                 Standing::Foreign
             }
-            (Slot::Settled, Act::Arrives) | (Slot::Away(_), Act::Arrives | Act::Other) => {
+            (Slot::Settled(_), Act::Arrives) | (Slot::Away(_), Act::Arrives | Act::Other) => {
                 *now = Slot::Foreign(end);
                 self.foreign += 1;
                 self.turns += 1;
@@ -102,13 +103,20 @@ impl Slots {
         }
     }
 
-    /// The stream has passed `end`, where it was when the tick was taken: what is another shard's is not this one's any more.
-    pub fn pass(&mut self, tick: &Tick, name: &str, end: Offset) {
+    /// The stream has passed `end`, where it was when the tick was taken: what is another shard's is not this one's any more. At `before` it was
+    /// when the tick before was taken: what has come since may be newer than what the tick shows.
+    pub fn pass(&mut self, tick: &Tick, name: &str, before: Offset, end: Offset) {
         for (slot, claim) in tick.claims(name) {
             let now = &mut self.slots[usize::from(slot)];
             match (*now, claim) {
-                (Slot::Settled | Slot::Away(_), Claim::Anothers { .. }) => *now = Slot::Away(end),
-                (Slot::Foreign(since), Claim::Anothers { moves: false }) if since < end => {
+                (Slot::Settled(by), Claim::Anothers { .. }) if by < tick.number => *now = Slot::Away(end),
+                (Slot::Away(_), Claim::Anothers { .. }) => *now = Slot::Away(end),
+                (Slot::Away(_), Claim::Mine) => {
+                    *now = Slot::Foreign(end);
+                    self.foreign += 1;
+                    self.turns += 1;
+                }
+                (Slot::Foreign(since), Claim::Anothers { moves: false }) if since <= before => {
                     *now = Slot::Away(end);
                     self.foreign -= 1;
                 }
@@ -123,10 +131,10 @@ impl Slots {
             let now = &mut self.slots[usize::from(slot)];
             match (*now, claim) {
                 (Slot::Foreign(since), Claim::Mine) if since <= end => {
-                    *now = Slot::Settled;
+                    *now = Slot::Settled(tick.number);
                     self.foreign -= 1;
                 }
-                (Slot::Away(since), Claim::Mine) if since < end => *now = Slot::Settled,
+                (Slot::Away(since), Claim::Mine) if since < end => *now = Slot::Settled(tick.number),
                 _ => {}
             }
         }
@@ -159,7 +167,7 @@ mod tests {
         let fresh = Slots::default;
         let away = || {
             let mut slots = fresh();
-            slots.pass(&tick("a", false, 10), "b", end(10));
+            slots.pass(&tick("a", false, 10), "b", end(5), end(10));
             slots
         };
         let foreign = || {
@@ -201,10 +209,34 @@ mod tests {
     fn a_slot_whose_import_was_given_up_is_away_again() {
         let mut slots = Slots::default();
         slots.judge(7, Act::Arrives, end(20));
-        slots.pass(&tick("a", true, 30), "b", end(30));
+        slots.pass(&tick("a", true, 30), "b", end(10), end(30));
         assert!(slots.is_foreign(7), "it may still come");
-        slots.pass(&tick("a", false, 40), "b", end(40));
+        slots.pass(&tick("a", false, 30), "b", end(15), end(30));
+        assert!(slots.is_foreign(7), "it may have begun after the tick");
+        slots.pass(&tick("a", false, 40), "b", end(30), end(40));
         assert!(!slots.has_foreign());
         assert_eq!(slots.judge(7, Act::Deletes, end(50)), Standing::Void);
+    }
+
+    #[test]
+    fn what_an_older_tick_shows_does_not_undo_what_a_newer_one_has_settled() {
+        let mut ticks = Ticks::default();
+        let here: &[(u16, u16)] = &[(7, 7)];
+        let older = ticks.take(samples(&[("a", 1, here, &[7]), ("b", 30, &[], &[7])]));
+        let newer = ticks.take(samples(&[("a", 1, &[], &[]), ("b", 40, here, &[])]));
+        let mut slots = Slots::default();
+        slots.judge(7, Act::Arrives, end(20));
+        // The stream lags: the others have come up to the newer tick before it has passed the older one.
+        slots.settle(&newer, "b", end(40));
+        slots.pass(&older, "b", end(10), end(30));
+        assert_eq!(slots.judge(7, Act::Deletes, end(35)), Standing::Free);
+    }
+
+    #[test]
+    fn a_slot_that_is_back_is_not_away_though_nothing_of_it_was_heard() {
+        let mut slots = Slots::default();
+        slots.pass(&tick("a", false, 10), "b", end(5), end(10));
+        slots.pass(&tick("b", false, 20), "b", end(10), end(20));
+        assert_eq!(slots.judge(7, Act::Deletes, end(30)), Standing::Foreign);
     }
 }

@@ -64,6 +64,8 @@ pub struct Crossing {
     slots: Slots,
     /// Ticks that the stream has not passed, with where it was.
     ahead: VecDeque<(Offset, Arc<Tick>)>,
+    /// Where the stream was at the last tick that it has passed.
+    last_tick: Offset,
     looked: u64,
     looked_at: Option<Instant>,
     is_stirred: bool,
@@ -97,6 +99,7 @@ impl Crossing {
             history,
             slots: Slots::default(),
             ahead: VecDeque::new(),
+            last_tick: Offset::ZERO,
             looked: 0,
             looked_at: None,
             is_stirred: false,
@@ -118,7 +121,7 @@ impl Crossing {
         self.waiting.is_some()
     }
 
-    /// Whether it and others wait for each other: only full syncs can end that.
+    /// Whether shards wait for each other in a circle: only full syncs can end that.
     #[must_use]
     pub fn is_entangled(&self) -> bool {
         self.is_entangled
@@ -135,6 +138,7 @@ impl Crossing {
         self.history = history;
         if self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
             self.is_stirred = self.crossings.is_stirred();
+            self.is_entangled |= self.crossings.take_entangled(&self.name);
             self.refresh();
         }
     }
@@ -241,7 +245,8 @@ impl Crossing {
         while let Some((at, tick)) = self.ahead.front()
             && *at < end
         {
-            self.slots.pass(tick, &self.name, *at);
+            self.slots.pass(tick, &self.name, self.last_tick, *at);
+            self.last_tick = *at;
             self.ahead.pop_front();
         }
     }
