@@ -42,6 +42,41 @@ fn own_keys(cluster: &Cluster) -> Vec<String> {
     cluster.masters.iter().flat_map(keys).collect()
 }
 
+/// As when a command comes again after a crash, or from another shard: some masters have it done, and others have not.
+#[test]
+fn a_library_is_loaded_and_deleted_whatever_some_masters_have_of_it() {
+    let code =
+        |number| format!("#!lua name=lib\nredis.register_function('f', function() return {number} end)");
+    let source = numbered("key", 10);
+    let cluster = Cluster::start(3);
+    let mut gunyu = Gunyu::start(&source.url(), &cluster.url(), &[]);
+    gunyu.wait_ready(SOON);
+    let _: String = cluster.masters[1].run(&["FUNCTION", "LOAD", &code(1)]);
+    let _: String = source.run(&["FUNCTION", "LOAD", &code(2)]);
+    gunyu.wait_applied(&source, SOON);
+    for master in &cluster.masters {
+        assert_eq!(master.run::<i64>(&["FCALL", "f", "0"]), 2);
+    }
+    let dump: Vec<u8> = source.run(&["FUNCTION", "DUMP"]);
+    let () = cluster.masters[0].run(&["FUNCTION", "DELETE", "lib"]);
+    let () = source.run(&["FUNCTION", "DELETE", "lib"]);
+    gunyu.wait_applied(&source, SOON);
+    let libraries = |master: &Server| master.run::<Vec<redis::Value>>(&["FUNCTION", "LIST"]).len();
+    assert_eq!(cluster.masters.iter().map(libraries).sum::<usize>(), 0);
+    let _: String = cluster.masters[2].run(&["FUNCTION", "LOAD", &code(1)]);
+    let mut restore = redis::cmd("FUNCTION");
+    let () = restore
+        .arg("RESTORE")
+        .arg(&dump)
+        .query(&mut source.conn())
+        .unwrap();
+    gunyu.wait_applied(&source, SOON);
+    for master in &cluster.masters {
+        assert_eq!(master.run::<i64>(&["FCALL", "f", "0"]), 2);
+    }
+    assert!(gunyu.term().success(), "{}", gunyu.traces());
+}
+
 #[test]
 fn what_was_there_goes_from_every_master_where_that_is_asked() {
     let source = numbered("new", 500);
