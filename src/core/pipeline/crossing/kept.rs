@@ -23,6 +23,9 @@ struct Written {
     moving: Vec<u16>,
 }
 
+/// A tick as it was taken: its number, and what each shard said.
+pub(super) type Read = (u64, BTreeMap<String, Sample>);
+
 /// The ticks in the catalog.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -35,10 +38,7 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Gives also those that were kept.
-    pub(super) fn open(
-        catalog: &Catalog,
-        cluster: &str,
-    ) -> Result<(Kept, Vec<(u64, BTreeMap<String, Sample>)>), catalog::Error> {
+    pub(super) fn open(catalog: &Catalog, cluster: &str) -> Result<(Kept, Vec<Read>), catalog::Error> {
         let series = catalog.ticks(cluster)?;
         let all: Vec<(u64, BTreeMap<String, Written>)> = series.all()?;
         let kept = Kept {

@@ -149,9 +149,11 @@ impl Crossings {
         let mut inner = self.inner();
         inner.blind_since = None;
         let mut kept = inner.kept.take();
-        let tick = inner.ticks.take(samples.clone());
-        let written = kept.as_mut().map_or(Ok(()), |kept| {
-            kept.put(tick.number, &samples)?;
+        let number = inner.ticks.next_number();
+        let written = kept.as_mut().map_or(Ok(()), |kept| kept.put(number, &samples));
+        inner.ticks.take(samples);
+        let written = written.and_then(|()| {
+            let Some(kept) = kept.as_mut() else { return Ok(()) };
             let passed = inner.newest_reached("", kept.oldest());
             passed.map_or(Ok(()), |tick| kept.forget_before(tick.number))
         });

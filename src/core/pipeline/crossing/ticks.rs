@@ -182,7 +182,13 @@ impl Around {
 impl Ticks {
     /// Takes one in.
     pub fn take(&mut self, samples: BTreeMap<String, Sample>) -> Arc<Tick> {
-        self.take_back(self.taken + 1, samples)
+        self.take_back(self.next_number(), samples)
+    }
+
+    /// The number of the next.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.taken + 1
     }
 
     /// Takes one in that had this number, higher than all before.
