@@ -23,6 +23,8 @@
 //! | `pipelines` | `{name}` 0x00 `epoch` | the lease's epoch, a number |
 //! | `pipelines` | `{name}` 0x00 `nodes` | the ids of the nodes of its shard, where the source is a cluster: a list |
 //! | `pipelines` | `{name}` 0x00 `retired` | `true`: not configured any more, but its checkpoint is still on a target |
+//! | `pipelines` | `{name}` 0x00 `entangled` | `true`: it must begin anew, because shards wait for each other; no row otherwise |
+//! | `ticks:{cluster}` | a number, u64 | how far the shards' streams were and which slots they had, as `pipeline::crossing` writes it |
 //! | `seen:{name}` | a key as below | nothing, or the key (long keys) |
 //! | `parked:{name}` | a key as below | expiry in Unix ms, i64 little endian; then the key (long keys) |
 //!
@@ -30,6 +32,8 @@
 //! byte 1, the key's length u64, its CRC-64/NVME and its CRC-64/Redis (the key then stands in the value).
 
 mod keys;
+mod series;
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,8 +43,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use keys::{KeySet, ParkedKey, ParkedKeys, SourceKey};
+pub use series::Series;
+use written::WrittenLog;
 
-use crate::core::position::{History, Offset, Position, ReplId};
+use crate::core::position::{History, Offset, Position};
 
 /// The newest format that this code reads, and the one it writes.
 const FORMAT: u32 = 1;
@@ -285,18 +291,7 @@ impl Catalog {
     /// # Errors
     /// [`Error::Database`], [`Error::BadName`].
     pub fn set_paused(&self, names: &[String], paused: bool) -> Result<(), Error> {
-        let mut batch = self.db.batch();
-        for name in names {
-            check_name(name)?;
-            match paused {
-                true => batch.insert(&self.pipelines, row(name, "paused"), "true"),
-                false => batch.remove(&self.pipelines, row(name, "paused")),
-            }
-        }
-        batch
-            .durability(Some(PersistMode::SyncData))
-            .commit()
-            .map_err(failed("write", "paused"))
+        self.set_flag(names, "paused", paused)
     }
 
     /// The newest epoch of the lease on `name` that was held here.
@@ -347,6 +342,31 @@ impl Catalog {
         self.write(name, "nodes", &ids, Durability::Durable)
     }
 
+    /// Where the streams of a source's shards have been. `cluster` is what the names of its pipelines have in common.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn ticks(&self, cluster: &str) -> Result<Series, Error> {
+        let name = set_name("ticks", cluster);
+        Ok(Series::new(self.db.clone(), self.keys("ticks", cluster)?, name))
+    }
+
+    /// Whether `name` must begin anew because shards wait for each other.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub fn entangled(&self, name: &str) -> Result<bool, Error> {
+        Ok(self.read(name, "entangled")?.unwrap_or(false))
+    }
+
+    /// Notes, durably, whether these must begin anew: for all of them, or for none.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn set_entangled(&self, names: &[String], entangled: bool) -> Result<(), Error> {
+        self.set_flag(names, "entangled", entangled)
+    }
+
     /// The pipelines of which anything is known, in order.
     ///
     /// # Errors
@@ -375,7 +395,18 @@ impl Catalog {
                     .map_err(failed("remove", set_name(set, name)))?;
             }
         }
-        self.remove(name, &["log", "cursor", "paused", "epoch", "nodes", "retired"])
+        self.remove(
+            name,
+            &[
+                "log",
+                "cursor",
+                "paused",
+                "epoch",
+                "nodes",
+                "entangled",
+                "retired",
+            ],
+        )
     }
 
     /// Notes that `name`, which has been removed, still has a checkpoint on a target: it goes on being listed.
@@ -384,6 +415,21 @@ impl Catalog {
     /// [`Error::Database`], [`Error::BadName`].
     pub fn retire(&self, name: &str) -> Result<(), Error> {
         self.write(name, "retired", &true, Durability::Durable)
+    }
+
+    fn set_flag(&self, names: &[String], flag: &str, is_set: bool) -> Result<(), Error> {
+        let mut batch = self.db.batch();
+        for name in names {
+            check_name(name)?;
+            match is_set {
+                true => batch.insert(&self.pipelines, row(name, flag), "true"),
+                false => batch.remove(&self.pipelines, row(name, flag)),
+            }
+        }
+        batch
+            .durability(Some(PersistMode::SyncData))
+            .commit()
+            .map_err(failed("write", flag))
     }
 
     fn keys(&self, set: &str, name: &str) -> Result<Keyspace, Error> {
@@ -484,76 +530,6 @@ fn set_name(set: &str, name: &str) -> String {
 
 fn row(name: &str, field: &str) -> Vec<u8> {
     [name.as_bytes(), b"\0", field.as_bytes()].concat()
-}
-
-/// [`LogRecord`] as it is written.
-#[derive(Serialize, Deserialize)]
-struct WrittenLog {
-    id: String,
-    previous_id: Option<String>,
-    previous_shared: Option<u64>,
-    start: u64,
-    snapshot: Option<WrittenSnapshot>,
-}
-
-/// [`SnapshotRecord`] as it is written.
-#[derive(Serialize, Deserialize)]
-struct WrittenSnapshot {
-    id: String,
-    offset: u64,
-    len: Option<u64>,
-    begun_ms: u64,
-    whole_ms: Option<u64>,
-}
-
-impl From<&LogRecord> for WrittenLog {
-    fn from(log: &LogRecord) -> WrittenLog {
-        WrittenLog {
-            id: log.history.id.to_string(),
-            previous_id: log.history.previous.map(|(id, _)| id.to_string()),
-            previous_shared: log.history.previous.map(|(_, shared)| shared.get()),
-            start: log.start.get(),
-            snapshot: log.snapshot.as_ref().map(|snapshot| WrittenSnapshot {
-                id: snapshot.position.id.to_string(),
-                offset: snapshot.position.offset.get(),
-                len: snapshot.len,
-                begun_ms: snapshot.begun_ms,
-                whole_ms: snapshot.whole_ms,
-            }),
-        }
-    }
-}
-
-impl TryFrom<WrittenLog> for LogRecord {
-    type Error = String;
-
-    fn try_from(log: WrittenLog) -> Result<LogRecord, String> {
-        let id = |text: &str| ReplId::parse(text.as_bytes()).map_err(|error| error.to_string());
-        let previous = match (log.previous_id, log.previous_shared) {
-            (Some(previous), Some(shared)) => Some((id(&previous)?, Offset::new(shared))),
-            _ => None,
-        };
-        let snapshot = match log.snapshot {
-            None => None,
-            Some(snapshot) => Some(SnapshotRecord {
-                position: Position {
-                    id: id(&snapshot.id)?,
-                    offset: Offset::new(snapshot.offset),
-                },
-                len: snapshot.len,
-                begun_ms: snapshot.begun_ms,
-                whole_ms: snapshot.whole_ms,
-            }),
-        };
-        Ok(LogRecord {
-            history: History {
-                id: id(&log.id)?,
-                previous,
-            },
-            start: Offset::new(log.start),
-            snapshot,
-        })
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use super::*;
 use bytes::Bytes;
 
+use crate::core::position::ReplId;
+
 fn id(c: u8) -> ReplId {
     ReplId::parse(&[c; 40]).unwrap()
 }
@@ -192,4 +194,38 @@ fn a_removed_pipeline_leaves_nothing() {
     catalog.remove_pipeline("a").unwrap();
     assert_eq!(catalog.pipelines().unwrap(), ["b"]);
     assert!(!catalog.seen("a").unwrap().contains(0, b"k").unwrap());
+}
+
+#[test]
+fn numbered_records_come_back_in_their_order() {
+    let root = tempfile::tempdir().unwrap();
+    {
+        let catalog = Catalog::open(root.path()).unwrap();
+        let ticks = catalog.ticks("shard--00ff").unwrap();
+        for number in [300, 2, 1] {
+            ticks.put(number, &format!("record {number}")).unwrap();
+        }
+        ticks.remove(&[2]).unwrap();
+    }
+    let catalog = Catalog::open(root.path()).unwrap();
+    let all: Vec<(u64, String)> = catalog.ticks("shard--00ff").unwrap().all().unwrap();
+    assert_eq!(all, [(1, "record 1".to_owned()), (300, "record 300".to_owned())]);
+    assert!(
+        catalog.pipelines().unwrap().is_empty(),
+        "a cluster is no pipeline"
+    );
+}
+
+#[test]
+fn who_is_entangled_stands_until_it_is_taken_back() {
+    let root = tempfile::tempdir().unwrap();
+    let names = ["a".to_owned(), "b".to_owned()];
+    Catalog::open(root.path())
+        .unwrap()
+        .set_entangled(&names, true)
+        .unwrap();
+    let catalog = Catalog::open(root.path()).unwrap();
+    catalog.set_entangled(&names[..1], false).unwrap();
+    let stands = ["a", "b", "c"].map(|name| catalog.entangled(name).unwrap());
+    assert_eq!(stands, [false, true, false]);
 }

@@ -69,6 +69,9 @@ impl Context {
             return End::LogChanged;
         }
         self.progress.set_phase(Phase::FullSync);
+        if let Err(end) = self.await_siblings(snapshot.position).await {
+            return end;
+        }
         let full_sync = FullSync::new(&self, snapshot, reason, letters);
         let db = match full_sync.run(&mut session).await {
             Ok(db) => db,
@@ -82,6 +85,25 @@ impl Context {
         }
         self.stream(session, generation, snapshot.position.offset, db, letters)
             .await
+    }
+
+    /// Where slots of the source have moved, what the snapshot holds of them is newer than what other shards still have to say.
+    async fn await_siblings(&self, at: Position) -> Result<(), End> {
+        let Some(shard) = &self.settings.shard else {
+            return Ok(());
+        };
+        let mut wish = self.wish.clone();
+        // A sibling that is waited for may need the turn itself.
+        let gives_back = || self.turn.give_back();
+        let changes = async {
+            // An error: nobody can wish any more.
+            let _ = wish.wait_for(|wish| *wish != self.wished).await;
+        };
+        tokio::select! {
+            biased;
+            () = changes => Err(End::Wished),
+            ready = shard.crossings.may_restore(&self.settings.name, at, gives_back) => ready.map_err(|_| End::Entangled),
+        }
     }
 
     fn show_parked(&self, parked: &Parked) {
@@ -163,8 +185,9 @@ impl Context {
         let lane = LiveLane::new(session, at, &self.settings);
         let shard = self.settings.shard.as_ref();
         let records_at_once = matches!(lane, LiveLane::Exact(_));
+        let name = &self.settings.name;
         let crossing =
-            shard.map(|shard| Crossing::new(&shard.crossings, &self.settings.name, history, records_at_once));
+            shard.map(|shard| Crossing::new(&shard.crossings, name, history, from, records_at_once));
         let stream = Stream {
             state,
             batch: Batch::new(from, db, target_db),

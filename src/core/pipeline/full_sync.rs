@@ -149,6 +149,14 @@ impl<'a> FullSync<'a> {
             ..before
         };
         session.write_record(record).await.map_err(End::Target)?;
+        // From here on the record itself says that a full sync is due.
+        let name = &self.context.settings.name;
+        let catalog = &self.context.catalog;
+        if catalog.entangled(name).map_err(End::Catalog)? {
+            catalog
+                .set_entangled(std::slice::from_ref(name), false)
+                .map_err(End::Catalog)?;
+        }
         // Parked keys stay: a key that is not in this snapshot, and that is kept on the target, still waits for its expiry.
         let seen = self.context.catalog.seen(&self.context.settings.name);
         seen.and_then(|seen| seen.clear()).map_err(End::Catalog)?;

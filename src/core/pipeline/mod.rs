@@ -180,7 +180,7 @@ impl Pipeline {
             untouched: self.settings.begins_with_process,
             tokens: VecDeque::new(),
             trust_checkpoint: self.settings.resume,
-            force: None,
+            force: self.must_begin_anew(),
             force_is_asked: false,
             asked_for: None,
             placed: false,

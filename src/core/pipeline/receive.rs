@@ -359,6 +359,9 @@ impl Receiver {
     async fn follow(&mut self) -> LinkEnd {
         if matches!(self.ask, Ask::FullSync(_)) {
             self.turn.take().await;
+            if let Some(shard) = &self.settings.shard {
+                shard.crossings.at_rest().await;
+            }
         }
         let mut follower = match Follower::connect(&self.source).await {
             Ok(follower) => follower,

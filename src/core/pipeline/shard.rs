@@ -13,6 +13,7 @@ use super::Pipeline;
 use super::crossing::{Crossings, Joined};
 use crate::core::command::SLOTS;
 use crate::core::net::Address;
+use crate::core::resume::Reason;
 use crate::core::target::checkpoint::KEY_PREFIX;
 
 /// The cluster can be looked at within this time, or it is tried again later.
@@ -107,6 +108,16 @@ impl Pipeline {
                 .crossings
                 .join(&self.settings.name, &self.log, &self.progress),
         )
+    }
+
+    /// An earlier process died when the shards had to begin anew, and this one had not.
+    pub(super) fn must_begin_anew(&self) -> Option<Reason> {
+        let noted = self.catalog.entangled(&self.settings.name);
+        let noted = noted.unwrap_or_else(|error| {
+            tracing::error!(%error, hint = error.hint(), "whether the shard must begin anew cannot be read: it does");
+            true
+        });
+        noted.then_some(Reason::Entangled)
     }
 }
 

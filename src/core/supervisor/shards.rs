@@ -87,6 +87,24 @@ impl Watch {
             doubt: Arc::default(),
             crossings: Crossings::default(),
         }
+        .remembering()
+    }
+
+    /// What slots did in the time of an earlier process must be known. Where it is not, that of this one is.
+    fn remembering(mut self) -> Watch {
+        let name = format!("{}{}", self.shards.base, self.ending());
+        let opened = self
+            .catalog
+            .as_ref()
+            .map(|catalog| Crossings::open(catalog, &name));
+        match opened {
+            Some(Ok(crossings)) => self.crossings = crossings,
+            Some(Err(error)) => {
+                tracing::error!(%error, hint = error.hint(), "where the shards' streams were cannot be read");
+            }
+            None => {}
+        }
+        self
     }
 
     /// The shards that there are at the beginning, each with its pipeline's settings.

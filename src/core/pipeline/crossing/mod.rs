@@ -17,9 +17,11 @@
 //! of a cluster has none of this. What is in another shard's log counts as applied when the target's record of it says so too: a restart
 //! must not apply it once more behind what followed from it.
 
+mod kept;
 pub mod named;
 pub mod sampler;
 pub mod slots;
+pub mod snapshot;
 pub mod ticks;
 pub mod waiting;
 
@@ -29,14 +31,20 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::core::catalog::{self, Catalog};
 use crate::core::log::Log;
 use crate::core::net::Endpoint;
 use crate::core::position::{Offset, Position};
 use crate::core::progress::Progress;
+use crate::core::topology::sample::Sample;
+use kept::Kept;
 use ticks::Ticks;
 
 /// Slots may still be moving for so long after something has moved.
 const STIRRED_FOR: Duration = Duration::from_secs(5);
+
+/// Shards that have waited for each other so long are in a circle: a key has gone to and fro between two ticks.
+const CIRCLE: Duration = Duration::from_secs(10);
 
 /// What the pipelines of a cluster know of each other. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +61,11 @@ struct Inner {
     masters: BTreeMap<String, Endpoint>,
     members: BTreeMap<String, Member>,
     ticks: Ticks,
+    /// What survives the process; nothing where that is not wanted.
+    kept: Option<Kept>,
     stirred_until: Option<Instant>,
+    /// Since when the masters cannot all be asked.
+    blind_since: Option<Instant>,
 }
 
 /// The pipeline of a shard, as its siblings see it.
@@ -63,8 +75,8 @@ struct Member {
     progress: Arc<Progress>,
     /// What is confirmed is recorded at the same moment.
     is_exact: bool,
-    /// The shard for whose log it waits.
-    waits_for: Option<String>,
+    /// The shard for whose log it waits, and since when.
+    waits_for: Option<(String, Instant)>,
     /// It must begin anew: some wait in a circle.
     is_entangled: bool,
 }
@@ -116,6 +128,46 @@ impl Crossings {
         self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// With what the catalog knows of earlier processes. `cluster` is what the names of its pipelines have in common.
+    ///
+    /// # Errors
+    /// The catalog's.
+    pub fn open(catalog: &Catalog, cluster: &str) -> Result<Crossings, catalog::Error> {
+        let (kept, ticks) = Kept::open(catalog, cluster)?;
+        let crossings = Crossings::default();
+        let mut inner = crossings.inner();
+        for (number, samples) in ticks {
+            inner.ticks.take_back(number, samples);
+        }
+        inner.kept = Some(kept);
+        drop(inner);
+        Ok(crossings)
+    }
+
+    /// Takes a tick in. What it says is written down before anybody goes by it.
+    fn take(&self, samples: BTreeMap<String, Sample>) {
+        let mut inner = self.inner();
+        inner.blind_since = None;
+        let mut kept = inner.kept.take();
+        let number = inner.ticks.next_number();
+        let written = kept.as_mut().map_or(Ok(()), |kept| kept.put(number, &samples));
+        inner.ticks.take(samples);
+        let written = written.and_then(|()| {
+            let Some(kept) = kept.as_mut() else { return Ok(()) };
+            let passed = inner.newest_reached("", kept.oldest());
+            passed.map_or(Ok(()), |tick| kept.forget_before(tick.number))
+        });
+        if let Err(error) = written {
+            tracing::error!(%error, hint = error.hint(), "where the shards' streams are could not be written down");
+        }
+        inner.kept = kept;
+    }
+
+    /// The masters could not all be asked.
+    fn note_blindness(&self) {
+        self.inner().blind_since.get_or_insert_with(Instant::now);
+    }
+
     /// The pipeline of that name works from here on.
     #[must_use]
     pub fn join(&self, name: &str, log: &Log, progress: &Arc<Progress>) -> Joined {
@@ -149,20 +201,19 @@ impl Crossings {
         self.0.hurry.notify_one();
     }
 
-    fn set_waits_for(&self, name: &str, other: Option<String>) {
+    /// What it waits for, since `since`; nothing where it goes on.
+    fn set_waits_for(&self, name: &str, other: Option<String>, since: Instant) {
         if let Some(member) = self.inner().members.get_mut(name) {
-            member.waits_for = other;
+            member.waits_for = other.map(|other| (other, since));
         }
     }
 
     /// Where the waits form a circle, none of those in it can go on. All shards begin anew then, not these alone: what others still have to say of keys
-    /// that came from them, or went to them, is older than the new snapshots.
+    /// that came from them, or went to them, is older than the new snapshots. A wait that is not as old as the others is one of many on the way.
     fn break_circle(&self, name: &str) {
         let mut inner = self.inner();
-        if !circle(&inner.members, name).is_empty() {
-            for member in inner.members.values_mut() {
-                (member.is_entangled, member.waits_for) = (true, None);
-            }
+        if !circle(&inner.members, name, Instant::now()).is_empty() {
+            inner.entangle();
         }
     }
 
@@ -181,11 +232,28 @@ impl Crossings {
     }
 }
 
-/// Those who wait for each other, from `name` round to `name`; nobody where it is no circle.
-fn circle(members: &BTreeMap<String, Member>, name: &str) -> Vec<String> {
+impl Inner {
+    /// All begin anew, also where the process dies before they have.
+    fn entangle(&mut self) {
+        let names: Vec<String> = self.members.keys().cloned().collect();
+        if let Some(Err(error)) = self.kept.as_ref().map(|kept| kept.set_entangled(&names)) {
+            tracing::error!(%error, hint = error.hint(), "that the shards begin anew could not be written down");
+        }
+        for member in self.members.values_mut() {
+            (member.is_entangled, member.waits_for) = (true, None);
+        }
+    }
+}
+
+/// Those who have waited for each other for long, from `name` round to `name`; nobody where it is no circle.
+fn circle(members: &BTreeMap<String, Member>, name: &str, now: Instant) -> Vec<String> {
+    let next = |at: &str| {
+        let (next, since) = members.get(at)?.waits_for.as_ref()?;
+        (now.duration_since(*since) > CIRCLE).then_some(next.as_str())
+    };
     let mut all = Vec::new();
     let mut at = name;
-    while let Some(next) = members.get(at).and_then(|member| member.waits_for.as_deref()) {
+    while let Some(next) = next(at) {
         if all.iter().any(|one| one == next) {
             break;
         }
@@ -199,11 +267,11 @@ fn circle(members: &BTreeMap<String, Member>, name: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::core::pipeline::crossing) mod tests {
     use super::*;
     use crate::core::log::{Settings, Space, Storage};
 
-    async fn joined(crossings: &Crossings, names: &[&str]) -> Vec<Joined> {
+    pub(super) async fn joined(crossings: &Crossings, names: &[&str]) -> Vec<Joined> {
         let mut all = Vec::new();
         for name in names {
             let settings = Settings {
@@ -228,8 +296,9 @@ mod tests {
         ] {
             let crossings = Crossings::default();
             let _joined = joined(&crossings, &["a", "b", "c"]).await;
+            let long_ago = Instant::now().checked_sub(CIRCLE * 2).unwrap();
             for (one, other) in waits {
-                crossings.set_waits_for(one, Some((*other).to_owned()));
+                crossings.set_waits_for(one, Some((*other).to_owned()), long_ago);
             }
             crossings.break_circle("a");
             for name in ["a", "b", "c"] {
@@ -237,5 +306,17 @@ mod tests {
                 assert!(!crossings.take_entangled(name), "told once");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn who_has_just_begun_to_wait_is_in_no_circle() {
+        let crossings = Crossings::default();
+        let _joined = joined(&crossings, &["a", "b"]).await;
+        let now = Instant::now();
+        let long_ago = now.checked_sub(CIRCLE * 2).unwrap();
+        crossings.set_waits_for("a", Some("b".to_owned()), long_ago);
+        crossings.set_waits_for("b", Some("a".to_owned()), now);
+        crossings.break_circle("a");
+        assert!(!crossings.take_entangled("a"));
     }
 }

@@ -11,18 +11,27 @@ use crate::core::log::{self, Reader};
 use crate::core::position::Offset;
 use crate::core::resp::{Frame, Framer, Limits};
 
-/// A command that names a key.
+/// Which commands of a log are causes of one in another stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Naming {
-    end: Offset,
-    /// The key arrives there.
-    arrives: bool,
+pub enum Counts {
+    /// All up to here.
+    UpTo(Offset),
+    /// All up to `high`, but not those behind the first arrival in the slot behind `low`: the slot has come back.
+    UntilReturn {
+        /// Surely before it.
+        low: Offset,
+        /// Surely behind it.
+        high: Offset,
+    },
 }
 
 /// What a log names, without the log.
 #[derive(Debug, Default)]
 pub struct Index {
-    keys: HashMap<Bytes, Vec<Naming>>,
+    /// The ends of the commands that name each key.
+    keys: HashMap<Bytes, Vec<Offset>>,
+    /// The ends of those with which a key of each slot arrives.
+    arrivals: HashMap<u16, Vec<Offset>>,
     /// In a transaction: what it names counts to its end.
     open: Option<Vec<(Bytes, bool)>>,
 }
@@ -57,21 +66,37 @@ impl Index {
     }
 
     fn note(&mut self, key: Bytes, arrives: bool, end: Offset) {
-        self.keys.entry(key).or_default().push(Naming { end, arrives });
+        if arrives {
+            let slot = command::slot(&key);
+            self.arrivals.entry(slot).or_default().push(end);
+        }
+        self.keys.entry(key).or_default().push(end);
     }
 
-    /// The end of the last command that is a cause of one on these keys that lies surely behind `low` and surely before `high`:
-    /// what follows an arrival of the key behind `low` comes after it.
+    /// The end of the last command that names the key and counts.
     #[must_use]
-    pub fn last_cause(&self, keys: &[Bytes], low: Offset, high: Offset) -> Option<Offset> {
-        let of = |key| self.keys.get(key).map(|all| last_cause(all, low, high));
-        keys.iter().filter_map(of).flatten().max()
+    pub fn last_cause(&self, key: &Bytes, counts: Counts) -> Option<Offset> {
+        let ends = self.keys.get(key)?;
+        let limit = match counts {
+            Counts::UpTo(limit) => limit,
+            Counts::UntilReturn { low, high } => {
+                self.returned(command::slot(key), low).unwrap_or(high).min(high)
+            }
+        };
+        last_up_to(ends, limit)
+    }
+
+    /// Just before the first arrival in the slot behind `low`.
+    fn returned(&self, slot: u16, low: Offset) -> Option<Offset> {
+        let arrivals = self.arrivals.get(&slot)?;
+        let first = arrivals.get(arrivals.partition_point(|end| *end <= low))?;
+        Some(Offset::new(first.get() - 1))
     }
 }
 
-fn last_cause(all: &[Naming], low: Offset, high: Offset) -> Option<Offset> {
-    let counts = |one: &&Naming| one.end <= low || (one.end <= high && !one.arrives);
-    all.iter().take_while(counts).map(|one| one.end).last()
+fn last_up_to(ends: &[Offset], limit: Offset) -> Option<Offset> {
+    let counts = ends.partition_point(|end| *end <= limit);
+    counts.checked_sub(1).map(|last| ends[last])
 }
 
 /// A log being read for the keys it names.
@@ -146,11 +171,11 @@ mod tests {
         (index, ends)
     }
 
-    /// Which command is the last cause, with `low` and `high` at the ends of commands; all counted from 1.
-    fn cause(commands: &[&str], low: usize, high: usize) -> usize {
+    /// Which command is the last cause; all counted from 1.
+    fn cause(commands: &[&str], counts: impl FnOnce(&dyn Fn(usize) -> Offset) -> Counts) -> usize {
         let (index, ends) = index(commands);
-        let at = |n: usize| Offset::new(n.checked_sub(1).map_or(0, |n| ends[n]));
-        let last = index.last_cause(&[Bytes::from_static(b"k")], at(low), at(high));
+        let counts = counts(&|n| Offset::new(n.checked_sub(1).map_or(0, |n| ends[n])));
+        let last = index.last_cause(&Bytes::from_static(b"k"), counts);
         last.map_or(0, |last| {
             ends.iter().position(|end| *end == last.get()).unwrap() + 1
         })
@@ -159,19 +184,32 @@ mod tests {
     #[test]
     fn the_last_command_that_names_the_key_is_its_cause() {
         let moved = ["SET k 1", "SET other 1", "DEL other k", "SET other 2"];
-        let back = ["SET k 1", "DEL k", "RESTORE-ASKING k 0 x", "SET k 2", "DEL k"];
-        for (commands, low, high, expected) in [
-            (&moved[..], 0, 4, 3),
-            (&moved[..], 0, 2, 1),
-            (&["SET other 1"][..], 0, 1, 0),
-            // It comes back only after it has come here.
-            (&back[..], 0, 5, 2),
-            // It had come back before it came here.
-            (&back[..], 3, 5, 5),
+        for (commands, limit, expected) in [
+            (&moved[..], 4, 3),
+            (&moved[..], 2, 1),
+            (&["SET other 1"][..], 1, 0),
             // In a transaction it counts to the end.
-            (&["MULTI", "INCR k", "EXEC"][..], 0, 3, 3),
+            (&["MULTI", "INCR k", "EXEC"][..], 3, 3),
         ] {
-            assert_eq!(cause(commands, low, high), expected, "{commands:?} {low} {high}");
+            let last = cause(commands, |at| Counts::UpTo(at(limit)));
+            assert_eq!(last, expected, "{commands:?} {limit}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_slots_return_is_no_cause() {
+        let back = ["SET k 1", "DEL k", "RESTORE-ASKING {k}o 0 x", "SET k 2", "DEL k"];
+        for (low, high, expected) in [
+            (0, 5, 2),
+            (0, 1, 1),
+            // It had come back before.
+            (3, 5, 5),
+        ] {
+            let last = cause(&back, |at| Counts::UntilReturn {
+                low: at(low),
+                high: at(high),
+            });
+            assert_eq!(last, expected, "{low} {high}");
         }
     }
 }

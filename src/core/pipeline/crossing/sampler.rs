@@ -25,11 +25,12 @@ pub async fn run(crossings: Crossings) {
     let mut sampler = Sampler::default();
     loop {
         match sample(&crossings, &mut sampler).await {
-            Ok(Some(samples)) => {
-                crossings.inner().ticks.take(samples);
+            Ok(Some(samples)) => crossings.take(samples),
+            Ok(None) => crossings.note_blindness(),
+            Err(error) => {
+                tracing::debug!(%error, "a master could not be asked how far it is");
+                crossings.note_blindness();
             }
-            Ok(None) => {}
-            Err(error) => tracing::debug!(%error, "a master could not be asked how far it is"),
         }
         sleep(HURRIED).await;
         let pause = if crossings.is_stirred() { STIRRED } else { CALM };

@@ -6,7 +6,9 @@
 //! | away | it is another shard's | DEL, UNLINK: dropped, the shard clears what it has given away; any other: foreign | foreign, by any other, and where a tick that the stream has passed shows it here |
 //! | foreign | it is on its way here | waits for its causes in the streams of the other shards | settled, where a tick shows it here alone and everything up to that tick is applied |
 //!
-//! At the beginning all are settled: what lies before the first tick is as it was applied before. Only a `RESTORE-ASKING` says otherwise.
+//! At the beginning all are settled, and the ticks that the stream has passed before say what is away. Between the last of these and the first that is to come nobody
+//! has looked, which may have been long: what is away by the one and may be here by the other is foreign ([`Slots::doubt`]); and until that first tick is
+//! there, nothing of what is away is left out.
 
 use super::ticks::{Claim, Tick};
 use crate::core::command::SLOTS;
@@ -51,6 +53,8 @@ pub struct Slots {
     foreign: usize,
     /// Goes up with each slot that becomes foreign.
     turns: u64,
+    /// The first tick that is to come is not known.
+    is_blind: bool,
 }
 
 impl Default for Slots {
@@ -60,6 +64,7 @@ impl Default for Slots {
             slots: vec![Slot::Settled(0); usize::from(SLOTS)],
             foreign: 0,
             turns: 0,
+            is_blind: false,
         }
     }
 }
@@ -83,11 +88,49 @@ impl Slots {
         matches!(self.slots[usize::from(slot)], Slot::Foreign(_))
     }
 
+    /// The ticks before have been passed; the first that is to come is not known until [`Slots::doubt`] brings it.
+    pub fn close_eyes(&mut self) {
+        self.is_blind = true;
+    }
+
+    /// Whether the first tick that is to come is still missing.
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        self.is_blind
+    }
+
+    /// The stream is at `from`, between these two ticks, and what lies between them is not all known.
+    pub fn doubt(&mut self, last: &Tick, first: &Tick, name: &str, from: Offset) {
+        self.is_blind = false;
+        for (slot, claim) in first.claims(name) {
+            let stays_away = claim == Claim::Anothers { moves: false } && !last.moves_slot(slot);
+            if let (Slot::Away(_), false) = (self.slots[usize::from(slot)], stays_away) {
+                self.make_foreign(slot, from);
+            }
+        }
+    }
+
+    fn make_foreign(&mut self, slot: u16, since: Offset) {
+        self.slots[usize::from(slot)] = Slot::Foreign(since);
+        self.foreign += 1;
+        self.turns += 1;
+    }
+
+    /// Whether something of this slot, which is foreign, has come behind that.
+    #[must_use]
+    pub fn has_come_since(&self, slot: u16, before: Offset) -> bool {
+        match self.slots[usize::from(slot)] {
+            Slot::Foreign(since) => since > before,
+            Slot::Settled(_) | Slot::Away(_) => false,
+        }
+    }
+
     /// What becomes of a command of that slot that ends at `end`.
     pub fn judge(&mut self, slot: u16, act: Act, end: Offset) -> Standing {
         let now = &mut self.slots[usize::from(slot)];
         match (*now, act) {
             (Slot::Settled(_), Act::Deletes | Act::Other) => Standing::Free,
+            (Slot::Away(_), Act::Deletes) if self.is_blind => Standing::Foreign,
             (Slot::Away(_), Act::Deletes) => Standing::Void,
             (Slot::Foreign(_), Act::Deletes | Act::Other) => Standing::Foreign,
             (Slot::Foreign(since), Act::Arrives) => {
@@ -95,9 +138,7 @@ impl Slots {
                 Standing::Foreign
             }
             (Slot::Settled(_), Act::Arrives) | (Slot::Away(_), Act::Arrives | Act::Other) => {
-                *now = Slot::Foreign(end);
-                self.foreign += 1;
-                self.turns += 1;
+                self.make_foreign(slot, end);
                 Standing::Foreign
             }
         }
@@ -111,11 +152,7 @@ impl Slots {
             match (*now, claim) {
                 (Slot::Settled(by), Claim::Anothers { .. }) if by < tick.number => *now = Slot::Away(end),
                 (Slot::Away(_), Claim::Anothers { .. }) => *now = Slot::Away(end),
-                (Slot::Away(_), Claim::Mine) => {
-                    *now = Slot::Foreign(end);
-                    self.foreign += 1;
-                    self.turns += 1;
-                }
+                (Slot::Away(_), Claim::Mine) => self.make_foreign(slot, end),
                 (Slot::Foreign(since), Claim::Anothers { moves: false }) if since <= before => {
                     *now = Slot::Away(end);
                     self.foreign -= 1;
@@ -230,6 +267,35 @@ mod tests {
         slots.settle(&newer, "b", end(40));
         slots.pass(&older, "b", end(10), end(30));
         assert_eq!(slots.judge(7, Act::Deletes, end(35)), Standing::Free);
+    }
+
+    #[test]
+    fn what_may_have_come_while_nobody_looked_is_foreign() {
+        for (last, first, expected) in [
+            (("a", false), ("a", false), Standing::Void),
+            (("a", false), ("b", false), Standing::Foreign),
+            (("a", false), ("a", true), Standing::Foreign),
+            (("a", true), ("a", false), Standing::Foreign),
+            (("b", false), ("a", false), Standing::Free),
+        ] {
+            let (before, after) = (tick(last.0, last.1, 10), tick(first.0, first.1, 90));
+            let mut slots = Slots::default();
+            slots.pass(&before, "b", end(0), end(10));
+            slots.close_eyes();
+            if expected != Standing::Free {
+                assert_eq!(
+                    slots.judge(7, Act::Deletes, end(15)),
+                    Standing::Foreign,
+                    "not yet known"
+                );
+            }
+            slots.doubt(&before, &after, "b", end(12));
+            assert_eq!(
+                slots.judge(7, Act::Deletes, end(20)),
+                expected,
+                "{last:?} {first:?}"
+            );
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::core::command::SLOTS;
 use crate::core::position::{History, Offset, Position};
@@ -38,40 +39,67 @@ pub enum Claim {
     Unclear,
 }
 
+/// Whose each slot is, as the masters say.
+#[derive(Debug, PartialEq, Eq)]
+struct Claims {
+    names: Vec<String>,
+    of: Vec<u16>,
+    moving: BTreeSet<u16>,
+}
+
+impl Claims {
+    fn new(samples: &BTreeMap<String, Sample>) -> Claims {
+        let mut of = vec![NOBODY; usize::from(SLOTS)];
+        for (index, sample) in samples.values().enumerate() {
+            let index = u16::try_from(index).unwrap_or(SEVERAL);
+            let ranges = sample.slots.iter().flat_map(|(first, last)| *first..=*last);
+            for slot in ranges.filter(|slot| *slot < SLOTS) {
+                let claim = &mut of[usize::from(slot)];
+                *claim = if *claim == NOBODY { index } else { SEVERAL };
+            }
+        }
+        Claims {
+            names: samples.keys().cloned().collect(),
+            of,
+            moving: samples
+                .values()
+                .flat_map(|sample| sample.moving.clone())
+                .collect(),
+        }
+    }
+}
+
 /// One sample of all masters.
 #[derive(Debug)]
 pub struct Tick {
     /// Counts up.
     pub number: u64,
+    /// When it was taken, or read back.
+    pub taken_at: Instant,
     at: BTreeMap<String, Position>,
-    names: Vec<String>,
-    claims: Vec<u16>,
-    moving: BTreeSet<u16>,
+    /// Ticks between which nothing has changed share it.
+    claims: Arc<Claims>,
 }
 
 impl Tick {
-    fn new(number: u64, samples: BTreeMap<String, Sample>) -> Tick {
-        let mut claims = vec![NOBODY; usize::from(SLOTS)];
-        let mut moving = BTreeSet::new();
-        let mut at = BTreeMap::new();
-        let names: Vec<String> = samples.keys().cloned().collect();
-        for (index, (name, sample)) in samples.into_iter().enumerate() {
-            at.insert(name, sample.at);
-            moving.extend(sample.moving);
-            let index = u16::try_from(index).unwrap_or(SEVERAL);
-            let ranges = sample.slots.iter().flat_map(|(first, last)| *first..=*last);
-            for slot in ranges.filter(|slot| *slot < SLOTS) {
-                let claim = &mut claims[usize::from(slot)];
-                *claim = if *claim == NOBODY { index } else { SEVERAL };
-            }
-        }
+    fn new(number: u64, samples: BTreeMap<String, Sample>, before: Option<&Arc<Tick>>) -> Tick {
+        let claims = Claims::new(&samples);
+        let same = before.filter(|tick| *tick.claims == claims);
         Tick {
             number,
-            at,
-            names,
-            claims,
-            moving,
+            taken_at: Instant::now(),
+            at: samples
+                .into_iter()
+                .map(|(name, sample)| (name, sample.at))
+                .collect(),
+            claims: same.map_or_else(|| Arc::new(claims), |tick| Arc::clone(&tick.claims)),
         }
+    }
+
+    /// Whether each slot is whose it was.
+    #[must_use]
+    pub fn agrees_with(&self, other: &Tick) -> bool {
+        self.claims == other.claims
     }
 
     /// How far a shard's stream was.
@@ -83,16 +111,29 @@ impl Tick {
     /// Whether a slot is on its way.
     #[must_use]
     pub fn moves(&self) -> bool {
-        !self.moving.is_empty()
+        !self.claims.moving.is_empty()
+    }
+
+    /// Whether this slot is on its way.
+    #[must_use]
+    pub fn moves_slot(&self, slot: u16) -> bool {
+        self.claims.moving.contains(&slot)
+    }
+
+    /// The one shard that claims this slot, whether it is on its way or not.
+    #[must_use]
+    pub fn owner(&self, slot: u16) -> Option<&str> {
+        let index = *self.claims.of.get(usize::from(slot))?;
+        self.claims.names.get(usize::from(index)).map(String::as_str)
     }
 
     /// Who claims each slot, in their order, as the shard of that name sees it.
     pub fn claims<'a>(&'a self, name: &str) -> impl Iterator<Item = (u16, Claim)> + 'a {
-        let own = self.names.iter().position(|one| one == name);
+        let own = self.claims.names.iter().position(|one| one == name);
         let own = own.and_then(|index| u16::try_from(index).ok());
         (0..SLOTS).map(move |slot| {
-            let moves = self.moving.contains(&slot);
-            let claim = match self.claims[usize::from(slot)] {
+            let moves = self.moves_slot(slot);
+            let claim = match self.claims.of[usize::from(slot)] {
                 NOBODY | SEVERAL => Claim::Unclear,
                 index if Some(index) != own => Claim::Anothers { moves },
                 _ if moves => Claim::Unclear,
@@ -122,12 +163,12 @@ pub struct Around {
 }
 
 impl Around {
-    /// Where the other shard was surely before what is in the stream of `name`; nothing where that is too long ago.
+    /// The tick by which the other shard was surely before what is in the stream of `name`; nothing where that is too long ago.
     #[must_use]
-    pub fn low(&self, name: &str, other: &str) -> Option<Position> {
+    pub fn low(&self, name: &str, other: &str) -> Option<&Tick> {
         let [earlier, later] = &self.low;
         let low = if other < name { later } else { earlier };
-        low.as_ref()?.at(other)
+        low.as_deref()
     }
 
     /// The tick by which the other shard was surely behind it.
@@ -141,6 +182,17 @@ impl Around {
 impl Ticks {
     /// Takes one in.
     pub fn take(&mut self, samples: BTreeMap<String, Sample>) -> Arc<Tick> {
+        self.take_back(self.next_number(), samples)
+    }
+
+    /// The number of the next.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.taken + 1
+    }
+
+    /// Takes one in that had this number, higher than all before.
+    pub fn take_back(&mut self, number: u64, samples: BTreeMap<String, Sample>) -> Arc<Tick> {
         if self.ticks.len() == TICKS_MAX {
             let mut keep = false;
             self.ticks.retain(|_| {
@@ -148,8 +200,8 @@ impl Ticks {
                 keep
             });
         }
-        self.taken += 1;
-        let tick = Arc::new(Tick::new(self.taken, samples));
+        self.taken = number;
+        let tick = Arc::new(Tick::new(number, samples, self.ticks.back()));
         self.ticks.push_back(Arc::clone(&tick));
         tick
     }
@@ -158,6 +210,11 @@ impl Ticks {
     pub fn after(&self, number: u64) -> impl DoubleEndedIterator<Item = &Arc<Tick>> {
         let from = self.ticks.partition_point(|tick| tick.number <= number);
         self.ticks.range(from..)
+    }
+
+    /// All that are kept.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &Arc<Tick>> {
+        self.ticks.iter()
     }
 
     /// The newest.
@@ -231,7 +288,7 @@ pub(super) mod tests {
         let around = |end| {
             let around = ticks.around("b", &history, Offset::new(end))?;
             let of = |other| {
-                let low = around.low("b", other).map_or(0, |low| low.offset.get() / 100);
+                let low = around.low("b", other).map_or(0, |low| low.number);
                 (low, around.high("b", other).number)
             };
             Some((of("a"), of("c")))

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::named::Named;
+use super::named::{Counts, Named};
 use super::slots::{Act, Slots, Standing};
 use super::ticks::{Around, Tick};
-use super::{Crossings, Inner, Member};
+use super::{CIRCLE, Crossings, Inner, Member};
 use crate::core::command::{self, Command, Kind};
 use crate::core::position::{History, Offset};
 use crate::core::resp::{self, Frame, Framer, Limits};
@@ -25,9 +25,6 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// So often ticks are looked at while nothing waits.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// Shards that wait for each other so long are in a circle: a key has gone to and fro between two ticks.
-const CIRCLE: Duration = Duration::from_secs(10);
 
 /// A wait of that length is told.
 const LONG: Duration = Duration::from_secs(30);
@@ -62,6 +59,10 @@ pub struct Crossing {
     name: String,
     history: History,
     slots: Slots,
+    /// Where the stream began.
+    from: Offset,
+    /// The last tick before that.
+    last: Option<Arc<Tick>>,
     /// Ticks that the stream has not passed, with where it was.
     ahead: VecDeque<(Offset, Arc<Tick>)>,
     /// Where the stream was at the last tick that it has passed.
@@ -87,17 +88,25 @@ pub struct Crossing {
 }
 
 impl Crossing {
-    /// For the stream of the pipeline of that name. `is_exact`: what is confirmed is recorded at the same moment.
+    /// For the stream of the pipeline of that name, from `from` on. `is_exact`: what is confirmed is recorded at the same moment.
     #[must_use]
-    pub fn new(crossings: &Crossings, name: &str, history: History, is_exact: bool) -> Crossing {
+    pub fn new(
+        crossings: &Crossings,
+        name: &str,
+        history: History,
+        from: Offset,
+        is_exact: bool,
+    ) -> Crossing {
         if let Some(member) = crossings.inner().members.get_mut(name) {
             member.is_exact = is_exact;
         }
-        Crossing {
+        let mut crossing = Crossing {
             crossings: crossings.clone(),
             name: name.to_owned(),
             history,
             slots: Slots::default(),
+            from,
+            last: None,
             ahead: VecDeque::new(),
             last_tick: Offset::ZERO,
             looked: 0,
@@ -112,6 +121,27 @@ impl Crossing {
             is_entangled: false,
             around: None,
             logs: BTreeMap::new(),
+        };
+        crossing.pass_what_was();
+        crossing
+    }
+
+    /// Passes the ticks that lie before the stream's beginning.
+    fn pass_what_was(&mut self) {
+        let inner = self.crossings.inner();
+        for tick in inner.ticks.all() {
+            let Some(at) = tick.at(&self.name).filter(|at| self.history.contains(at)) else {
+                continue;
+            };
+            if at.offset > self.from {
+                break;
+            }
+            self.slots.pass(tick, &self.name, self.last_tick, at.offset);
+            (self.last_tick, self.looked) = (at.offset, tick.number);
+            self.last = Some(Arc::clone(tick));
+        }
+        if self.last.is_some() {
+            self.slots.close_eyes();
         }
     }
 
@@ -137,7 +167,7 @@ impl Crossing {
     pub fn look(&mut self, history: History) {
         self.history = history;
         if self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
-            self.is_stirred = self.crossings.is_stirred();
+            self.is_stirred = self.crossings.is_stirred() || self.slots.is_blind();
             self.is_entangled |= self.crossings.take_entangled(&self.name);
             self.refresh();
         }
@@ -148,12 +178,15 @@ impl Crossing {
         let inner = self.crossings.inner();
         for tick in inner.ticks.after(self.looked) {
             self.looked = tick.number;
-            let at = tick.at(&self.name).filter(|at| self.history.contains(at));
-            self.ahead.extend(at.map(|at| (at.offset, Arc::clone(tick))));
+            let Some(at) = tick.at(&self.name).filter(|at| self.history.contains(at)) else {
+                continue;
+            };
+            if let (Some(last), true) = (&self.last, self.slots.is_blind()) {
+                self.slots.doubt(last, tick, &self.name, self.from);
+            }
+            self.ahead.push_back((at.offset, Arc::clone(tick)));
         }
-        let ticks: Vec<&Arc<Tick>> = inner.ticks.after(self.settled).collect();
-        let reached = ticks.partition_point(|tick| inner.have_all_reached(tick, &self.name));
-        let Some(tick) = reached.checked_sub(1).map(|last| ticks[last]) else {
+        let Some(tick) = inner.newest_reached(&self.name, self.settled) else {
             return;
         };
         self.settled = tick.number;
@@ -260,7 +293,7 @@ impl Crossing {
             if waiting.end <= self.covered {
                 self.waiting = None;
                 self.looks_closely = false;
-                self.crossings.set_waits_for(&self.name, None);
+                self.crossings.set_waits_for(&self.name, None, Instant::now());
                 return;
             }
             if elapsed > LONG && !waiting.told {
@@ -276,7 +309,7 @@ impl Crossing {
             if self.looks_closely && self.has_all_causes().await {
                 let waiting = self.waiting.take();
                 self.passed = waiting.map_or(self.passed, |waiting| waiting.end);
-                self.crossings.set_waits_for(&self.name, None);
+                self.crossings.set_waits_for(&self.name, None, Instant::now());
                 return;
             }
             if elapsed > CIRCLE {
@@ -309,7 +342,7 @@ impl Crossing {
         let Some(waiting) = &self.waiting else { return true };
         let lacking = self.lacking(&waiting.keys, &around);
         let has_all = lacking.is_none();
-        self.crossings.set_waits_for(&self.name, lacking);
+        self.crossings.set_waits_for(&self.name, lacking, waiting.since);
         has_all
     }
 
@@ -368,16 +401,46 @@ impl Crossing {
         self.behind(around).into_iter().find(lacks).map(|(name, _)| name)
     }
 
+    /// Which commands of the other shard's log come before one of this stream on that key. More than needed is only slower, or ends in a circle.
+    ///
+    /// | at the tick surely before it, the slot is | it has come here since | what counts |
+    /// | --- | --- | --- |
+    /// | this shard's | no | what the other had done by then |
+    /// | the other's | - | what it did until the slot came back to it |
+    /// | this shard's | yes | all up to the tick surely behind it |
+    /// | a third one's, or unclear | - | the same |
+    fn counts(&self, name: &str, key: &Bytes, around: &Around, high: Offset, history: &History) -> Counts {
+        let slot = command::slot(key);
+        let tick = around.low(&self.name, name);
+        let low = tick
+            .and_then(|tick| tick.at(name))
+            .filter(|low| history.contains(low));
+        let (Some(tick), Some(low)) = (tick, low) else {
+            return Counts::UpTo(high);
+        };
+        let here = tick.at(&self.name).filter(|at| self.history.contains(at));
+        let has_come = here.is_none_or(|here| self.slots.has_come_since(slot, here.offset));
+        match tick.owner(slot) {
+            Some(owner) if owner == self.name && !has_come => Counts::UpTo(low.offset),
+            Some(owner) if owner == name => Counts::UntilReturn {
+                low: low.offset,
+                high,
+            },
+            Some(_) | None => Counts::UpTo(high),
+        }
+    }
+
     fn has_causes_of(&self, name: &str, member: &Member, keys: &[Bytes], around: &Around) -> Option<bool> {
         let (high, history) = (around.high(&self.name, name).at(name)?, member.log.history()?);
         let (turns, named) = self.logs.get(name)?;
         if *turns != self.slots.turns() || named.position() < high.offset || !history.contains(&high) {
             return None;
         }
-        let low = around.low(&self.name, name);
-        let low = low.filter(|low| history.contains(low));
-        let low = low.map_or(Offset::ZERO, |low| low.offset);
-        let last = named.index().last_cause(keys, low, high.offset);
+        let causes = keys.iter().filter_map(|key| {
+            let counts = self.counts(name, key, around, high.offset, &history);
+            named.index().last_cause(key, counts)
+        });
+        let last = causes.max();
         let recorded = member.recorded()?;
         Some(last.is_none_or(|last| last <= recorded))
     }
@@ -405,11 +468,20 @@ pub async fn fulfilled(crossing: &mut Option<Crossing>) {
 
 impl Drop for Crossing {
     fn drop(&mut self) {
-        self.crossings.set_waits_for(&self.name, None);
+        self.crossings.set_waits_for(&self.name, None, Instant::now());
     }
 }
 
 impl Inner {
+    /// The newest tick behind the one of that number up to which all shards but that of `name` have recorded everything. One that lacks a shard, which has
+    /// come later, does not count.
+    pub(super) fn newest_reached(&self, name: &str, after: u64) -> Option<&Arc<Tick>> {
+        let is_whole = |tick: &&Arc<Tick>| self.masters.keys().all(|one| tick.at(one).is_some());
+        let ticks: Vec<&Arc<Tick>> = self.ticks.after(after).filter(is_whole).collect();
+        let reached = ticks.partition_point(|tick| self.have_all_reached(tick, name));
+        reached.checked_sub(1).map(|last| ticks[last])
+    }
+
     /// Whether all shards but that of `name` have recorded everything up to the tick.
     fn have_all_reached(&self, tick: &Tick, name: &str) -> bool {
         let masters = self.masters.keys();
@@ -417,7 +489,7 @@ impl Inner {
         others.all(|other| self.has_reached(other, tick))
     }
 
-    fn has_reached(&self, name: &str, tick: &Tick) -> bool {
+    pub(super) fn has_reached(&self, name: &str, tick: &Tick) -> bool {
         let Some(member) = self.members.get(name) else {
             // A shard whose pipeline has not begun.
             return false;

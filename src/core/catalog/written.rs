@@ -1,0 +1,76 @@
+//! What a log holds, as the catalog writes it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{LogRecord, SnapshotRecord};
+use crate::core::position::{History, Offset, Position, ReplId};
+
+/// [`LogRecord`] as it is written.
+#[derive(Serialize, Deserialize)]
+pub(super) struct WrittenLog {
+    id: String,
+    previous_id: Option<String>,
+    previous_shared: Option<u64>,
+    start: u64,
+    snapshot: Option<WrittenSnapshot>,
+}
+
+/// [`SnapshotRecord`] as it is written.
+#[derive(Serialize, Deserialize)]
+struct WrittenSnapshot {
+    id: String,
+    offset: u64,
+    len: Option<u64>,
+    begun_ms: u64,
+    whole_ms: Option<u64>,
+}
+
+impl From<&LogRecord> for WrittenLog {
+    fn from(log: &LogRecord) -> WrittenLog {
+        WrittenLog {
+            id: log.history.id.to_string(),
+            previous_id: log.history.previous.map(|(id, _)| id.to_string()),
+            previous_shared: log.history.previous.map(|(_, shared)| shared.get()),
+            start: log.start.get(),
+            snapshot: log.snapshot.as_ref().map(|snapshot| WrittenSnapshot {
+                id: snapshot.position.id.to_string(),
+                offset: snapshot.position.offset.get(),
+                len: snapshot.len,
+                begun_ms: snapshot.begun_ms,
+                whole_ms: snapshot.whole_ms,
+            }),
+        }
+    }
+}
+
+impl TryFrom<WrittenLog> for LogRecord {
+    type Error = String;
+
+    fn try_from(log: WrittenLog) -> Result<LogRecord, String> {
+        let id = |text: &str| ReplId::parse(text.as_bytes()).map_err(|error| error.to_string());
+        let previous = match (log.previous_id, log.previous_shared) {
+            (Some(previous), Some(shared)) => Some((id(&previous)?, Offset::new(shared))),
+            _ => None,
+        };
+        let snapshot = match log.snapshot {
+            None => None,
+            Some(snapshot) => Some(SnapshotRecord {
+                position: Position {
+                    id: id(&snapshot.id)?,
+                    offset: Offset::new(snapshot.offset),
+                },
+                len: snapshot.len,
+                begun_ms: snapshot.begun_ms,
+                whole_ms: snapshot.whole_ms,
+            }),
+        };
+        Ok(LogRecord {
+            history: History {
+                id: id(&log.id)?,
+                previous,
+            },
+            start: Offset::new(log.start),
+            snapshot,
+        })
+    }
+}

@@ -1,0 +1,248 @@
+//! Full syncs of shards between which slots move: when a snapshot is asked for, and when it may be restored.
+//!
+//! What a snapshot holds of a slot that has just come from another shard is newer than what that one's stream, or its own snapshot, still has to say of
+//! it. So the restoring waits until the target is with the others as far as what lies before the snapshot, where a slot has moved on that stretch; where
+//! they wait for it as well, all begin anew. Snapshots are asked for only while no slot moves, so that this is rare.
+//!
+//! | since what the target has of the other shard | and the target is with it up to the snapshot | the restoring |
+//! | --- | --- | --- |
+//! | no slot has moved | - | goes on |
+//! | one has | yes | goes on |
+//! | one has | no | waits |
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::ticks::Tick;
+use super::{CIRCLE, Crossings, Inner};
+use crate::core::position::{History, Offset, Position};
+
+/// The slots must have been at rest for so long where they were not.
+const REST: Duration = Duration::from_secs(1);
+
+/// Masters that cannot be asked for so long may have any slots: what cannot be known is not waited for.
+const BLIND_MAX: Duration = Duration::from_secs(10);
+
+/// So often it is looked.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A wait of that length is told.
+const LONG: Duration = Duration::from_secs(3);
+
+/// All shards must begin anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entangled;
+
+impl Crossings {
+    /// Waits until no slot moves. Cancel safe.
+    pub async fn at_rest(&self) {
+        let (began, mut told) = (Instant::now(), false);
+        let before = self.inner().ticks.newest().map_or(0, |tick| tick.number);
+        while !self.is_at_rest(before) {
+            if began.elapsed() > LONG && !told {
+                told = true;
+                tracing::info!("the full sync waits until no slot of the cluster moves");
+            }
+            self.0.hurry.notify_one();
+            sleep(POLL).await;
+        }
+    }
+
+    fn is_at_rest(&self, before: u64) -> bool {
+        let inner = self.inner();
+        if inner.is_blind() {
+            return true;
+        }
+        let Some(newest) = inner.ticks.newest().filter(|tick| tick.number > before) else {
+            return false;
+        };
+        let mut lately = inner.ticks.all().rev();
+        lately
+            .find(|tick| !tick.agrees_with(newest))
+            .is_none_or(|tick| tick.taken_at.elapsed() > REST)
+            && !newest.moves()
+    }
+
+    /// Waits until that shard's snapshot, taken at `position`, may be restored; `waits` is called when it must wait. Cancel safe.
+    ///
+    /// # Errors
+    /// The others wait for it as well.
+    pub async fn may_restore(
+        &self,
+        name: &str,
+        position: Position,
+        waits: impl FnOnce(),
+    ) -> Result<(), Entangled> {
+        let (began, mut waits) = (Instant::now(), Some(waits));
+        let _forgets = Forgets {
+            crossings: self,
+            name,
+        };
+        while let Some(obstacle) = self.obstacle(name, position) {
+            if let (Obstacle::Shard(_), Some(waits)) = (&obstacle, waits.take_if(|_| began.elapsed() > POLL))
+            {
+                tracing::info!(
+                    name,
+                    "slots have moved: the snapshot waits for another shard's pipeline"
+                );
+                waits();
+            }
+            if let Obstacle::Shard(other) = obstacle {
+                self.set_waits_for(name, Some(other), began);
+            }
+            if began.elapsed() > CIRCLE {
+                self.break_circle(name);
+            }
+            if self.take_entangled(name) {
+                return Err(Entangled);
+            }
+            self.0.hurry.notify_one();
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    fn obstacle(&self, name: &str, position: Position) -> Option<Obstacle> {
+        let inner = self.inner();
+        if inner.is_blind() {
+            return None;
+        }
+        let history = History::new(position.id);
+        let Some(around) = inner.ticks.around(name, &history, position.offset) else {
+            return Some(Obstacle::Tick);
+        };
+        let masters = inner.masters.keys();
+        let mut others = masters.chain(inner.members.keys()).filter(|other| *other != name);
+        let late = others.find(|other| {
+            let high = around.high(name, other);
+            !inner.has_reached(other, high) && inner.has_moved(other, high)
+        });
+        late.map(|other| Obstacle::Shard(other.clone()))
+    }
+}
+
+/// Why a snapshot is not restored yet.
+enum Obstacle {
+    /// The tick behind it is still to come.
+    Tick,
+    /// The target is not with this shard.
+    Shard(String),
+}
+
+/// Who waited waits no more.
+struct Forgets<'a> {
+    crossings: &'a Crossings,
+    name: &'a str,
+}
+
+impl Drop for Forgets<'_> {
+    fn drop(&mut self) {
+        self.crossings.set_waits_for(self.name, None, Instant::now());
+    }
+}
+
+impl Inner {
+    fn is_blind(&self) -> bool {
+        self.blind_since.is_some_and(|since| since.elapsed() > BLIND_MAX)
+    }
+
+    /// Whether a slot of the cluster has moved between what the target has of that shard and this tick.
+    fn has_moved(&self, name: &str, until: &Tick) -> bool {
+        let low = self.low(name);
+        let is_later = |tick: &&Arc<Tick>| {
+            let at = tick.at(name).filter(|_| tick.number < until.number);
+            at.is_some_and(|at| low.is_none_or(|low| at.offset > low))
+        };
+        let first = self
+            .ticks
+            .all()
+            .find(is_later)
+            .map_or(until.number, |tick| tick.number);
+        // The one before it too: between the two it may have moved.
+        let from = self.ticks.before(first).map_or(first, |tick| tick.number);
+        let mut stretch = self.ticks.after(from.saturating_sub(1));
+        stretch.any(|tick| tick.number <= until.number && (tick.moves() || !tick.agrees_with(until)))
+    }
+
+    /// What the target has of that shard, or will have when its snapshot is restored; nothing where that is not known.
+    fn low(&self, name: &str) -> Option<Offset> {
+        let member = self.members.get(name)?;
+        let of_log = || member.log.snapshot().map(|one| one.position.offset);
+        member.recorded().or_else(of_log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::joined;
+    use super::super::ticks::tests::{Seen, at, samples};
+    use super::*;
+
+    /// Two shards; what is said of them, tick by tick.
+    async fn crossings(ticks: &[[Seen<'_>; 2]]) -> (Crossings, Vec<super::super::Joined>) {
+        let crossings = Crossings::default();
+        let joined = joined(&crossings, &["a", "b"]).await;
+        for tick in ticks {
+            crossings.take(samples(tick));
+        }
+        (crossings, joined)
+    }
+
+    fn obstacle(crossings: &Crossings, offset: u64) -> Option<String> {
+        match crossings.obstacle("b", at(offset))? {
+            Obstacle::Tick => Some("a tick".to_owned()),
+            Obstacle::Shard(name) => Some(name),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_waits_for_a_shard_from_which_a_slot_has_come() {
+        type Ranges = &'static [(u16, u16)];
+        let (all, low, high): (Ranges, Ranges, Ranges) = (&[(0, 9)], &[(0, 4)], &[(5, 9)]);
+        let at_rest = |n: u64| [("a", n * 10, low, &[][..]), ("b", n * 10, high, &[][..])];
+        let before = |n: u64| [("a", n * 10, all, &[][..]), ("b", n * 10, &[][..], &[][..])];
+        for (ticks, expected) in [
+            (vec![at_rest(1), at_rest(2), at_rest(3)], None),
+            (vec![at_rest(1)], Some("a tick")),
+            (vec![before(1), at_rest(2), at_rest(3)], Some("a")),
+            (vec![before(1), before(2), before(3), at_rest(4)], None),
+            (
+                vec![
+                    at_rest(1),
+                    [("a", 20, low, &[3][..]), ("b", 20, high, &[])],
+                    at_rest(3),
+                ],
+                Some("a"),
+            ),
+        ] {
+            let (crossings, _joined) = crossings(&ticks).await;
+            assert_eq!(obstacle(&crossings, 15).as_deref(), expected, "{ticks:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_the_masters_cannot_be_asked_nothing_waits() {
+        let (crossings, _joined) = crossings(&[]).await;
+        assert_eq!(obstacle(&crossings, 15).as_deref(), Some("a tick"));
+        crossings.inner().blind_since = Instant::now().checked_sub(BLIND_MAX * 2);
+        assert_eq!(obstacle(&crossings, 15), None);
+        crossings.at_rest().await;
+    }
+
+    #[tokio::test]
+    async fn slots_are_at_rest_when_they_have_been_for_a_while() {
+        let here: &[(u16, u16)] = &[(0, 9)];
+        for (second, expected) in [
+            ([("a", 20, here, &[][..]), ("b", 20, &[], &[])], true),
+            ([("a", 20, here, &[3][..]), ("b", 20, &[], &[])], false),
+            ([("a", 20, &[(0, 8)][..], &[][..]), ("b", 20, &[], &[])], false),
+        ] {
+            let first = [("a", 10, here, &[][..]), ("b", 10, &[], &[])];
+            let (crossings, _joined) = crossings(&[first, second]).await;
+            assert_eq!(crossings.is_at_rest(1), expected, "{second:?}");
+            assert!(!crossings.is_at_rest(2), "the newest tick is not new enough");
+        }
+    }
+}
