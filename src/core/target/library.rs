@@ -87,7 +87,7 @@ mod tests {
             ("FUNCTION DELETE lib", "FUNCTION DELETE lib"),
             ("FUNCTION FLUSH ASYNC", "FUNCTION FLUSH ASYNC"),
         ] {
-            let expected = with_frame(to_target, Frame::to_bytes);
+            let expected = with_frame(to_target, |frame| frame.to_bytes());
             assert_eq!(with_frame(at_source, repeatable), expected, "{at_source}");
         }
     }
