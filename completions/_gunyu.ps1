@@ -129,7 +129,7 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             break
         }
         'gunyu;rdb-load' {
-            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Target, as redis://[user[:password]@]host:port[/db]; with /db all keys go into that database')
+            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Target, as redis://[user[:password]@]host:port[/db], or redis+cluster://host:port,host:port; with /db all keys go into that database')
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Configuration file (YAML), of which output counts')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file (YAML), of which output counts')
             [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key of the configuration by its dotted path; may be repeated')

@@ -121,7 +121,7 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand --version 'Print version'
         }
         &'gunyu;rdb-load'= {
-            cand --target 'Target, as redis://[user[:password]@]host:port[/db]; with /db all keys go into that database'
+            cand --target 'Target, as redis://[user[:password]@]host:port[/db], or redis+cluster://host:port,host:port; with /db all keys go into that database'
             cand -c 'Configuration file (YAML), of which output counts'
             cand --config 'Configuration file (YAML), of which output counts'
             cand --set 'Set any key of the configuration by its dotted path; may be repeated'

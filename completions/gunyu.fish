@@ -96,7 +96,7 @@ complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s q -l quiet -d '
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s v -l verbose -d 'Trace on stderr what is going on, as log.level says'
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-dump" -s V -l version -d 'Print version'
-complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-load" -l target -d 'Target, as redis://[user[:password]@]host:port[/db]; with /db all keys go into that database' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-load" -l target -d 'Target, as redis://[user[:password]@]host:port[/db], or redis+cluster://host:port,host:port; with /db all keys go into that database' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-load" -s c -l config -d 'Configuration file (YAML), of which output counts' -r -F
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-load" -l set -d 'Set any key of the configuration by its dotted path; may be repeated' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-load" -s j -l jobs -d 'Connections to the target; output.replay.connections otherwise' -r

@@ -227,7 +227,7 @@ fn positions(entry: &Entry, count: i64) -> Vec<usize> {
 }
 
 #[test]
-fn the_table_agrees_with_every_server_on_names_writes_and_key_positions() {
+fn matrix_of_servers_the_table_agrees_on_names_writes_and_key_positions() {
     let mut differences = Vec::new();
     for (program, mut server) in servers(&[]) {
         let entries = entries(&mut server);
@@ -323,7 +323,7 @@ fn is_sampled(name: &str) -> bool {
 }
 
 #[test]
-fn the_table_finds_the_keys_that_servers_find() {
+fn matrix_of_servers_the_table_finds_the_keys_that_they_find() {
     let mut differences = Vec::new();
     for (program, mut server) in servers(&[]) {
         if server.ask(&["COMMAND", "GETKEYS", "GET", "k"]).array().is_none() {
@@ -379,7 +379,7 @@ fn the_table_finds_the_keys_that_servers_find() {
 }
 
 #[test]
-fn slots_are_those_that_a_server_computes() {
+fn matrix_of_servers_slots_are_those_that_they_compute() {
     for (program, mut server) in servers(&["--cluster-enabled", "yes"]) {
         for key in [
             "a",

@@ -34,13 +34,14 @@ Examples:
   gunyu rdb-load dump.rdb --target redis://127.0.0.1:6380
   gunyu rdb-load dump.rdb --target redis://127.0.0.1:6380 --jobs 8 --set output.replay.keyExists=ignore
   gunyu rdb-load dump.rdb --target redis://127.0.0.1:6380/3 --set 'output.filter.keyFilter.prefixKeyWhitelist=[\"user:\"]'
+  gunyu rdb-load dump.rdb --target redis+cluster://10.0.0.1:6379,10.0.0.2:6379 --set output.replay.dbOnCluster=merge
   zcat dump.rdb.gz | gunyu rdb-load - --target redis://127.0.0.1:6380
 
 Exit codes: 0 loaded, 1 it failed (the file is broken, the target refused something), 2 usage or configuration, 130 interrupted.")]
 pub struct Args {
     /// The file, or - for stdin
     file: PathBuf,
-    /// Target, as redis://[user[:password]@]host:port[/db]; with /db all keys go into that database
+    /// Target, as redis://[user[:password]@]host:port[/db], or redis+cluster://host:port,host:port; with /db all keys go into that database
     #[arg(long, value_name = "URL")]
     target: Option<String>,
     /// Configuration file (YAML), of which output counts

@@ -4,8 +4,6 @@
 //! Promises that no question waits for ever and that no answer changes anything, but for [`Target::remove_checkpoint`]. Leaves the
 //! replication link and the lanes, where the data goes, to their own rooms.
 
-mod slots;
-
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,10 +13,11 @@ use tokio::time::timeout;
 
 use super::command::SLOTS;
 use super::net::{self, Address, Connection, Credentials, Endpoint};
+use super::resp;
 use super::source::handshake::Refusal;
 use super::source::info::SourceInfo;
 use super::target::checkpoint::{self, Malformed, Record};
-use slots::Served;
+use super::target::cluster::map::SlotMap;
 
 /// Connecting, and every answer, takes at most so long.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -43,7 +42,7 @@ pub enum Error {
         /// Whom.
         address: Address,
         /// Of how many it knows.
-        slots: u64,
+        slots: usize,
     },
     /// What it says of the slots cannot be understood.
     #[error("{address} does not say where the masters of its cluster are")]
@@ -157,15 +156,15 @@ impl Source {
             .query_async::<Value>(&mut self.connection)
             .await;
         let answer = asked.map_err(|cause| failed(&self.address, cause))?;
-        let served = Served::parse(&answer, &self.address);
-        let served = served.ok_or_else(|| Error::NoMasters { address: address() })?;
-        if served.slots != u64::from(SLOTS) {
+        let map = plain(answer).and_then(|answer| SlotMap::parse(&answer, &self.address));
+        let map = map.ok_or_else(|| Error::NoMasters { address: address() })?;
+        if map.served() != usize::from(SLOTS) {
             return Err(Error::SlotsMissing {
                 address: address(),
-                slots: served.slots,
+                slots: map.served(),
             });
         }
-        Ok(served.masters)
+        Ok(map.masters().cloned().collect())
     }
 }
 
@@ -305,6 +304,18 @@ impl Target {
     }
 }
 
+/// The answer of a connection without RESP3 as our own rooms read it; nothing where it is of another kind.
+fn plain(answer: Value) -> Option<resp::Value> {
+    Some(match answer {
+        Value::Nil => resp::Value::Nil,
+        Value::Int(number) => resp::Value::Int(number),
+        Value::BulkString(text) => resp::Value::Bulk(text),
+        Value::SimpleString(text) => resp::Value::Simple(text.into_bytes()),
+        Value::Array(items) => resp::Value::Array(items.into_iter().map(plain).collect::<Option<_>>()?),
+        _ => return None,
+    })
+}
+
 /// Where a node says that the key is: `MOVED slot host:port`.
 fn moved_to(error: &redis::RedisError) -> Option<(String, u16)> {
     if error.code() != Some("MOVED") {
@@ -372,4 +383,27 @@ fn login(credentials: &Credentials) -> RedisConnectionInfo {
         login = login.set_password(&credentials.password);
     }
     login
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn what_a_node_says_of_its_slots_is_read_as_a_map() {
+        let asked = Address {
+            host: "seed".into(),
+            port: 7,
+        };
+        let node = Value::Array(vec![bulk(""), Value::Int(9), bulk("id"), Value::Array(vec![])]);
+        let range = Value::Array(vec![Value::Int(0), Value::Int(9), node]);
+        let map = SlotMap::parse(&plain(Value::Array(vec![range])).unwrap(), &asked).unwrap();
+        assert_eq!(map.owner(9), Some(&Address { port: 9, ..asked }));
+        assert_eq!(map.served(), 10);
+        assert_eq!(plain(Value::Array(vec![Value::Boolean(true)])), None);
+    }
 }

@@ -116,7 +116,7 @@ fn is_blind(command: &[Vec<u8>]) -> bool {
 /// The definition of a blind command, put to every server: any suffix of a stream of them, replayed onto what the stream left,
 /// leaves the same.
 #[test]
-fn a_suffix_of_blind_commands_leaves_the_same_state_however_often_it_is_replayed() {
+fn matrix_of_servers_a_suffix_of_blind_commands_leaves_the_same_state_however_often_it_is_replayed() {
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
     for (program, mut server) in debuggable() {

@@ -43,12 +43,23 @@ fn a_value_that_is_refused_takes_no_other_with_it() {
     ]);
     let user = ["output.redis.userName=gunyu", "output.redis.password=secret"];
     let letters = copy(&source, &target, &[&user[..], &[COMMANDS_ALONE, GO_ON]].concat()).done();
-    assert!(
-        letters.iter().all(|letter| words(letter)[0] == "ZADD"),
-        "{:#?}",
+    let mut told: Vec<String> = letters.iter().map(|letter| words(letter)[1].clone()).collect();
+    told.sort();
+    let mut refused: Vec<String> = names.iter().step_by(2).cloned().collect();
+    refused.sort();
+    assert_eq!(
+        told,
+        refused,
+        "each is told once, by its own name: {:#?}",
         brief(&letters)
     );
-    assert!(letters.len() >= 5, "each is told: {}", letters.len());
+    for (letter, key) in letters.iter().map(|letter| (letter, words(letter).swap_remove(1))) {
+        let reason = letter["reason"].as_str().unwrap();
+        assert!(
+            reason.contains(&format!("key {key}: the target refused ZADD: NOPERM")),
+            "{reason}"
+        );
+    }
     for pair in names.chunks(2) {
         assert_eq!(typed::held(&target, pair[0].as_bytes()), None);
         let (one, other) = [&source, &target]
@@ -69,11 +80,14 @@ fn a_large_value_that_is_refused_is_given_up_before_its_end() {
     let user = ["output.redis.userName=gunyu", "output.redis.password=secret"];
     let letters = copy(&source, &target, &[&user[..], &[COMMANDS_ALONE, GO_ON]].concat()).done();
     let pieces = 6 * LARGE * 200 / (64 << 10);
-    assert!(
-        (1..pieces / 2).contains(&letters.len()),
-        "{} of {pieces}",
-        letters.len()
-    );
+    let told: Vec<String> = letters.iter().map(|letter| words(letter).join(" ")).collect();
+    assert_eq!(told, ["RESTORE zset 0"]);
+    let stats = &target.info("commandstats")["cmdstat_zadd"];
+    let rejected = stats
+        .split(',')
+        .find_map(|part| part.strip_prefix("rejected_calls="));
+    let rejected: usize = rejected.unwrap().parse().unwrap();
+    assert!((1..pieces / 2).contains(&rejected), "{rejected} of {pieces}");
     assert_eq!(staged(&target), [""; 0]);
 }
 

@@ -14,8 +14,8 @@
 //!
 //! Where the source is a cluster, the pipelines of its shards are one deployment in this table, and each sweeps the slots of its own shard alone.
 //!
-//! Only keys that the filter would let through are ever deleted. Libraries of functions go where there was none at our first sync and no other deployment
-//! uses the target.
+//! Only keys that the filter would let through are ever deleted. Libraries of functions go where there was none at our first sync and no other pipeline
+//! uses the target, a sibling neither: each shard has libraries of its own, and what the snapshot of one says of them says nothing of the others'.
 
 use std::collections::BTreeSet;
 
@@ -33,6 +33,7 @@ use crate::core::net::Address;
 use crate::core::resp::Value;
 use crate::core::target::Error;
 use crate::core::target::checkpoint::{self, KEY_PREFIX, Record};
+use crate::core::target::library;
 use crate::core::target::session::Session;
 
 /// All keys that gunyu itself makes on a target begin so.
@@ -254,13 +255,11 @@ async fn libraries(session: &mut Session, node: &Address) -> Result<Option<Vec<V
         Err(Error::Refused { .. }) => return Ok(None),
         other => other.map_err(End::Target)?,
     };
-    Ok(known.array().map(|known| {
-        let names = known.iter().filter_map(|library| name_in(library.array()?));
-        names.map(<[u8]>::to_vec).collect()
-    }))
+    let names = library::names(&known);
+    Ok(names.map(|names| names.into_iter().map(<[u8]>::to_vec).collect()))
 }
 
-/// Deletes the libraries of functions that are not in `libraries`, unless another deployment may have loaded them.
+/// Deletes the libraries of functions that are not in `libraries`, unless another pipeline may have loaded them.
 async fn sweep_libraries(session: &mut Session, name: &str, libraries: &[&Bytes]) -> Result<(), End> {
     let mut stale: Vec<(Address, Vec<u8>)> = Vec::new();
     for node in session.lane.masters() {
@@ -268,7 +267,14 @@ async fn sweep_libraries(session: &mut Session, name: &str, libraries: &[&Bytes]
         known.retain(|name| !libraries.iter().any(|known| *known == name));
         stale.extend(known.into_iter().map(|name| (node.clone(), name)));
     }
-    if stale.is_empty() || is_shared(session, name, None).await? {
+    if stale.is_empty() {
+        return Ok(());
+    }
+    if is_shared(session, name, None).await? {
+        tracing::info!(
+            count = stale.len(),
+            "libraries of functions that this source does not have are kept: another input may have loaded them"
+        );
         return Ok(());
     }
     tracing::info!(
@@ -286,13 +292,6 @@ async fn sweep_libraries(session: &mut Session, name: &str, libraries: &[&Bytes]
         }
     }
     Ok(())
-}
-
-/// A library in the reply of `FUNCTION LIST` is a list of names and values; the first name is `library_name`.
-fn name_in(library: &[Value]) -> Option<&[u8]> {
-    let mut pairs = library.chunks_exact(2);
-    let pair = pairs.find(|pair| pair[0].text() == Some(b"library_name"))?;
-    pair[1].text()
 }
 
 /// Deletes, or only counts, the keys of a target database that are not in `seen`. `source_db` is a source's database that maps to it.

@@ -29,7 +29,7 @@ impl Replayer {
     pub(super) async fn take_name(&mut self, control: &mut Door, mut written: Written) -> Result<(), End> {
         let to = written.to;
         self.tell_lost(to, written.rewriter.take_lost());
-        if self.tell_refused_of(&written.staged) {
+        if self.tell_refused_value(&written.head, to, &written.staged) {
             return self.drop_staged(control, &written).await;
         }
         if written.rewriter.taken() == 0 && !matches!(written.object, "string" | "stream") {

@@ -22,6 +22,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::told::is_of;
 use super::{How, Placed, Replayer, Why, asked, how};
 use crate::core::pipeline::End;
 use crate::core::rdb::value::{Decoder, Element, Step, StreamId};
@@ -319,15 +320,17 @@ impl Replayer {
         let lost = written.rewriter.take_lost();
         let commands = written.rewriter.commands().take();
         written.sent = written.rewriter.closed();
-        let (key, staged) = (written.head.key.clone(), written.staged.clone());
+        let (head, staged) = (written.head.clone(), written.staged.clone());
         self.tell_lost(to, lost);
         if commands.count == 0 {
             return Ok(());
         }
-        let sent = self.restorer.commands(place, to.db, &key, &commands, 0).await;
+        let sent = self
+            .restorer
+            .commands(place, to.db, &head.key, &commands, 0)
+            .await;
         sent.map_err(End::Target)?;
-        // Each piece of a large value that is refused would be a letter.
-        match self.tell_refused_of(&staged) {
+        match self.tell_refused_value(&head, to, &staged) {
             true => self.abandon().await.map(|_| ()),
             false => Ok(()),
         }
@@ -356,6 +359,10 @@ impl Replayer {
         let Pieces::Written(written) = std::mem::replace(&mut self.pieces, Pieces::Passed) else {
             return Ok(None);
         };
+        // What is still under way of it may be refused, too: that is told already.
+        self.restorer.finish().await.map_err(End::Target)?;
+        self.restorer
+            .take_refused_where(|one| is_of(one, &written.staged));
         let mut commands = Commands::default();
         commands.push(&[self.facts.removal_verb(), &written.staged]);
         let (at, to, key) = (written.place(), written.to, &written.head.key);

@@ -6,6 +6,7 @@
 //! | `RESTORE` | that the key is there | told, or not, as `keyExists` says |
 //! | `RENAMENX` of a staged name | that it is not there | nothing: it has expired on its way; if it is for another reason, that is told |
 //! | `XIDMPRECORD` | that the entry is gone | nothing: the server itself writes no such record into its append-only file |
+//! | a command of a value in hand | anything | told once, by the value's own key; nothing of it stays |
 //! | anything else | | told |
 
 use bytes::{Bytes, BytesMut};
@@ -54,13 +55,31 @@ impl Replayer {
         Ok(())
     }
 
-    /// Tells what has been refused of a value that was to be written under this name. False: nothing was.
-    pub(super) fn tell_refused_of(&mut self, staged: &Bytes) -> bool {
+    /// Tells what has been refused of values that were to be written under this name.
+    pub(super) fn tell_refused_of(&mut self, staged: &Bytes) {
         let refused = self.restorer.take_refused_where(|one| is_of(one, staged));
-        let before = self.told.len();
         self.told
             .extend(refused.into_iter().filter(|one| !is_harmless(one)));
-        self.told.len() > before
+    }
+
+    /// Tells, once and by its key, of the value that is written under this name, if anything of it has been refused. False: nothing was. A piece of it
+    /// under a name of ours would help nobody.
+    pub(super) fn tell_refused_value(&mut self, head: &Key, to: Placed, staged: &Bytes) -> bool {
+        let refused = self.restorer.take_refused_where(|one| is_of(one, staged));
+        let Some(first) = refused.into_iter().find(|one| !is_harmless(one)) else {
+            return false;
+        };
+        let verb = with_frame(&first.command, |frame| {
+            String::from_utf8_lossy(frame.name()).into_owned()
+        });
+        let reason = format!(
+            "key {}: the target refused {}: {}",
+            String::from_utf8_lossy(&head.key),
+            verb.unwrap_or_default(),
+            first.reply
+        );
+        self.tell_key(head, to, reason);
+        true
     }
 
     /// Writes with commands what the target's `RESTORE` refused for its format; tells it where none can.
@@ -180,7 +199,7 @@ fn is_harmless(refused: &Refused) -> bool {
 }
 
 /// Whether a refused command was to write under this name.
-fn is_of(refused: &Refused, staged: &Bytes) -> bool {
+pub(super) fn is_of(refused: &Refused, staged: &Bytes) -> bool {
     with_frame(&refused.command, |frame| {
         frame.args().any(|arg| arg == &staged[..])
     })

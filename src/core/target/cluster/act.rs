@@ -2,7 +2,7 @@
 //!
 //! | command | where | when gunyu dies in the midst of it |
 //! | --- | --- | --- |
-//! | `FUNCTION`, `SCRIPT` | every master | once more on every master |
+//! | `FUNCTION`, `SCRIPT` | every master | once more on every master, which comes to the same ([`library`]) |
 //! | `FLUSHALL`, `FLUSHDB` | every master, and the session's key is put back | once more; where the checkpoint went with it, a full sync |
 //! | `PUBLISH`, scripts without keys | the node with the deployment's own keys | once more |
 //! | one that needs something of one slot in another | step by step, each a transaction with its slot's fence ([`super::plan`]) | the steps that are not done |
@@ -20,8 +20,8 @@ use super::router::Router;
 use crate::core::command::{self, Kind};
 use crate::core::net::Address;
 use crate::core::position::Offset;
-use crate::core::resp::{self, Frame, Value, said};
-use crate::core::target::{Error, checkpoint};
+use crate::core::resp::{self, Frame, Framer, Value, said};
+use crate::core::target::{Error, checkpoint, library};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -149,9 +149,30 @@ async fn on(router: &mut Router, nodes: &[Address], command: &Bytes) -> Result<O
         if is_passing(&text, node) {
             return Err(put_off(node, text));
         }
-        refused = Some((command.clone(), text));
+        if !is_done(router, node, command).await? {
+            refused = Some((command.clone(), text));
+        }
     }
     Ok(refused)
+}
+
+/// Whether a command that was refused had nothing to do: a library that it should have deleted is not there. The words of the refusal would not tell for sure.
+async fn is_done(router: &mut Router, node: &Address, command: &Bytes) -> Result<bool, Error> {
+    let Some(name) = deleted_library(command) else {
+        return Ok(false);
+    };
+    match router.call_at(node, &[b"FUNCTION", b"LIST"]).await {
+        Ok(list) => Ok(library::names(&list).is_some_and(|known| !known.contains(&&name[..]))),
+        Err(Error::Refused { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn deleted_library(command: &Bytes) -> Option<Vec<u8>> {
+    let mut framer = Framer::default();
+    framer.push(Offset::ZERO, command.clone()).ok()?;
+    let frame = framer.next().ok()??;
+    library::deleted(&frame).map(<[u8]>::to_vec)
 }
 
 fn put_off(node: &Address, reply: String) -> Error {

@@ -137,13 +137,7 @@ pub async fn read(router: &mut Router, name: &str, record: &mut Record) -> Resul
     let fences = Fences {
         offsets: offsets.collect(),
     };
-    if let Some(refused) = replies.iter().find_map(Value::error) {
-        return Err(Error::Refused {
-            address: router.home_address().clone(),
-            command: "HMGET".to_owned(),
-            reply: crate::core::resp::said(refused),
-        });
-    }
+    none_refused(router, "HMGET", &replies)?;
     for slot in record.marks.clone() {
         let mark = fields(slot, 1).and_then(|text| parse(text, record.lineage));
         match (mark, &mut record.checkpoint) {
@@ -171,6 +165,35 @@ pub async fn read(router: &mut Router, name: &str, record: &mut Record) -> Resul
         }
     }
     Ok(fences)
+}
+
+/// Takes a deployment's fences and marks away, in every slot and of every lineage.
+///
+/// # Errors
+/// The target fails.
+pub async fn take_away(router: &mut Router, name: &str) -> Result<(), Error> {
+    let mark_field = mark_field(name).into_bytes();
+    let removals = (0..SLOTS).map(|slot| {
+        vec![
+            b"HDEL".to_vec(),
+            key(slot).to_vec(),
+            name.as_bytes().to_vec(),
+            mark_field.clone(),
+        ]
+    });
+    let replies = router.call_many(removals).await?;
+    none_refused(router, "HDEL", &replies)
+}
+
+fn none_refused(router: &Router, command: &str, replies: &[Value]) -> Result<(), Error> {
+    match replies.iter().find_map(Value::error) {
+        Some(refused) => Err(Error::Refused {
+            address: router.home_address().clone(),
+            command: command.to_owned(),
+            reply: crate::core::resp::said(refused),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// What of the snapshot is on the target is not known any more. What is, is ours.

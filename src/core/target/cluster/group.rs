@@ -15,7 +15,7 @@ use super::fences;
 use super::redirect::{Redirect, is_passing};
 use crate::core::net::Address;
 use crate::core::position::Offset;
-use crate::core::resp::{self, Event, Frame, Framer, Limits, said};
+use crate::core::resp::{self, Event, said};
 
 /// Commands shorter than this are copied together; longer ones stay the slices in which they came.
 const COPY_BELOW: usize = 4 << 10;
@@ -24,6 +24,7 @@ const COPY_BELOW: usize = 4 << 10;
 #[derive(Debug, Clone, Copy)]
 struct Member {
     end: Offset,
+    len_bytes: usize,
     blind: bool,
 }
 
@@ -112,7 +113,12 @@ impl Group {
         in_transaction: bool,
     ) {
         self.bytes += command.len();
-        self.members.push(Member { end, blind });
+        let len_bytes = command.len();
+        self.members.push(Member {
+            end,
+            len_bytes,
+            blind,
+        });
         self.end = end;
         self.whole |= !blind || in_transaction;
         if command.len() < COPY_BELOW {
@@ -176,20 +182,18 @@ impl Group {
         self.members.len() + 2 + usize::from(writer.is_some())
     }
 
-    /// Each command as it came.
+    /// Each command as it came. A piece holds whole ones, and how long each is was noted when it came: there is one for every member.
     pub(super) fn each(&mut self) -> Vec<Bytes> {
         self.settle();
-        let mut all = Vec::with_capacity(self.members.len());
-        for piece in &self.pieces {
-            let mut framer = Framer::new(Limits::default());
-            if framer.push(Offset::ZERO, piece.clone()).is_err() {
-                continue;
+        let mut pieces = self.pieces.iter();
+        let mut rest = Bytes::new();
+        let each = self.members.iter().map(|member| {
+            if rest.is_empty() {
+                rest = pieces.next().cloned().unwrap_or_default();
             }
-            while let Ok(Some(frame)) = framer.next() {
-                all.push(Frame::to_bytes(&frame));
-            }
-        }
-        all
+            rest.split_to(member.len_bytes)
+        });
+        each.collect()
     }
 
     /// Takes commands out: the target does not take them. Ascending places.
@@ -462,6 +466,21 @@ mod tests {
             let shown = format!("{events:?}");
             assert_eq!(fate(blind, &events), expected, "{shown}");
         }
+    }
+
+    /// Short ones are copied together, long ones stay the slices in which they came; and nobody asks what is in them.
+    #[test]
+    fn each_command_comes_out_as_it_came_whatever_it_is() {
+        let long = Bytes::from(vec![b'x'; 2 * COPY_BELOW]);
+        let came = ["a", "no command", "b"].map(Bytes::from);
+        let came = [&came[..1], &[long.clone(), long], &came[1..]].concat();
+        let mut group = Group::new(7, 0);
+        for one in &came {
+            group.keep(one, || one.clone(), Offset::ZERO, true, false);
+        }
+        assert_eq!(group.each(), came);
+        group.remove(&[1, 3]);
+        assert_eq!(group.each(), [&came[..1], &came[2..3], &came[4..]].concat());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who serves which slot of a cluster target.
+//! Who serves which slot of a cluster.
 //!
 //! Read from `CLUSTER SLOTS`, which every server that knows clusters answers:
 //!
@@ -176,8 +176,14 @@ mod tests {
         for bad in [
             range(5, 4, vec![bulk("h"), Value::Int(1)]),
             range(0, 16_384, vec![bulk("h"), Value::Int(1)]),
+            range(-1, 4, vec![bulk("h"), Value::Int(1)]),
+            range(i64::MIN, i64::MAX, vec![bulk("h"), Value::Int(1)]),
             range(0, 1, vec![bulk("h"), Value::Int(0)]),
+            range(0, 1, vec![bulk("h"), Value::Int(70_000)]),
+            range(0, 1, vec![bulk("h")]),
+            range(0, 1, vec![]),
             range(0, 1, vec![bulk("?"), Value::Int(1)]),
+            Value::Int(1),
         ] {
             assert_eq!(parsed(vec![bad]), None);
         }

@@ -97,6 +97,7 @@ use bytes::{Bytes, BytesMut};
 use super::plan::{End, Plan};
 use crate::core::command::{Command, Kind, Written, slot};
 use crate::core::resp::{Frame, encode_command};
+use crate::core::target::library;
 
 /// What to do with a command whose keys lie in several slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,9 +271,8 @@ fn special(command: &Command, frame: &Frame<'_>, how: CrossSlot) -> Route {
             let channel = frame.arg(1).map(slot);
             channel.map_or(Route::Refused(Refusal::Malformed), Route::Slot)
         }
-        Kind::Function | Kind::Script | Kind::Flushall | Kind::Flushdb => {
-            Route::EveryMaster(frame.to_bytes())
-        }
+        Kind::Function => Route::EveryMaster(library::repeatable(frame)),
+        Kind::Script | Kind::Flushall | Kind::Flushdb => Route::EveryMaster(frame.to_bytes()),
         Kind::Select | Kind::Multi | Kind::Exec | Kind::Discard | Kind::Replconf | Kind::Trimslots => {
             Route::Refused(Refusal::Envelope)
         }

@@ -71,6 +71,7 @@ pub(super) struct Cut {
 /// Cuts a batch; `number` is its own.
 pub(super) fn cut(batch: &mut Batch, number: u64, routing: &Routing) -> Cut {
     let ends: Vec<Offset> = batch.ends().to_vec();
+    let mut first = 0;
     let mut cutting = Cutting {
         number,
         end: batch.end(),
@@ -78,20 +79,13 @@ pub(super) fn cut(batch: &mut Batch, number: u64, routing: &Routing) -> Cut {
         transaction: None,
         cut: Cut::default(),
     };
-    let mut ends = ends.into_iter();
     for piece in batch.pieces() {
-        let Piece::Commands { bytes, .. } = piece else {
+        let Piece::Commands { bytes, count } = piece else {
             // The checkpoint is not in the stream's way here: it is written beside it.
             continue;
         };
-        let mut framer = Framer::new(Limits::default());
-        if framer.push(Offset::ZERO, bytes.clone()).is_err() {
-            continue;
-        }
-        while let Ok(Some(frame)) = framer.next() {
-            let end = ends.next().unwrap_or(cutting.end);
-            cutting.take(&frame, end);
-        }
+        cutting.take_all(bytes, ends.get(first..).unwrap_or_default());
+        first += count;
     }
     cutting.close_stretch();
     cutting.cut
@@ -107,6 +101,25 @@ struct Cutting<'a> {
 }
 
 impl Cutting<'_> {
+    /// Takes whole commands, which end there. They were found in the stream before, or made by us; what is none all the same is not passed over in
+    /// silence.
+    fn take_all(&mut self, commands: &Bytes, ends: &[Offset]) {
+        let mut ends = ends.iter();
+        let mut framer = Framer::new(Limits::default());
+        let begun = framer.push(Offset::ZERO, commands.clone());
+        while let Ok(Some(frame)) = framer.next() {
+            let end = ends.next().copied().unwrap_or(self.end);
+            self.take(&frame, end);
+        }
+        let fault = begun.err().or_else(|| framer.next().err());
+        let framed = framer.framed().unwrap_or(Offset::ZERO).get();
+        let rest = commands.slice(usize::try_from(framed).unwrap_or(0)..);
+        if !rest.is_empty() {
+            let why = fault.map_or_else(|| "its end is missing".to_owned(), |fault| fault.to_string());
+            self.cut.refused.push((rest, format!("no whole command: {why}")));
+        }
+    }
+
     fn take(&mut self, frame: &Frame<'_>, end: Offset) {
         let command = command::of(frame);
         match command.kind {
@@ -161,6 +174,43 @@ impl Cutting<'_> {
         let groups: Vec<Group> = self.cut.groups.drain().map(|(_, group)| group).collect();
         if !groups.is_empty() {
             self.cut.stretches.push(Stretch::Groups(groups));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_whole_command_is_refused_and_what_comes_behind_it_is_not_lost() {
+        const SET: &str = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n";
+        for (broken, why) in [
+            ("*1\r\n$4\r\nPI", "its end is missing"),
+            ("*x\r\n", "not a number"),
+        ] {
+            let mut batch = Batch::new(Offset::ZERO, 0, 0);
+            batch.push(Bytes::from(format!("{SET}{broken}")), 2);
+            batch.note_end(Offset::new(10));
+            batch.push(Bytes::from_static(SET.as_bytes()), 1);
+            batch.note_end(Offset::new(20));
+            batch.advance(Offset::new(30));
+            let routing = Routing {
+                fences: Arc::default(),
+                cross_slot: CrossSlot::Split,
+            };
+            let cut = cut(&mut batch, 0, &routing);
+            let [(letter, reason)] = &cut.refused[..] else {
+                panic!("{:?}", cut.refused);
+            };
+            assert_eq!(letter, broken.as_bytes());
+            assert!(reason.contains(why), "{reason}");
+            let [Stretch::Groups(groups)] = &cut.stretches[..] else {
+                panic!("{:?}", cut.stretches);
+            };
+            assert_eq!(groups[0].commands(), 2);
+            let later = Offset::new(20);
+            assert!(groups[0].may_be_replayed(1, later) && !groups[0].may_be_replayed(1, Offset::new(19)));
         }
     }
 }

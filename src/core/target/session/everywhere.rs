@@ -35,14 +35,10 @@ impl Session {
         }
     }
 
-    /// Takes away the marks that the record names.
-    pub(super) async fn take_marks_away(&mut self) -> Result<(), Error> {
-        let field = fences::mark_field(&self.name).into_bytes();
-        let marks = self.record.marks.iter();
-        let removals = marks.map(|slot| vec![b"HDEL".to_vec(), fences::key(*slot).to_vec(), field.clone()]);
-        let replies = self.lane.call_many(removals.collect::<Vec<_>>()).await?;
-        match replies.iter().find_map(Value::error) {
-            Some(error) => Err(self.refused("HDEL", error)),
+    /// Takes away every fence and every mark, also those that the record names no more: slots move, and a full sync before had its own.
+    pub(super) async fn take_fences_away(&mut self) -> Result<(), Error> {
+        match self.lane.router() {
+            Some(router) => fences::take_away(router, &self.name).await,
             None => Ok(()),
         }
     }

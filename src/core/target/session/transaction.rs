@@ -126,7 +126,7 @@ impl Session {
     pub async fn remove_keys(&mut self) -> Result<(), Error> {
         let removal = command(&[b"DEL", &self.key, &self.session_key]);
         self.transaction(vec![removal]).await?;
-        self.take_marks_away().await
+        self.take_fences_away().await
     }
 
     /// The commands that put a record in place of what stands under the key.

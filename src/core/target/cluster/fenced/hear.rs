@@ -175,7 +175,7 @@ impl Fenced {
             Done::Acted(number, end, refused) => {
                 self.acting = false;
                 match refused {
-                    Some((_, reply)) if end <= self.replayed_until && is_done_already(&reply) => {
+                    Some((_, reply)) if end <= self.replayed_until && is_of_library(&reply) => {
                         self.report.replayed += 1;
                     }
                     refused => self.report.refused.extend(refused),
@@ -249,7 +249,8 @@ fn is_of_state(reply: &str) -> bool {
     STARTS.iter().any(|start| reply.starts_with(start))
 }
 
-/// Whether a command for every master is refused because it has been done there before.
-fn is_done_already(reply: &str) -> bool {
-    reply.contains("already exists") || reply.contains("Library not found")
+/// Whether a library that comes again is refused because another one, which the stream loads later, has a function of the same name by now. What deletes
+/// the first stands in between.
+fn is_of_library(reply: &str) -> bool {
+    reply.starts_with("ERR Function ") && reply.contains("already exists")
 }
