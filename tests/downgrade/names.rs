@@ -53,7 +53,10 @@ fn a_value_that_is_refused_takes_no_other_with_it() {
         "each is told once, by its own name: {:#?}",
         brief(&letters)
     );
-    for (letter, key) in letters.iter().map(|letter| (letter, words(letter).swap_remove(1))) {
+    for (letter, key) in letters
+        .iter()
+        .map(|letter| (letter, words(letter).swap_remove(1)))
+    {
         let reason = letter["reason"].as_str().unwrap();
         assert!(
             reason.contains(&format!("key {key}: the target refused ZADD: NOPERM")),
