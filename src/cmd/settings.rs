@@ -18,6 +18,7 @@ use crate::core::pipeline::{
     self, Delivery, FunctionExists, KeyExists, ModuleAux, OnError, OnFull, StaleKeys, load,
 };
 use crate::core::supervisor::{Shards, Shared, Sources};
+use crate::core::target::cluster::known::Known;
 use crate::core::target::cluster::route::CrossSlot;
 use crate::core::target::pace::RateLimit;
 use crate::core::topology::shards::Wanted;
@@ -317,6 +318,7 @@ fn shape(redis: &config::Redis) -> target::Shape {
     match redis.kind {
         config::RedisKind::Cluster => target::Shape::Cluster {
             seeds: redis.addresses.iter().map(node).collect(),
+            known: Known::default(),
         },
         config::RedisKind::Standalone | config::RedisKind::Sentinel { .. } => target::Shape::One,
     }

@@ -3,7 +3,7 @@
 //! A test says `mod support;` and uses what it needs. Everything here talks to real processes on loopback, puts their
 //! files into a temporary folder, and ends them by pid when it is dropped, even where the test panics or is killed.
 //!
-//! - [`server`]: a Redis-compatible server as a child process. [`cluster`]: several that are one. [`fleet`]: several that
+//! - [`server`]: a Redis-compatible server as a child process; [`secured`]: one that speaks TLS alone. [`cluster`]: several that are one. [`fleet`]: several that
 //!   change, with clients, writers and a comparison that follow them. [`gunyu`]: the program under test, likewise.
 //! - [`workload`]: data of every type and encoding, writers that go on until told to stop, counters that know what they
 //!   sent. All of it follows from one [`workload::Seed`], which a failing test prints.
@@ -33,6 +33,7 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod rdb;
+pub mod secured;
 pub mod server;
 pub mod typed;
 pub mod wire;

@@ -20,6 +20,9 @@ pub enum Way {
     Down,
 }
 
+/// What is read at once, and goes on at once unless it is told otherwise.
+const BUFFER: usize = 64 << 10;
+
 #[derive(Debug)]
 struct State {
     upstream: SocketAddr,
@@ -30,6 +33,8 @@ struct State {
     fuse: Option<(Way, u64)>,
     /// How many bytes go down unharmed before one is spoilt.
     spoil: Option<u64>,
+    /// So many bytes go on at once, at most.
+    piece: usize,
     open: Vec<Arc<Connection>>,
 }
 
@@ -98,6 +103,7 @@ impl Proxy {
             closing: false,
             fuse: None,
             spoil: None,
+            piece: BUFFER,
             open: Vec::new(),
         };
         let shared = Arc::new(Shared {
@@ -155,6 +161,16 @@ impl Proxy {
     /// Bytes move again.
     pub fn resume(&self) {
         self.shared.change(|state| state.stalled = false);
+    }
+
+    /// Bytes go on in pieces of this size, each by itself, both ways: the other side sees everything cut everywhere.
+    pub fn in_pieces(&self, bytes: usize) {
+        self.shared.change(|state| state.piece = bytes);
+    }
+
+    /// Bytes go on as they come again.
+    pub fn whole(&self) {
+        self.in_pieces(BUFFER);
     }
 
     /// New connections are closed at once, or let in again.
@@ -243,22 +259,25 @@ fn carry(way: Way, connection: &Connection, shared: &Shared) {
         Way::Up => (&connection.client, &connection.server, &shared.up),
         Way::Down => (&connection.server, &connection.client, &shared.down),
     };
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = vec![0; BUFFER];
     while let Ok(len @ 1..) = from.read(&mut buffer) {
-        let Some(allowed) = permit(way, len, connection, shared) else {
-            return;
-        };
-        if way == Way::Down {
-            spoil(&mut buffer[..allowed], shared);
-        }
-        // Counted first: whoever has received them finds them counted.
-        count.fetch_add(allowed as u64, Ordering::SeqCst);
-        if to.write_all(&buffer[..allowed]).is_err() {
-            return;
-        }
-        if allowed < len {
-            shared.cut();
-            return;
+        let piece = shared.state().piece;
+        for bytes in buffer[..len].chunks_mut(piece) {
+            let Some(allowed) = permit(way, bytes.len(), connection, shared) else {
+                return;
+            };
+            if way == Way::Down {
+                spoil(&mut bytes[..allowed], shared);
+            }
+            // Counted first: whoever has received them finds them counted.
+            count.fetch_add(allowed as u64, Ordering::SeqCst);
+            if to.write_all(&bytes[..allowed]).is_err() {
+                return;
+            }
+            if allowed < bytes.len() {
+                shared.cut();
+                return;
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::port::Port;
 use super::process::{Process, last_lines, text_from};
+use super::secured::Secured;
 use super::{SOON, wait_for};
 
 /// A server program and what it says about itself.
@@ -67,6 +68,8 @@ pub struct Server {
     process: Option<Process>,
     binary: Binary,
     options: Vec<String>,
+    /// It speaks TLS alone.
+    secured: Option<Secured>,
     port: Port,
     dir: TempDir,
 }
@@ -84,10 +87,16 @@ impl Server {
 
     /// A server of a given program.
     pub fn of(binary: &Binary, options: &[&str]) -> Server {
+        Server::reached(binary, options, None)
+    }
+
+    /// The same; where it is secured, it speaks TLS alone.
+    pub fn reached(binary: &Binary, options: &[&str], secured: Option<&Secured>) -> Server {
         for _ in 0..10 {
             let mut server = Server {
                 binary: binary.clone(),
                 options: options.iter().map(ToString::to_string).collect(),
+                secured: secured.cloned(),
                 port: Port::free(),
                 dir: tempfile::tempdir().unwrap(),
                 process: None,
@@ -121,7 +130,11 @@ impl Server {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary.path);
         command.current_dir(self.dir.path());
-        command.args(["--port", &self.port.number().to_string(), "--bind", "127.0.0.1"]);
+        match &self.secured {
+            None => command.args(["--port", &self.port.number().to_string()]),
+            Some(secured) => command.args(secured.options(self.port.number())),
+        };
+        command.args(["--bind", "127.0.0.1"]);
         command.args(["--save", "", "--appendonly", "no", "--daemonize", "no"]);
         if self.binary.version >= (3, 0, 0) {
             command.args(["--repl-diskless-sync-delay", "0"]); // else the first byte of a snapshot takes 5 s
@@ -152,8 +165,11 @@ impl Server {
         self.port.number()
     }
 
-    /// `redis://127.0.0.1:port`, with the password of `--requirepass`, if any.
+    /// `redis://127.0.0.1:port`, with the password of `--requirepass`, if any; `rediss://` without a password where it speaks TLS alone.
     pub fn url(&self) -> String {
+        if self.secured.is_some() {
+            return format!("rediss://{}", self.addr());
+        }
         let password = self
             .options
             .iter()
@@ -161,6 +177,14 @@ impl Server {
             .map(|at| &self.options[at + 1]);
         let login = password.map(|word| format!(":{word}@")).unwrap_or_default();
         format!("redis://{login}{}", self.addr())
+    }
+
+    /// By which the test itself speaks to it.
+    fn way(&self) -> String {
+        match &self.secured {
+            None => self.url(),
+            Some(secured) => secured.way(&self.addr()),
+        }
     }
 
     /// Its folder, where `dump.rdb` appears.
@@ -184,7 +208,7 @@ impl Server {
 
     /// A new connection, with time limits.
     pub fn conn(&self) -> redis::Connection {
-        connect(&self.url())
+        connect(&self.way())
             .unwrap_or_else(|e| panic!("{}: {e}\n{}", self.url(), last_lines(&self.log_path(), 20)))
     }
 

@@ -30,18 +30,23 @@ pub const REPLICATED: [&str; 9] = [
     "+set", "+incr", "+rpush", "+sadd", "+zadd", "+hset", "+xadd", "+pexpire", "+publish",
 ];
 
-/// Makes a user who may do this and nothing else.
-pub fn user(server: &Server, password: &str, keys: &str, rights: &[String]) {
+/// Those of the rights that concern what this server knows: some are of newer servers, and sentinels have their own.
+pub fn known_to(server: &Server, rights: &[String]) -> Vec<String> {
     let known = server.commands();
-    let known = |right: &str| {
+    let known = |right: &&String| {
         let name = right[1..].split('|').next().unwrap();
-        // Some are of newer servers, and sentinels have their own.
         right.starts_with('&') || known.contains(&name.to_uppercase())
     };
+    rights.iter().filter(known).cloned().collect()
+}
+
+/// Makes a user who may do this and nothing else.
+pub fn user(server: &Server, password: &str, keys: &str, rights: &[String]) {
+    let rights = known_to(server, rights);
     let word = format!(">{password}");
     let mut command = vec!["ACL", "SETUSER", "gunyu", "reset", "on", &word];
     command.extend((!keys.is_empty()).then_some(keys));
-    command.extend(rights.iter().map(String::as_str).filter(|right| known(right)));
+    command.extend(rights.iter().map(String::as_str));
     let () = server.run(&command);
 }
 
@@ -71,7 +76,8 @@ pub fn login(user: &str, password: &str) -> String {
     format!("{user}:{encoded}@")
 }
 
-fn with_login(url: &str, login: &str) -> String {
+/// The URL with a user and a password.
+pub fn with_login(url: &str, login: &str) -> String {
     url.replacen("://", &format!("://{login}"), 1)
 }
 

@@ -6,6 +6,7 @@ mod acl;
 mod certs;
 mod cluster;
 mod copy;
+mod fleet;
 mod sentinel;
 mod server;
 #[path = "../support/mod.rs"]

@@ -29,6 +29,7 @@ use bytes::Bytes;
 
 use super::{net, resp};
 use crate::core::position::Offset;
+use cluster::known::Known;
 
 /// Whom to write to, and as whom.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ pub struct Settings {
 }
 
 /// What a target is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Shape {
     /// One node with all keys.
     One,
@@ -52,6 +53,8 @@ pub enum Shape {
     Cluster {
         /// More of its nodes, to find it by.
         seeds: Vec<net::Address>,
+        /// Its nodes as they were last seen, by whoever works with these settings or a clone of them.
+        known: Known,
     },
 }
 
@@ -64,13 +67,15 @@ impl Settings {
         settings
     }
 
-    /// The nodes that are configured.
-    pub fn nodes(&self) -> impl Iterator<Item = net::Address> + '_ {
-        let seeds = match &self.shape {
-            Shape::One => &[][..],
-            Shape::Cluster { seeds } => seeds,
+    /// The nodes by which it can be found: those of a cluster that were last seen, then those that are configured, of which none may be left.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<net::Address> {
+        let (mut nodes, seeds) = match &self.shape {
+            Shape::One => (Vec::new(), &[][..]),
+            Shape::Cluster { seeds, known } => (known.nodes(), &seeds[..]),
         };
-        [&self.endpoint.address].into_iter().chain(seeds).cloned()
+        nodes.extend([&self.endpoint.address].into_iter().chain(seeds).cloned());
+        nodes
     }
 
     /// Whether it is a cluster.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use redis::{Connection, RedisResult, Value};
 
 use super::slot::{SLOTS, slot};
+use crate::support::secured::Secured;
 use crate::support::wire::Batch;
 
 /// How long a request is tried. A failover with an election takes some seconds, on a busy machine more.
@@ -63,15 +64,21 @@ fn obstacle(replies: &[Value]) -> Option<Obstacle> {
 
 /// Open connections, by address.
 #[derive(Default)]
-struct Lines(HashMap<String, Connection>);
+struct Lines {
+    open: HashMap<String, Connection>,
+    /// The servers speak TLS alone.
+    secured: Option<Secured>,
+}
 
 impl Lines {
     /// One exchange; a connection that fails is closed.
     fn exchange(&mut self, address: &str, asking: bool, commands: &Batch) -> RedisResult<Vec<Value>> {
-        if !self.0.contains_key(address) {
-            self.0.insert(address.to_owned(), open(address)?);
+        if !self.open.contains_key(address) {
+            let way = self.secured.as_ref().map(|secured| secured.way(address));
+            let way = way.unwrap_or_else(|| format!("redis://{address}"));
+            self.open.insert(address.to_owned(), open(&way)?);
         }
-        let conn = self.0.get_mut(address).expect("it was put there");
+        let conn = self.open.get_mut(address).expect("it was put there");
         let mut commands = commands.clone();
         let replies = match asking {
             // ASKING holds for the next command, and for a whole transaction that it begins.
@@ -79,14 +86,14 @@ impl Lines {
             false => commands.send(conn),
         };
         if replies.is_err() {
-            self.0.remove(address);
+            self.open.remove(address);
         }
         replies
     }
 }
 
-fn open(address: &str) -> RedisResult<Connection> {
-    let client = redis::Client::open(format!("redis://{address}"))?;
+fn open(url: &str) -> RedisResult<Connection> {
+    let client = redis::Client::open(url)?;
     let conn = client.get_connection_with_timeout(Duration::from_secs(2))?;
     conn.set_read_timeout(Some(Duration::from_secs(5)))?;
     conn.set_write_timeout(Some(Duration::from_secs(5)))?;
@@ -104,17 +111,25 @@ pub struct Routed {
 impl Routed {
     /// Knows the cluster by these nodes, `host:port`.
     pub fn with_seeds(seeds: Vec<String>) -> Routed {
+        Routed::of(seeds, None)
+    }
+
+    /// The same of a cluster that may speak TLS alone.
+    pub fn of(seeds: Vec<String>, secured: Option<Secured>) -> Routed {
         Routed {
             seeds,
             owners: vec![None; SLOTS],
-            lines: Lines::default(),
+            lines: Lines {
+                secured,
+                ..Lines::default()
+            },
             patience: PATIENCE,
         }
     }
 
     /// Asks the nodes that it knows, in turn, until one tells who has which slot.
     fn look_again(&mut self) {
-        let known: Vec<String> = self.lines.0.keys().chain(&self.seeds).cloned().collect();
+        let known: Vec<String> = self.lines.open.keys().chain(&self.seeds).cloned().collect();
         let mut ask = Batch::default();
         crate::support::wire::put!(ask, "CLUSTER", "SLOTS");
         for address in known {
@@ -236,7 +251,7 @@ impl Plain {
         sentinels.iter().find_map(|sentinel| {
             let mut ask = redis::cmd("SENTINEL");
             ask.arg("get-master-addr-by-name").arg(name);
-            let place: Vec<String> = ask.query(&mut open(sentinel).ok()?).ok()?;
+            let place: Vec<String> = ask.query(&mut open(&format!("redis://{sentinel}")).ok()?).ok()?;
             Some(place.join(":"))
         })
     }

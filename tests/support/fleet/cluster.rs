@@ -10,6 +10,7 @@ use super::reshard::Move;
 use super::slot::SLOTS;
 use super::view::{self, Seen};
 use super::{LONG, Shape};
+use crate::support::secured::Secured;
 use crate::support::server::{Binary, Server};
 use crate::support::wait_for;
 
@@ -24,6 +25,8 @@ pub struct Layout {
     pub replicas: usize,
     /// More options of each server.
     pub options: Vec<String>,
+    /// All speak TLS alone, to each other too.
+    pub secured: Option<Secured>,
 }
 
 impl Layout {
@@ -34,6 +37,7 @@ impl Layout {
             masters,
             replicas,
             options: Vec::new(),
+            secured: None,
         }
     }
 
@@ -44,6 +48,13 @@ impl Layout {
         self
     }
 
+    /// The same over TLS alone.
+    #[must_use]
+    pub fn over_tls(mut self, secured: Secured) -> Layout {
+        self.secured = Some(secured);
+        self
+    }
+
     pub(super) fn node(&self) -> Server {
         let mut options = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
         // A replica stands for election however long its master was silent, and stays with its shard.
@@ -51,7 +62,7 @@ impl Layout {
         options.extend(["--cluster-migration-barrier", "100"]);
         options.extend(["--repl-backlog-size", "16mb"]);
         options.extend(self.options.iter().map(String::as_str));
-        Server::of(&self.binary, &options)
+        Server::reached(&self.binary, &options, self.secured.as_ref())
     }
 
     /// Several at once.
@@ -279,7 +290,11 @@ impl Shape for Fleet {
     /// All running nodes are seeds.
     fn url(&self) -> String {
         let seeds: Vec<String> = self.live().map(|(_, node)| node.addr()).collect();
-        format!("redis+cluster://{}", seeds.join(","))
+        let scheme = match self.layout.secured {
+            None => "redis+cluster",
+            Some(_) => "rediss+cluster",
+        };
+        format!("{scheme}://{}", seeds.join(","))
     }
 
     fn masters(&self) -> Vec<&Server> {
@@ -288,9 +303,8 @@ impl Shape for Fleet {
     }
 
     fn client(&self) -> Box<dyn Client> {
-        Box::new(Routed::with_seeds(
-            self.live().map(|(_, node)| node.addr()).collect(),
-        ))
+        let seeds = self.live().map(|(_, node)| node.addr()).collect();
+        Box::new(Routed::of(seeds, self.layout.secured.clone()))
     }
 }
 

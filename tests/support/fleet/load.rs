@@ -24,7 +24,7 @@ pub struct Rate {
     pub clients: u64,
     /// Requests of all clients together, at most.
     pub per_second: u64,
-    /// So many numbers of keys of each kind; there are ten kinds.
+    /// So many numbers of keys of each kind; there are eleven kinds.
     pub keys: usize,
 }
 
@@ -237,17 +237,21 @@ impl Writer {
         (tag, batch)
     }
 
+    /// Times of expiry. Of `brief` keys some end while the test runs: these are only ever set anew, because a target that
+    /// is further behind than a key's remaining time expires it before a renewal that carries no value has come.
     fn expiring(&mut self, number: usize) -> (String, Batch) {
-        let (value, key, mut batch) = (self.value(), format!("expiring:{number}"), Batch::default());
-        // Half of them end while the test runs.
-        let left_ms = match self.draw.one_in(2) {
+        const FAR_MS: u64 = 3_600_000;
+        let (value, mut batch) = (self.value(), Batch::default());
+        let is_brief = self.draw.one_in(2);
+        let left_ms = match is_brief && self.draw.one_in(2) {
             true => 200 + self.draw.below(4_000) as u64,
-            false => 3_600_000,
+            false => FAR_MS + self.draw.below(FAR_MS as usize) as u64,
         };
+        let key = format!("{}:{number}", if is_brief { "brief" } else { "expiring" });
         let due = now_ms() + left_ms;
         match self.draw.below(4) {
-            0 => put!(batch, "PEXPIRE", key, left_ms),
-            1 => put!(batch, "PERSIST", key),
+            0 if !is_brief => put!(batch, "PEXPIRE", key, left_ms),
+            1 if !is_brief => put!(batch, "PERSIST", key),
             _ if self.knows_pxat => put!(batch, "SET", key, value, "PXAT", due),
             _ => put!(batch, "SET", key, value, "PX", left_ms),
         }

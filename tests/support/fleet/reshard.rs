@@ -72,6 +72,7 @@ impl Fleet {
             from_id: self.id(from).to_owned(),
             to_id: self.id(to).to_owned(),
             to_port: self.nodes[to].port(),
+            password: self.layout.secured.as_ref().map(|one| one.password().to_owned()),
         };
         for slot in slots {
             hands.carry(*slot);
@@ -171,6 +172,8 @@ struct Hands {
     from_id: String,
     to_id: String,
     to_port: u16,
+    /// The receiving master's.
+    password: Option<String>,
 }
 
 impl Hands {
@@ -198,7 +201,11 @@ impl Hands {
         wait_for(LONG, "keys have migrated", || {
             let mut migrate = redis::cmd("MIGRATE");
             migrate.arg("127.0.0.1").arg(self.to_port).arg("").arg(0);
-            migrate.arg(MIGRATE_LIMIT_MS).arg("KEYS").arg(keys);
+            migrate.arg(MIGRATE_LIMIT_MS);
+            if let Some(password) = &self.password {
+                migrate.arg("AUTH").arg(password);
+            }
+            migrate.arg("KEYS").arg(keys);
             match migrate.query::<Value>(&mut self.from) {
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.to_string()),

@@ -90,6 +90,26 @@ impl SlotMap {
     }
 }
 
+/// All nodes that the answer of `asked` names, the masters first; those of an unknown shape are left out.
+#[must_use]
+pub fn nodes_in(answer: &Value, asked: &Address) -> Vec<Address> {
+    let (mut masters, mut replicas) = (Vec::new(), Vec::new());
+    for range in answer.array().unwrap_or_default() {
+        let nodes = range.array().and_then(|range| range.get(2..)).unwrap_or_default();
+        for (nth, node) in nodes.iter().enumerate() {
+            let Some(node) = node.array().and_then(|node| address(node, asked)) else {
+                continue;
+            };
+            let seen = if nth == 0 { &mut masters } else { &mut replicas };
+            if !seen.contains(&node) {
+                seen.push(node);
+            }
+        }
+    }
+    masters.extend(replicas);
+    masters
+}
+
 fn address(node: &[Value], asked: &Address) -> Option<Address> {
     let [host, Value::Int(port), more @ ..] = node else {
         return None;
@@ -168,6 +188,18 @@ mod tests {
             (None, 22, 3)
         );
         assert_eq!(map.slots_of(&at("10.0.0.1", 1)).count(), 11);
+    }
+
+    #[test]
+    fn all_nodes_are_named_once_and_masters_first() {
+        let answer = Value::Array(vec![
+            range(0, 9, vec![bulk("10.0.0.1"), Value::Int(1)]),
+            range(10, 10, vec![Value::Nil, Value::Int(2), bulk("id")]),
+            range(11, 20, vec![bulk("10.0.0.1"), Value::Int(1)]),
+        ]);
+        let nodes = nodes_in(&answer, &at("seed", 7));
+        assert_eq!(nodes, [at("10.0.0.1", 1), at("seed", 2), at("10.0.0.9", 9)]);
+        assert_eq!(nodes_in(&bulk("x"), &at("seed", 7)), []);
     }
 
     #[test]

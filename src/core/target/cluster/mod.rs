@@ -1,6 +1,6 @@
 //! A target that is a cluster.
 //!
-//! Owns who serves which slot ([`map`]), what nodes say when a slot is not theirs ([`redirect`]), control commands ([`router`]), where a
+//! Owns who serves which slot ([`map`]), by whom it is found again ([`known`]), what nodes say when a slot is not theirs ([`redirect`]), control commands ([`router`]), where a
 //! command of the stream goes ([`route`]), and how one whose keys lie in several slots is carried out ([`plan`]).
 //!
 //! The live stream has [`fenced`], which cuts batches by slot ([`stretch`], [`group`]), has a lane to each node ([`node`]), carries out what
@@ -8,6 +8,7 @@
 
 pub mod fenced;
 pub mod fences;
+pub mod known;
 pub mod map;
 pub mod plan;
 pub mod redirect;

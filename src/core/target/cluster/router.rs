@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use super::map::SlotMap;
+use super::map::{self, SlotMap};
 use super::redirect::Redirect;
 use crate::core::command::{self, SLOTS, slot};
 use crate::core::net::Address;
 use crate::core::position::Offset;
 use crate::core::resp::{self, Framer, Limits, Value};
 use crate::core::target::lane::Lane;
-use crate::core::target::{Error, Settings};
+use crate::core::target::{Error, Settings, Shape};
 
 /// A slot that is on its way, or that nobody serves, is asked for again for so long.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -138,12 +138,16 @@ impl Router {
 
     async fn ask_map(&mut self, node: &Address) -> Result<SlotMap, Error> {
         let answer = self.call_at(node, &[b"CLUSTER", b"SLOTS"]).await?;
-        SlotMap::parse(&answer, node)
+        let map = SlotMap::parse(&answer, node)
             .filter(|map| map.served() > 0)
             .ok_or_else(|| Error::SlotsMissing {
                 address: node.clone(),
                 slots: 0,
-            })
+            })?;
+        if let Shape::Cluster { known, .. } = &self.settings.shape {
+            known.saw(map::nodes_in(&answer, node));
+        }
+        Ok(map)
     }
 
     /// Sends a command to the node that serves its first key, or home, and waits for the reply.
