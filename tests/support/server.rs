@@ -220,9 +220,14 @@ impl Server {
             .unwrap_or_else(|e| panic!("{command:?} on {}: {e}", self.addr()))
     }
 
-    /// One section of INFO, by field.
+    /// One section of INFO, by field. Asked again where the connection breaks: a sentinel that demotes a master cuts
+    /// off all its clients.
     pub fn info(&self, section: &str) -> HashMap<String, String> {
-        let text: String = self.run(&["INFO", section]);
+        let text = wait_for(SOON, "INFO is answered", || {
+            let mut conn = connect(&self.way()).map_err(|e| e.to_string())?;
+            let answer = redis::cmd("INFO").arg(section).query::<String>(&mut conn);
+            answer.map_err(|e| e.to_string())
+        });
         let fields = text.lines().filter_map(|line| line.split_once(':'));
         fields
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))

@@ -49,7 +49,9 @@ fn source_and_target_are_followed_through_failovers() {
     });
     set(new_source, "switched");
     wait_copied(new_source, new_target);
-    assert_eq!(full_syncs(&gunyu), 1.0, "{}", gunyu.traces());
+    // The old master goes on for a moment (PUBLISH of the sentinels, PING): what it sent then is nobody's history.
+    let diverged = gunyu.metrics().contains("reason=\"history diverged\"");
+    assert!(full_syncs(&gunyu) == 1.0 || diverged, "{}", gunyu.traces());
 
     // By death; the one that was first is the only other.
     let (dying, heir) = (new_source.addr(), source.servers[0].addr());

@@ -137,17 +137,16 @@ impl Space {
     }
 
     fn make_room(&self, bytes: u64, holder: Option<&Inner>) -> Result<(), Error> {
-        let has_room = || {
-            self.used_bytes()
-                .checked_add(bytes)
-                .is_some_and(|sum| sum <= self.max)
+        // Read once for both: others give back meanwhile.
+        let missing = || {
+            let wanted = self.used_bytes().saturating_add(bytes);
+            wanted.checked_sub(self.max).filter(|missing| *missing > 0)
         };
-        if has_room() {
+        if missing().is_none() {
             return Ok(());
         }
         let _sweeping = lock(&self.sweeping);
-        while !has_room() {
-            let missing = self.used_bytes().saturating_add(bytes) - self.max;
+        while let Some(missing) = missing() {
             if bytes > self.max || !self.release_one(missing, holder)? {
                 return Err(self.full(bytes));
             }
