@@ -400,6 +400,13 @@ impl Sentinel {
         Sentinel::configured(&Binary::installed(), master, 1, &more)
     }
 
+    /// One that may only PING `server` and read its INFO: it hears of no other sentinel, and of no failover.
+    pub fn deaf(server: &Server) -> Sentinel {
+        let () = server.run(&["ACL", "SETUSER", "deaf", "on", ">deaf", "+ping", "+info"]);
+        let more = "sentinel auth-user mine deaf\nsentinel auth-pass mine deaf\n";
+        Sentinel::configured(&Binary::installed(), server, 3, more)
+    }
+
     fn configured(binary: &Binary, master: &Server, quorum: usize, more: &str) -> Sentinel {
         let (port, dir) = (crate::support::port::Port::free(), tempfile::tempdir().unwrap());
         let text = format!(

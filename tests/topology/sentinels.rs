@@ -179,7 +179,7 @@ fn a_sentinel_that_missed_the_failover_sends_nobody_to_the_demoted_master() {
         source.servers[0].info("replication")["role"] == "slave"
     });
     // Alone, and cut off from the others: a sentinel of its own that still believes the old.
-    let lone = Sentinel::start(&source.servers[0], 3);
+    let lone = Sentinel::deaf(&source.servers[0]);
     wait_until(SOON, "it names the demoted one", || lone.master() == old);
     let url = format!(
         "redis+sentinel://{},{}/mine",
