@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use crate::rig::{LONG, Rig};
+use serde_json::Value;
+
+use crate::rig::{LONG, Rig, full_syncs};
 use crate::support::server::connect;
 use crate::support::workload::Seed;
-use crate::support::{Gunyu, SOON, Server, wait_until};
+use crate::support::{Gunyu, SOON, Server, wait_for, wait_until};
 
 /// Few slots, so that the keys in them are written all the time; each is the slot of a tag.
 const TAGS: usize = 24;
@@ -282,4 +284,47 @@ fn gunyu_may_die_while_slots_move() {
     }
     // What went there and came back while nobody looked may have needed a full sync.
     storm.end_anyhow();
+}
+
+#[test]
+fn full_syncs_begun_while_slots_move_miss_nothing_and_keep_nothing() {
+    let mut storm = Storm::start(&[]);
+    // Of slots that stay: it takes a while to send and to restore.
+    for tag in ["{filler}", "{more}"] {
+        let slot: usize = storm.rig.nodes[0].run(&["CLUSTER", "KEYSLOT", tag]);
+        let node = usize::from(storm.rig.serves(1, slot));
+        let () = storm.rig.nodes[node].run(&["DEBUG", "POPULATE", "20000", tag, "50"]);
+    }
+    let wanted = [storm.rig.nodes[0].addr(), "all".to_owned()];
+    for (round, inputs) in wanted.iter().enumerate() {
+        // One that is asked for while another is under way is no other.
+        storm
+            .gunyu
+            .wait_status(LONG, "all are live", |status| all_live(status));
+        let (from, to) = (round % 2, 1 - round % 2);
+        let slots = slots_of(&storm.rig, from);
+        let (some, rest) = slots.split_at(slots.len() / 2);
+        storm.rig.move_slots(from, to, some);
+        let before = full_syncs(&storm.gunyu);
+        storm
+            .gunyu
+            .must("POST", &format!("/syncer/fullsync?inputs={inputs}"));
+        storm.rig.move_slots(from, to, rest);
+        wait_for(LONG, "the snapshot is asked for", || {
+            match full_syncs(&storm.gunyu) > before {
+                true => Ok(()),
+                false => Err(format!("{}\n{}", storm.gunyu.status(), storm.gunyu.traces())),
+            }
+        });
+        // While it is sent and restored, there and back.
+        storm.rig.move_slots(to, from, some);
+        storm.rig.move_slots(from, to, some);
+        storm.writers.wait_for_more(500);
+    }
+    storm.end_anyhow();
+}
+
+fn all_live(status: &Value) -> bool {
+    let mut all = status.as_array().unwrap().iter();
+    all.all(|one| one["Phase"] == "incremental")
 }
