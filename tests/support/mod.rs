@@ -88,7 +88,8 @@ pub fn soak() -> Option<Duration> {
 /// A server is `dir/LABEL/bin/*-server`. Empty where no matrix was asked for.
 #[must_use]
 pub fn matrix() -> Vec<(String, Binary)> {
-    let Some(dir) = std::env::var_os("GUNYU_TEST_SERVERS").map(PathBuf::from) else {
+    let named = std::env::var_os("GUNYU_TEST_SERVERS").filter(|dir| !dir.is_empty());
+    let Some(dir) = named.map(PathBuf::from) else {
         return Vec::new();
     };
     let listing =

@@ -24,6 +24,14 @@ fn wait_copied(source: &Server, target: &Server) {
     });
 }
 
+/// No full sync but the first, unless the old master went on for a moment (PUBLISH of the sentinels, PING): what it sent
+/// then is nobody's history.
+#[track_caller]
+fn assert_goes_on(gunyu: &Gunyu) {
+    let diverged = gunyu.metrics().contains("reason=\"history diverged\"");
+    assert!(full_syncs(gunyu) == 1.0 || diverged, "{}", gunyu.traces());
+}
+
 #[test]
 fn source_and_target_are_followed_through_failovers() {
     let (mut source, mut target) = (Watched::start(1, 3), Watched::start(1, 3));
@@ -49,9 +57,7 @@ fn source_and_target_are_followed_through_failovers() {
     });
     set(new_source, "switched");
     wait_copied(new_source, new_target);
-    // The old master goes on for a moment (PUBLISH of the sentinels, PING): what it sent then is nobody's history.
-    let diverged = gunyu.metrics().contains("reason=\"history diverged\"");
-    assert!(full_syncs(&gunyu) == 1.0 || diverged, "{}", gunyu.traces());
+    assert_goes_on(&gunyu);
 
     // By death; the one that was first is the only other.
     let (dying, heir) = (new_source.addr(), source.servers[0].addr());
@@ -160,7 +166,7 @@ fn one_sentinel_is_enough_and_the_others_are_learned() {
     wait_followed(&mut gunyu, &[new_source]);
     set(new_source, "after");
     wait_copied(new_source, &target);
-    assert_eq!(full_syncs(&gunyu), 1.0);
+    assert_goes_on(&gunyu);
 }
 
 #[test]
