@@ -125,6 +125,16 @@ fn slots_of(rig: &Rig, node: usize) -> Vec<usize> {
     all.filter(|slot| rig.serves(node, *slot)).collect()
 }
 
+/// How often a node was asked for its view of the cluster; by gunyu, while the rig is at rest.
+fn asked(node: &Server) -> u64 {
+    let all = node.info("commandstats");
+    let calls = all.get("cmdstat_cluster|nodes").and_then(|stats| {
+        let calls = stats.split(',').next()?.strip_prefix("calls=")?;
+        calls.parse().ok()
+    });
+    calls.unwrap_or(0)
+}
+
 /// What a test moves, and gunyu.
 struct Storm {
     rig: Rig,
@@ -154,8 +164,18 @@ impl Storm {
         let slots = slots_of(&self.rig, from);
         assert!(!slots.is_empty());
         self.rig.move_slots(from, to, &slots);
-        // Long enough for gunyu to have asked where all are.
-        self.writers.wait_for_more(12_000);
+        self.wait_seen();
+    }
+
+    /// Waits until gunyu has asked both nodes where they are: what goes and comes between two such questions cannot be put in order.
+    fn wait_seen(&self) {
+        self.writers.wait_for_more(500);
+        let asked = || -> Vec<u64> { self.rig.nodes.iter().map(asked).collect() };
+        let before = asked();
+        // One may have been under way, and one may be the supervisor's.
+        wait_until(SOON, "gunyu has asked", || {
+            asked().iter().zip(&before).all(|(now, before)| now - before >= 3)
+        });
     }
 
     fn there_and_back(&self) {
@@ -254,7 +274,7 @@ fn slots_may_move_both_ways_at_once() {
                 storm.rig.move_slots(from, 1 - from, some);
             }
         }
-        storm.writers.wait_for_more(12_000);
+        storm.wait_seen();
         if let Some(node) = paused {
             storm.set_paused(node, false);
         }
