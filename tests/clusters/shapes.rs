@@ -1,7 +1,6 @@
 //! Every shape onto every other while both sides change, gunyu is killed, and clients write.
 
 use super::is_whole;
-use super::support::fleet::script::full_syncs;
 use super::support::fleet::{Change, Changing, Event, Fleet, LONG, Load, Rate, Script, Watched};
 use super::support::workload::Seed;
 use super::support::{Gunyu, Server};

@@ -22,7 +22,7 @@ use crate::core::catalog::{self, Catalog};
 use crate::core::net::{Address, Endpoint};
 use crate::core::pipeline::crossing::{Crossings, sampler};
 use crate::core::pipeline::{Settings, shard};
-use crate::core::position::{Offset, Position};
+use crate::core::position::Position;
 use crate::core::progress::Phase;
 use crate::core::survey::{Source, Target};
 use crate::core::topology::alert::Alert;
@@ -296,6 +296,8 @@ impl Watch {
             let input = handle.inputs().into_iter().find(|input| input.name() == name);
             let Some(input) = input else { continue };
             self.leaving.insert(name);
+            // The pipeline takes it for the word that its shard has left.
+            drop(one.slots);
             tokio::spawn(drain(one.watcher, input, tell.clone()));
         }
         Ok(())
@@ -512,10 +514,12 @@ const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
 /// Waits until the target has everything that the source had when it left, as far as it can still be had.
 async fn drain(watcher: Watcher, input: Input, tell: mpsc::Sender<Change>) {
-    let goal = match watcher.last() {
-        Some(source) => last_offset(&source).await,
+    let last = match watcher.last() {
+        Some(source) => last_position(&source).await,
         None => None,
     };
+    // A node that follows another shard by now counts by that one's history.
+    let goal = last.filter(|last| input.is_of(last)).map(|last| last.offset);
     let mut received = input.progress.ladder().received;
     let mut since = tokio::time::Instant::now();
     loop {
@@ -537,7 +541,11 @@ async fn drain(watcher: Watcher, input: Input, tell: mpsc::Sender<Change>) {
     drop(watcher);
 }
 
-async fn last_offset(source: &Endpoint) -> Option<Offset> {
+async fn last_position(source: &Endpoint) -> Option<Position> {
     let asked = async { Source::connect(source).await?.info().await };
-    asked.await.ok()?.offset
+    let info = asked.await.ok()?;
+    Some(Position {
+        id: info.history?.id,
+        offset: info.offset?,
+    })
 }

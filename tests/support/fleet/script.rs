@@ -156,7 +156,9 @@ impl Script {
             let choice = rng.usize(..1_000);
             trace.note(format!("{event} ({choice})"));
             match event {
-                Event::Source(change) => source.change(*change, choice, &mut |gone| wait_drained(gunyu, gone)),
+                Event::Source(change) => {
+                    source.change(*change, choice, &mut |gone| wait_drained(gunyu, gone))
+                }
                 Event::Target(change) => target.change(*change, choice, &mut |_| {}),
                 Event::Kill => gunyu.restart(),
             }
@@ -169,7 +171,12 @@ impl Script {
         gunyu.wait_status(SOON, "gunyu runs", |_| true);
         equal::wait_equal(&*source, &*target, self.patience);
         trace.note("equal");
-        println!("{} writes in {:?}; full syncs: {:?}", done.requests, trace.start.elapsed(), full_syncs(gunyu));
+        println!(
+            "{} writes in {:?}; full syncs: {:?}",
+            done.requests,
+            trace.start.elapsed(),
+            full_syncs(gunyu)
+        );
     }
 }
 

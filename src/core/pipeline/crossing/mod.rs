@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use crate::core::catalog::{self, Catalog};
 use crate::core::log::Log;
 use crate::core::net::Endpoint;
-use crate::core::position::{Offset, Position};
+use crate::core::position::{History, Offset, Position};
 use crate::core::progress::Progress;
 use crate::core::topology::sample::Sample;
 use kept::Kept;
@@ -185,6 +185,21 @@ impl Crossings {
         }
     }
 
+    /// Whether that is the history of another shard than that of `name`: a node that has it follows another master now. That a shard's
+    /// history came out of another's long ago says nothing: its node may have been a replica there.
+    #[must_use]
+    pub fn is_anothers(&self, name: &str, history: &History) -> bool {
+        let inner = self.inner();
+        let has = |member: &Member| {
+            let own = member.log.history();
+            own.is_some_and(|own| {
+                own.id == history.id || own.previous.is_some_and(|(id, _)| id == history.id)
+            })
+        };
+        let is_own = inner.members.get(name).is_some_and(has);
+        !is_own && inner.members.values().any(has)
+    }
+
     /// Where the master of a shard is.
     pub fn set_master(&self, name: &str, endpoint: Endpoint) {
         self.inner().masters.insert(name.to_owned(), endpoint);
@@ -270,6 +285,7 @@ fn circle(members: &BTreeMap<String, Member>, name: &str, now: Instant) -> Vec<S
 pub(in crate::core::pipeline::crossing) mod tests {
     use super::*;
     use crate::core::log::{Settings, Space, Storage};
+    use crate::core::position::ReplId;
 
     pub(super) async fn joined(crossings: &Crossings, names: &[&str]) -> Vec<Joined> {
         let mut all = Vec::new();
@@ -306,6 +322,29 @@ pub(in crate::core::pipeline::crossing) mod tests {
                 assert!(!crossings.take_entangled(name), "told once");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_follows_another_master_has_anothers_history() {
+        let crossings = Crossings::default();
+        let _joined = joined(&crossings, &["a", "b"]).await;
+        let id = |letter: u8| ReplId::parse(&[letter; 40]).unwrap();
+        let member = |name: &str| crossings.inner().members[name].log.clone();
+        let of_a = History::new(id(b'1'));
+        member("a").start_at(of_a, Offset::new(5)).await.unwrap();
+        let renamed = History::new(id(b'2')).renamed(id(b'3'), Offset::new(7));
+        member("b").start_at(renamed, Offset::new(7)).await.unwrap();
+        for (letter, expected) in [(b'1', false), (b'2', true), (b'3', true), (b'4', false)] {
+            assert_eq!(
+                crossings.is_anothers("a", &History::new(id(letter))),
+                expected,
+                "{letter}"
+            );
+        }
+        // It was a replica of the other shard, and is a master of its own now.
+        let was = History::new(id(b'3')).renamed(id(b'5'), Offset::new(9));
+        assert!(!crossings.is_anothers("a", &was));
+        assert!(!crossings.is_anothers("b", &renamed));
     }
 
     #[tokio::test]
