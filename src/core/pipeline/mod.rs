@@ -360,7 +360,7 @@ impl Pipeline {
                 self.receive_while_waiting(round);
                 self.target_place.doubt();
                 Counters::add(&self.progress.counters.target_reconnects, 1);
-                self.wait_after(round, &error.to_string(), error.hint()).await;
+                self.wait_for_target(round, &error).await;
                 Ok(None)
             }
         }

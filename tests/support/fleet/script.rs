@@ -164,6 +164,7 @@ impl Script {
             }
             trace.note(format!("… is over, {} writes", load.requests()));
             load.wait_more(self.between);
+            inputs(gunyu).into_iter().for_each(|line| trace.note(line));
         }
         let done = load.stop();
         trace.note(format!("the writers have stopped: {done:?}"));
@@ -178,6 +179,24 @@ impl Script {
             full_syncs(gunyu)
         );
     }
+}
+
+/// How far gunyu is, a line for each input, as far as it tells.
+fn inputs(gunyu: &Gunyu) -> Vec<String> {
+    let Ok(answer) = gunyu.request("GET", "/syncer/status") else {
+        return Vec::new();
+    };
+    let shown = |input: &serde_json::Value| {
+        let (offset, trouble) = (&input["Offset"], &input["LastError"]["Message"]);
+        format!("    {} {} {offset} {trouble}", input["Input"], input["Phase"])
+    };
+    answer
+        .json()
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(shown)
+        .collect()
 }
 
 /// Waits until gunyu follows none of these any more.
