@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod lost_node;
 mod shapes;
 
 /// Whether the whole run is wanted.
