@@ -93,10 +93,17 @@ impl Member {
         (recorded > Offset::ZERO).then_some(recorded)
     }
 
+    /// Whether its snapshot, which is still to be restored, was taken behind `goal`: what was said up to there is said by the snapshot alone, which waits for
+    /// those that wait for it.
+    fn begins_behind(&self, goal: Position) -> bool {
+        let snapshot = self.log.snapshot().map(|snapshot| snapshot.position);
+        snapshot.is_some_and(|at| at.id == goal.id && goal.offset <= at.offset)
+    }
+
     /// Whether the target is with it as far as `goal`; `newest` is where the shard was when it was last asked.
     fn has_reached(&self, goal: Position, newest: Position) -> bool {
         let Some((recorded, history)) = self.recorded().zip(self.log.history()) else {
-            return false;
+            return self.begins_behind(goal);
         };
         if history.contains(&goal) {
             return recorded >= goal.offset;
@@ -210,6 +217,19 @@ impl Crossings {
         self.inner().masters.remove(name);
     }
 
+    /// Where the stream of that shard was when its master was last asked.
+    #[must_use]
+    pub fn last_of(&self, name: &str) -> Option<Position> {
+        let inner = self.inner();
+        let mut newest = inner.ticks.all().rev();
+        newest.find_map(|tick| tick.at(name))
+    }
+
+    /// All begin anew: something of a stream is lost.
+    pub fn begin_anew(&self) {
+        self.inner().entangle();
+    }
+
     /// Slots are moving: the masters are asked more often for a while.
     fn stir(&self) {
         self.inner().stirred_until = Some(Instant::now() + STIRRED_FOR);
@@ -321,6 +341,38 @@ pub(in crate::core::pipeline::crossing) mod tests {
                 assert_eq!(crossings.take_entangled(name), begin_anew, "{waits:?} {name}");
                 assert!(!crossings.take_entangled(name), "told once");
             }
+        }
+    }
+
+    /// The one would else wait for what the other never says, and the other for the one.
+    #[tokio::test]
+    async fn nobody_waits_for_what_a_snapshot_that_is_still_to_be_restored_has_left_behind() {
+        let crossings = Crossings::default();
+        let _joined = joined(&crossings, &["a"]).await;
+        let id = |letter: u8| ReplId::parse(&[letter; 40]).unwrap();
+        let member = crossings.inner().members["a"].clone();
+        let at = |letter, offset| Position {
+            id: id(letter),
+            offset: Offset::new(offset),
+        };
+        assert!(!member.has_reached(at(b'1', 10), at(b'1', 90)));
+        let history = History::new(id(b'1'));
+        let _writer = member
+            .log
+            .begin_snapshot(history, Offset::new(50), None)
+            .await
+            .unwrap();
+        for (letter, offset, expected) in [
+            (b'1', 10, true),
+            (b'1', 50, true),
+            (b'1', 51, false),
+            (b'2', 10, false),
+        ] {
+            assert_eq!(
+                member.has_reached(at(letter, offset), at(b'1', 90)),
+                expected,
+                "{offset}"
+            );
         }
     }
 

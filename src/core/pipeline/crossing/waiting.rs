@@ -336,6 +336,11 @@ impl Crossing {
         for (name, member) in self.behind(&around) {
             let high = around.high(&self.name, &name);
             if self.read_log_of(&name, &member, high).await.is_none() {
+                // It may be one that restores a snapshot, and waits for us.
+                if let Some(waiting) = &self.waiting {
+                    self.crossings
+                        .set_waits_for(&self.name, Some(name), waiting.since);
+                }
                 return false;
             }
         }
