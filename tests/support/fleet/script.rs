@@ -209,15 +209,17 @@ fn wait_drained(gunyu: &mut Gunyu, gone: &[String]) {
     });
 }
 
-/// Full syncs that gunyu has planned over all its lives, by reason, as its traces name them.
+/// Snapshots that sources have sent to gunyu over all its lives, by the reason that its traces name.
 pub fn full_syncs(gunyu: &Gunyu) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
-    for line in gunyu.traces().lines().filter(|line| line.contains("planned")) {
-        if let Some((_, rest)) = line.split_once("FullSync(")
-            && let Some((reason, _)) = rest.split_once(')')
-        {
-            *found.entry(reason.to_owned()).or_default() += 1;
-        }
+    let traces = gunyu.traces();
+    for line in traces
+        .lines()
+        .filter(|line| line.contains("the source sends a snapshot"))
+    {
+        // The traces may be coloured between a field's name and its value.
+        let reason = line.split('"').nth(1).unwrap_or("unnamed");
+        *found.entry(reason.to_owned()).or_default() += 1;
     }
     found
 }
