@@ -24,6 +24,7 @@
 //! | `pipelines` | `{name}` 0x00 `nodes` | the ids of the nodes of its shard, where the source is a cluster: a list |
 //! | `pipelines` | `{name}` 0x00 `retired` | `true`: not configured any more, but its checkpoint is still on a target |
 //! | `pipelines` | `{name}` 0x00 `entangled` | `true`: it must begin anew, because shards wait for each other; no row otherwise |
+//! | `pipelines` | `{name}` 0x00 `drained` | `true`: its shard has left, and the target has all that it ever said |
 //! | `ticks:{cluster}` | a number, u64 | how far the shards' streams were and which slots they had, as `pipeline::crossing` writes it |
 //! | `seen:{name}` | a key as below | nothing, or the key (long keys) |
 //! | `parked:{name}` | a key as below | expiry in Unix ms, i64 little endian; then the key (long keys) |
@@ -367,6 +368,22 @@ impl Catalog {
         self.set_flag(names, "entangled", entangled)
     }
 
+    /// Whether the target has all that a shard which has left ever said.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub fn drained(&self, name: &str) -> Result<bool, Error> {
+        Ok(self.read(name, "drained")?.unwrap_or(false))
+    }
+
+    /// Notes, durably, whether it has: for all of these, or for none.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn set_drained(&self, names: &[String], drained: bool) -> Result<(), Error> {
+        self.set_flag(names, "drained", drained)
+    }
+
     /// The pipelines of which anything is known, in order.
     ///
     /// # Errors
@@ -404,6 +421,7 @@ impl Catalog {
                 "epoch",
                 "nodes",
                 "entangled",
+                "drained",
                 "retired",
             ],
         )

@@ -6,6 +6,7 @@
 mod full_syncs;
 mod garbage;
 mod handle;
+mod leaving;
 mod naming;
 mod selection;
 mod shards;

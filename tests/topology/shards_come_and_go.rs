@@ -54,6 +54,37 @@ fn a_new_shard_gets_a_pipeline_and_one_that_leaves_is_drained() {
     assert_eq!(full_syncs(&gunyu), 3.0, "of those that are left");
 }
 
+/// What it deleted while nobody heard it is in no stream any more.
+#[test]
+fn a_shard_that_leaves_while_no_gunyu_runs_leaves_nothing_behind_on_the_target() {
+    let (mut rig, target) = (Rig::start(3, 0), Server::start());
+    rig.write("before");
+    let new = rig.add();
+    rig.move_slots(0, new, &(0..2000).collect::<Vec<_>>());
+    let mut gunyu = Gunyu::start(&rig.url(), &target.url(), &[]);
+    wait_followed(
+        &mut gunyu,
+        &[&rig.nodes[0], &rig.nodes[1], &rig.nodes[2], &rig.nodes[new]],
+    );
+    rig.wait_copied(&target);
+    let keys = target.keys();
+    gunyu.kill9();
+    assert!(rig.nodes[new].keys() > 0);
+    rig.delete_all(new);
+    rig.move_slots(new, 1, &(0..2000).collect::<Vec<_>>());
+    rig.forget(&[new]);
+    gunyu.restart();
+    wait_followed(&mut gunyu, &[&rig.nodes[0], &rig.nodes[1], &rig.nodes[2]]);
+    rig.wait_copied(&target);
+    assert!(target.keys() < keys);
+    // Once is enough.
+    gunyu.restart();
+    wait_followed(&mut gunyu, &[&rig.nodes[0], &rig.nodes[1], &rig.nodes[2]]);
+    rig.write("after");
+    rig.wait_copied(&target);
+    assert_eq!(full_syncs(&gunyu), 0.0);
+}
+
 #[test]
 fn a_shard_that_is_emptied_takes_no_key_of_another_along() {
     let (rig, target) = (Rig::start(3, 0), Server::start());

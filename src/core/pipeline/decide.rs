@@ -3,12 +3,17 @@
 //! Owns the one `match` over [`End`], and how a trouble is reported and waited out. Promises that what passes by itself is tried again, with growing
 //! pauses, and that what needs a person is tried again when a person wishes something.
 
+use std::time::Duration;
+
 use super::{End, Pipeline, Round};
 use crate::core::log;
 use crate::core::position::Offset;
 use crate::core::progress::{Counters, Phase, State};
 use crate::core::resume::Reason;
 use crate::core::target;
+
+/// The longest pause before a cluster is tried again.
+const CLUSTER_PAUSE_MAX: Duration = Duration::from_millis(500);
 
 impl Pipeline {
     /// Retry, resync or stop: the one place where it is decided.
@@ -23,7 +28,7 @@ impl Pipeline {
             End::Target(error) => {
                 self.target_place.doubt();
                 Counters::add(&self.progress.counters.target_reconnects, 1);
-                self.wait_after(round, &error.to_string(), error.hint()).await;
+                self.wait_for_target(round, &error).await;
             }
             End::Unavailable(reply) => {
                 self.target_place.doubt();
@@ -105,9 +110,24 @@ impl Pipeline {
             .await;
     }
 
+    /// The same where no session comes about, or one has ended. A cluster that lacks a node has another in its place, or the same one again, within seconds,
+    /// and until then nothing goes to any of the others.
+    pub(super) async fn wait_for_target(&mut self, round: &mut Round, error: &target::Error) {
+        let longest = match self.settings.target.is_cluster() {
+            true => CLUSTER_PAUSE_MAX,
+            false => Duration::MAX,
+        };
+        let pause = round.backoff.pause().min(longest);
+        self.wait(pause, &error.to_string(), error.hint()).await;
+    }
+
     /// Reports a trouble and waits before the next try, unless the wish changes.
     pub(super) async fn wait_after(&mut self, round: &mut Round, message: &str, hint: Option<String>) {
         let pause = round.backoff.pause();
+        self.wait(pause, message, hint).await;
+    }
+
+    async fn wait(&mut self, pause: Duration, message: &str, hint: Option<String>) {
         tracing::warn!(pause_ms = pause.as_millis(), hint = hint.as_deref(), "{message}");
         self.progress.report(message.to_owned(), hint);
         self.progress.set_phase(Phase::Backoff);

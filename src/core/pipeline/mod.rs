@@ -92,6 +92,9 @@ pub struct Pipeline {
 /// A target that has not answered for so long may take longer: from then on the source is received without it.
 const TARGET_PATIENCE: Duration = Duration::from_secs(2);
 
+/// A master that has given its last slot away becomes a replica of the shard that has got it.
+const ANOTHERS: &str = "the node that was followed is of another shard now";
+
 /// So many sessions of ours are remembered.
 const OWN_TOKENS_MAX: usize = 16;
 
@@ -289,6 +292,11 @@ impl Pipeline {
             greeted = Follower::connect(&self.settings.source) => greeted,
         };
         match greeted {
+            Ok(follower) if self.settings.is_anothers(follower.info().history) => {
+                self.source_place.doubt();
+                self.wait_after(round, ANOTHERS, None).await;
+                Ok(false)
+            }
             Ok(follower) => {
                 round.history = follower.info().history;
                 round.source_run_id.clone_from(&follower.info().run_id);
@@ -352,7 +360,7 @@ impl Pipeline {
                 self.receive_while_waiting(round);
                 self.target_place.doubt();
                 Counters::add(&self.progress.counters.target_reconnects, 1);
-                self.wait_after(round, &error.to_string(), error.hint()).await;
+                self.wait_for_target(round, &error).await;
                 Ok(None)
             }
         }

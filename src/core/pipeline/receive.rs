@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::gauge;
 use super::link::{ACK_EVERY, Ends, Into, Link};
+use super::shard::Shard;
 use super::turn::Turn;
-use super::{Settings, Wish};
+use super::{ANOTHERS, Settings, Wish};
 use crate::core::log::{self, Log};
 use crate::core::position::{History, Position};
 use crate::core::progress::{Counters, Phase, Progress, Receiving};
@@ -194,6 +195,8 @@ pub(super) enum LinkEnd {
     Moved,
     /// The source is a replica that has not got yet what the log holds.
     Behind,
+    /// The node is of another shard now: what it would send is not this one's.
+    Anothers,
     /// The source would send a snapshot, and as many full syncs run as may.
     NotOurTurn(Reason),
     Source(source::Error),
@@ -238,6 +241,10 @@ impl Receiver {
                 return ControlFlow::Continue(());
             }
             LinkEnd::Behind => return self.pause(BEHIND_PAUSE).await,
+            LinkEnd::Anothers => {
+                self.place.doubt();
+                (ANOTHERS.to_owned(), None)
+            }
             LinkEnd::Source(error) => {
                 self.place.doubt();
                 if error.needs_a_person() {
@@ -368,6 +375,9 @@ impl Receiver {
             Err(error) => return LinkEnd::Source(error),
         };
         let source = follower.info().history;
+        if self.settings.is_anothers(source) {
+            return LinkEnd::Anothers;
+        }
         self.tell
             .send_modify(|news| news.history = source.or(news.history));
         if self.is_behind(follower.info()) {
@@ -381,6 +391,9 @@ impl Receiver {
             Ok(answer) => answer,
             Err(error) => return LinkEnd::Source(error),
         };
+        if matches!(answer, Answer::FullResync(_)) && self.has_left() {
+            return LinkEnd::Anothers;
+        }
         if let (Answer::FullResync(_), false) = (answer, self.turn.try_take()) {
             return LinkEnd::NotOurTurn(self.full_sync_reason(source));
         }
@@ -392,6 +405,11 @@ impl Receiver {
         let end = link.run().await;
         self.moved = continued && link.moved;
         end
+    }
+
+    fn has_left(&self) -> bool {
+        let shard = self.settings.shard.as_ref();
+        shard.is_some_and(Shard::has_left)
     }
 
     /// Whether the source will have what comes after the log's end, and has not got there yet: a replica that we came to from another node of its

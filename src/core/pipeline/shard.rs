@@ -9,10 +9,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::Pipeline;
 use super::crossing::{Crossings, Joined};
+use super::{Pipeline, Settings};
 use crate::core::command::SLOTS;
 use crate::core::net::Address;
+use crate::core::position::History;
 use crate::core::resume::Reason;
 use crate::core::target::checkpoint::KEY_PREFIX;
 
@@ -70,6 +71,12 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Whether the shard is none of the cluster's any more: nobody looks after its slots.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.known.has_changed().is_err()
+    }
+
     /// The slots that have been this shard's in two looks from now on; nothing where the cluster cannot be looked at.
     pub async fn settled(&self) -> Option<Slots> {
         let mut known = self.known.clone();
@@ -96,6 +103,16 @@ impl Shard {
             .and_then(|rest| rest.strip_prefix(":{"))
             .and_then(|rest| rest.strip_suffix(":session").unwrap_or(rest).strip_suffix('}'));
         name.is_some_and(|name| name.starts_with(start.as_str()) && name.ends_with(end.as_str()))
+    }
+}
+
+impl Settings {
+    /// Whether a node with that history is of another shard of the same cluster.
+    pub(super) fn is_anothers(&self, source: Option<History>) -> bool {
+        let (Some(shard), Some(history)) = (&self.shard, source) else {
+            return false;
+        };
+        shard.crossings.is_anothers(&self.name, &history)
     }
 }
 
@@ -188,7 +205,9 @@ mod tests {
     #[tokio::test]
     async fn where_nobody_looks_nothing_is_settled() {
         let (tell, shard) = shard();
+        assert!(!shard.has_left());
         drop(tell);
         assert_eq!(shard.settled().await, None);
+        assert!(shard.has_left());
     }
 }

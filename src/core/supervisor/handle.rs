@@ -18,6 +18,7 @@ use crate::core::net::{Address, Endpoint};
 use crate::core::pipeline::orders::FlushCommand;
 use crate::core::pipeline::shard::Shard;
 use crate::core::pipeline::{Delivery, Mode, Orders, Settings};
+use crate::core::position::Position;
 use crate::core::progress::{Progress, State};
 use crate::core::topology::{Place, Trouble};
 
@@ -45,6 +46,12 @@ pub struct Input {
 }
 
 impl Input {
+    /// Whether a position is of the history that its log holds.
+    pub(super) fn is_of(&self, position: &Position) -> bool {
+        let history = self.log.history();
+        history.is_some_and(|history| history.contains(position))
+    }
+
     pub(super) fn new(
         settings: &Settings,
         leader: &str,

@@ -17,12 +17,13 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::handle::{Handle, Input, Unknown};
+use super::leaving::{Departure, drain, unheard};
 use super::naming::{self, Known};
 use crate::core::catalog::{self, Catalog};
-use crate::core::net::{Address, Endpoint};
+use crate::core::net::Address;
 use crate::core::pipeline::crossing::{Crossings, sampler};
 use crate::core::pipeline::{Settings, shard};
-use crate::core::position::{Offset, Position};
+use crate::core::position::Position;
 use crate::core::progress::Phase;
 use crate::core::survey::{Source, Target};
 use crate::core::topology::alert::Alert;
@@ -74,6 +75,8 @@ pub(super) struct Watch {
     leaving: BTreeSet<String>,
     doubt: Arc<Notify>,
     crossings: Crossings,
+    /// It is known whether shards have left unheard.
+    is_complete: bool,
 }
 
 impl Watch {
@@ -86,6 +89,7 @@ impl Watch {
             leaving: BTreeSet::new(),
             doubt: Arc::default(),
             crossings: Crossings::default(),
+            is_complete: false,
         }
         .remembering()
     }
@@ -111,7 +115,9 @@ impl Watch {
     pub(super) async fn first(&mut self) -> Result<Vec<Settings>, topology::Error> {
         let shards = self.cluster.look().await?;
         let mut all = Vec::new();
-        for (shard, name) in self.named(shards).await {
+        let named = self.named(shards).await;
+        self.complete(&named);
+        for (shard, name) in named {
             all.push(self.begin(shard, &name).await);
         }
         Ok(all)
@@ -178,6 +184,7 @@ impl Watch {
         self.leaving
             .retain(|name| inputs.iter().any(|input| input.name() == name));
         let named = self.named(shards).await;
+        self.complete(&named);
         let there: BTreeSet<String> = named.iter().map(|(_, name)| name.clone()).collect();
         for (shard, name) in named {
             let input = inputs.iter().find(|input| input.name() == name);
@@ -188,6 +195,33 @@ impl Watch {
             }
         }
         self.part(&there, handle, tell).await
+    }
+
+    /// A shard may have left while no gunyu ran, or before the target had all of it. Its last words are lost then, deletions among them: those that have its
+    /// keys now begin anew, and what none of them has goes from the target.
+    fn complete(&mut self, named: &[(Shard, String)]) {
+        if std::mem::replace(&mut self.is_complete, true) || self.shards.cluster.only_seeds {
+            return;
+        }
+        let Some(catalog) = &self.catalog else { return };
+        let names: Vec<String> = named.iter().map(|(_, name)| name.clone()).collect();
+        let settled = unheard(catalog, |name| {
+            self.is_ours(name) && !names.iter().any(|one| one == name)
+        })
+        .and_then(|unheard| {
+            if unheard.is_empty() {
+                return Ok(());
+            }
+            tracing::warn!(
+                ?unheard,
+                "shards have left the cluster before the target had all of them: all begin anew"
+            );
+            catalog.set_entangled(&names, true)?;
+            catalog.set_drained(&unheard, true)
+        });
+        if let Err(error) = settled {
+            tracing::error!(%error, hint = error.hint(), "whether shards have left unheard could not be found out");
+        }
     }
 
     /// A shard that has no pipeline yet.
@@ -296,7 +330,14 @@ impl Watch {
             let input = handle.inputs().into_iter().find(|input| input.name() == name);
             let Some(input) = input else { continue };
             self.leaving.insert(name);
-            tokio::spawn(drain(one.watcher, input, tell.clone()));
+            // The pipeline takes it for the word that its shard has left.
+            drop(one.slots);
+            let departure = Departure {
+                last: self.crossings.last_of(input.name()),
+                crossings: self.crossings.clone(),
+                catalog: self.catalog.clone(),
+            };
+            tokio::spawn(drain(one.watcher, input, departure, tell.clone()));
         }
         Ok(())
     }
@@ -422,6 +463,10 @@ impl Watch {
             if ids != before {
                 catalog.set_nodes(name, &ids)?;
             }
+            if catalog.drained(name)? {
+                // It has come back.
+                catalog.set_drained(&[name.to_owned()], false)?;
+            }
             Ok(())
         });
         if let Err(error) = noted {
@@ -502,42 +547,4 @@ fn shown(shard: &Shard) -> String {
         .filter_map(|node| Some(node.address.as_ref()?.to_string()))
         .collect();
     nodes.join(", ")
-}
-
-/// A source that has left is listened to for so long without a word.
-const LAST_WORD: Duration = Duration::from_secs(3);
-
-/// So often it is looked whether everything is applied.
-const DRAIN_LOOK: Duration = Duration::from_millis(100);
-
-/// Waits until the target has everything that the source had when it left, as far as it can still be had.
-async fn drain(watcher: Watcher, input: Input, tell: mpsc::Sender<Change>) {
-    let goal = match watcher.last() {
-        Some(source) => last_offset(&source).await,
-        None => None,
-    };
-    let mut received = input.progress.ladder().received;
-    let mut since = tokio::time::Instant::now();
-    loop {
-        let ladder = input.progress.ladder();
-        if ladder.received > received {
-            (received, since) = (ladder.received, tokio::time::Instant::now());
-        }
-        let all_received = goal.is_some_and(|goal| ladder.received >= goal) || since.elapsed() > LAST_WORD;
-        if all_received && ladder.checkpointed >= ladder.appended.min(goal.unwrap_or(ladder.appended)) {
-            break;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(DRAIN_LOOK) => {}
-            () = tell.closed() => return,
-        }
-    }
-    let _ = tell.send(Change::Ends(input.name().to_owned())).await;
-    // Only now nobody looks after the place any more.
-    drop(watcher);
-}
-
-async fn last_offset(source: &Endpoint) -> Option<Offset> {
-    let asked = async { Source::connect(source).await?.info().await };
-    asked.await.ok()?.offset
 }

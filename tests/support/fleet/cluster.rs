@@ -83,11 +83,13 @@ pub struct Fleet {
     pub(super) layout: Layout,
     /// The ids of the nodes, in the same order.
     pub(super) ids: Vec<String>,
+    /// The numbers of the shards that they were put into, in the same order: masters change, and nodes are replaced.
+    pub(super) members: Vec<usize>,
     /// Places of nodes that were killed and not started again, or have left.
     pub(super) down: BTreeSet<usize>,
     /// Slots that were moved and not yet moved back.
     pub(super) moved: Vec<Move>,
-    /// A node of the shard that a script has added and not yet removed.
+    /// The number of the shard that a script has added and not yet removed.
     pub(super) guest: Option<usize>,
 }
 
@@ -114,6 +116,7 @@ impl Fleet {
         let nodes = layout.nodes(count);
         let fleet = Fleet {
             ids: nodes.iter().map(id_of).collect(),
+            members: (0..count).map(|place| place % layout.masters).collect(),
             nodes,
             layout,
             down: BTreeSet::new(),
@@ -179,10 +182,11 @@ impl Fleet {
         });
     }
 
-    /// Starts nodes and makes them known: their places.
-    pub(super) fn join(&mut self, count: usize) -> std::ops::Range<usize> {
+    /// Starts nodes for the shard of that number and makes them known: their places.
+    pub(super) fn join(&mut self, count: usize, shard: usize) -> std::ops::Range<usize> {
         let new = self.nodes.len()..self.nodes.len() + count;
         self.nodes.extend(self.layout.nodes(count));
+        self.members.extend(new.clone().map(|_| shard));
         self.ids.extend(self.nodes[new.clone()].iter().map(id_of));
         self.introduce(new.clone());
         new
@@ -239,6 +243,15 @@ impl Fleet {
         let shards = self.shards();
         let found = shards.iter().find(|shard| shard.master == master).cloned();
         found.unwrap_or_else(|| panic!("node {master} is no master with slots"))
+    }
+
+    /// Who is now the master of the shard of that number.
+    #[track_caller]
+    pub(super) fn master_of(&self, number: usize) -> usize {
+        let shards = self.shards();
+        let found = shards.iter().find(|shard| self.members[shard.master] == number);
+        let found = found.map(|shard| shard.master);
+        found.unwrap_or_else(|| panic!("shard {number} has no slots: {shards:?}, {:?}", self.members))
     }
 
     /// Waits until every node that runs says that all slots are served, all say by whom, and every replica follows its

@@ -13,8 +13,8 @@ use super::Shape;
 use super::slot::slot;
 use crate::support::compare::Differences;
 use crate::support::server::Server;
-use crate::support::wait_for;
 use crate::support::wire::{Batch, put};
+use crate::support::{SOON, wait_for};
 
 /// gunyu's own keys, of every kind.
 const OWN_PREFIX: &[u8] = b"redis-gunyu-";
@@ -170,7 +170,7 @@ fn facts_of(server: &Server, master: usize) -> Facts {
                 false => put!(batch, "PTTL", key),
             }
         }
-        let answers = batch.must(&mut conn);
+        let answers = answered(&mut batch, &mut conn);
         let now = if names_time { 0 } else { now_ms() };
         for (key, answer) in keys.iter().zip(answers.chunks(2)) {
             // It may have expired meanwhile.
@@ -186,6 +186,21 @@ fn facts_of(server: &Server, master: usize) -> Facts {
         }
     }
     facts
+}
+
+/// The answers, as soon as none is that the cluster is down: a node that a busy machine left waiting for long believes so for a moment.
+fn answered(batch: &mut Batch, conn: &mut Connection) -> Vec<Value> {
+    let asked = std::mem::take(batch);
+    wait_for(SOON, "the node tells its keys", || {
+        let answers = asked.clone().send(conn).map_err(|error| error.to_string())?;
+        let refused = answers
+            .iter()
+            .find(|answer| matches!(answer, Value::ServerError(_)));
+        match refused.map(|refused| format!("{refused:?}")) {
+            Some(refused) => Err(refused),
+            None => Ok(answers),
+        }
+    })
 }
 
 fn scan(conn: &mut Connection) -> Vec<Vec<u8>> {
@@ -209,7 +224,10 @@ fn scan(conn: &mut Connection) -> Vec<Vec<u8>> {
 fn read(conn: &mut Connection, keys: &[&Vec<u8>]) -> Vec<Value> {
     let mut batch = Batch::default();
     keys.iter().for_each(|key| put!(batch, "TYPE", *key));
-    let kinds: Vec<String> = batch.must(conn).into_iter().map(|kind| text(&kind)).collect();
+    let kinds: Vec<String> = answered(&mut batch, conn)
+        .into_iter()
+        .map(|kind| text(&kind))
+        .collect();
     for (key, kind) in keys.iter().zip(&kinds) {
         match kind.as_str() {
             "string" => put!(batch, "GET", *key),

@@ -92,7 +92,7 @@ impl Fleet {
     pub fn replace(&mut self, node: usize, master: usize) -> usize {
         assert!(self.down.contains(&node), "only a killed node is replaced");
         self.forget(&[node]);
-        let new = self.join(1).start;
+        let new = self.join(1, self.members[master]).start;
         self.replicate(new, master);
         self.wait_whole();
         new

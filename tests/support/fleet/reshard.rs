@@ -16,11 +16,10 @@ const KEYS_AT_ONCE: usize = 50;
 /// How long one MIGRATE may take.
 const MIGRATE_LIMIT_MS: usize = 5_000;
 
-/// Slots that went from one shard to another. Shards are named by a node that was in them: masters change.
+/// Slots that went away from a shard, which is named by its number: masters change.
 #[derive(Debug, Clone)]
 pub(super) struct Move {
     from: usize,
-    to: usize,
     slots: Vec<u16>,
 }
 
@@ -30,34 +29,27 @@ impl Fleet {
     pub fn reshard(&mut self, from: usize, to: usize, count: usize) {
         let slots: Vec<u16> = self.shard(from).slots.into_iter().take(count).collect();
         self.move_slots(from, to, &slots);
-        self.moved.push(Move { from, to, slots });
+        let from = self.members[from];
+        self.moved.push(Move { from, slots });
     }
 
-    /// Moves back what [`Fleet::reshard`] moved last.
+    /// Moves back what [`Fleet::reshard`] moved last, from whoever has it by now.
     #[track_caller]
     pub fn reshard_back(&mut self) {
         let moved = self.moved.pop().expect("slots were moved");
-        let (from, to) = (self.master_of(moved.to), self.master_of(moved.from));
-        self.move_slots(from, to, &moved.slots);
+        let home = self.master_of(moved.from);
+        for holder in self.shards().into_iter().filter(|shard| shard.master != home) {
+            let mut slots = holder.slots;
+            slots.retain(|slot| moved.slots.contains(slot));
+            if !slots.is_empty() {
+                self.move_slots(holder.master, home, &slots);
+            }
+        }
     }
 
     /// Whether slots were moved and not moved back.
     pub fn is_resharded(&self) -> bool {
         !self.moved.is_empty()
-    }
-
-    /// Who is now the master of the shard in which this node is or, killed and not yet back, was.
-    #[track_caller]
-    pub fn master_of(&self, node: usize) -> usize {
-        let shards = self.shards();
-        let with = |place: usize| {
-            shards
-                .iter()
-                .find(|shard| shard.master == place || shard.replicas.contains(&place))
-        };
-        with(node)
-            .map(|shard| shard.master)
-            .unwrap_or_else(|| panic!("node {node} is in no shard with slots"))
     }
 
     /// Moves these slots key by key (MIGRATE), each as a whole before the next.
@@ -129,7 +121,8 @@ impl Fleet {
     #[track_caller]
     pub fn add_shard(&mut self, slots: usize) -> usize {
         let donors = self.shards();
-        let new = self.join(1 + self.layout.replicas);
+        let number = self.members.iter().max().map_or(0, |last| last + 1);
+        let new = self.join(1 + self.layout.replicas, number);
         for replica in new.clone().skip(1) {
             self.replicate(replica, new.start);
         }
@@ -143,8 +136,11 @@ impl Fleet {
     }
 
     /// Gives the slots of this master to the others, and takes it and its replicas out of the cluster.
+    ///
+    /// They are shut down when `drained`, which is told their addresses, has come back: what they still have to say to those
+    /// that follow them would be lost with them.
     #[track_caller]
-    pub fn remove_shard(&mut self, master: usize) {
+    pub fn remove_shard(&mut self, master: usize, drained: &mut dyn FnMut(&[String])) {
         let leaving = self.shard(master);
         let heirs: Vec<usize> = self
             .masters_at()
@@ -157,6 +153,8 @@ impl Fleet {
         }
         let gone: Vec<usize> = [master].into_iter().chain(leaving.replicas).collect();
         self.forget(&gone);
+        let addresses: Vec<String> = gone.iter().map(|node| self.nodes[*node].addr()).collect();
+        drained(&addresses);
         for node in gone {
             self.kill(node);
         }

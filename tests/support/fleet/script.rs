@@ -2,12 +2,13 @@
 //!
 //! A failure prints the seed and what happened when.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::load::{Load, Rate};
 use super::sentinel::Watched;
-use super::{Fleet, Shape, equal};
+use super::{Fleet, LONG, Shape, equal};
 use crate::support::server::Server;
 use crate::support::workload::Seed;
 use crate::support::{Gunyu, SOON};
@@ -29,13 +30,18 @@ pub enum Change {
 
 /// A side of a copy, to which something can happen.
 pub trait Changing: Shape {
-    /// Makes it happen, to the shard that `choice` names, and waits until it is over.
-    fn change(&mut self, change: Change, choice: usize);
+    /// Makes it happen, to the shard that `choice` names, and waits until it is over. Nodes that leave are shut down only when
+    /// `drained`, which is told their addresses, has come back.
+    fn change(&mut self, change: Change, choice: usize, drained: &mut dyn FnMut(&[String]));
 }
 
 impl Changing for Fleet {
-    fn change(&mut self, change: Change, choice: usize) {
-        let masters = self.masters_at();
+    fn change(&mut self, change: Change, choice: usize, drained: &mut dyn FnMut(&[String])) {
+        let mut masters = self.masters_at();
+        if matches!(change, Change::Reshard(_)) {
+            // A guest has few slots: one that gives away its last ceases to be a shard.
+            masters.retain(|master| Some(self.members[*master]) != self.guest);
+        }
         let (one, other) = (
             masters[choice % masters.len()],
             masters[(choice + 1) % masters.len()],
@@ -50,8 +56,11 @@ impl Changing for Fleet {
             Change::Reshard(_) if self.is_resharded() => self.reshard_back(),
             Change::Reshard(slots) => self.reshard(one, other, slots),
             Change::Shard(slots) => match self.guest.take() {
-                Some(guest) => self.remove_shard(self.master_of(guest)),
-                None => self.guest = Some(self.add_shard(slots)),
+                Some(guest) => self.remove_shard(self.master_of(guest), drained),
+                None => {
+                    let guest = self.add_shard(slots);
+                    self.guest = Some(self.members[guest]);
+                }
             },
             Change::Replace => {
                 let heir = self.crash(one);
@@ -62,7 +71,7 @@ impl Changing for Fleet {
 }
 
 impl Changing for Watched {
-    fn change(&mut self, change: Change, _choice: usize) {
+    fn change(&mut self, change: Change, _choice: usize, _drained: &mut dyn FnMut(&[String])) {
         match change {
             Change::FailOver => self.fail_over(),
             Change::Crash => self.crash_and_revive(),
@@ -72,7 +81,7 @@ impl Changing for Watched {
 }
 
 impl Changing for Server {
-    fn change(&mut self, change: Change, _choice: usize) {
+    fn change(&mut self, change: Change, _choice: usize, _drained: &mut dyn FnMut(&[String])) {
         panic!("{change:?} cannot happen to a server that is alone");
     }
 }
@@ -137,6 +146,8 @@ impl Script {
         gunyu: &mut Gunyu,
     ) {
         let mut trace = Trace::begin();
+        trace.note(format!("{seed:?}"));
+        println!("{seed:?}: {} events", self.events.len());
         let mut rng = seed.rng(0x5C21);
         rng.shuffle(&mut self.events);
         let load = Load::start(&*source, seed, self.rate);
@@ -145,12 +156,15 @@ impl Script {
             let choice = rng.usize(..1_000);
             trace.note(format!("{event} ({choice})"));
             match event {
-                Event::Source(change) => source.change(*change, choice),
-                Event::Target(change) => target.change(*change, choice),
+                Event::Source(change) => {
+                    source.change(*change, choice, &mut |gone| wait_drained(gunyu, gone))
+                }
+                Event::Target(change) => target.change(*change, choice, &mut |_| {}),
                 Event::Kill => gunyu.restart(),
             }
             trace.note(format!("… is over, {} writes", load.requests()));
             load.wait_more(self.between);
+            inputs(gunyu).into_iter().for_each(|line| trace.note(line));
         }
         let done = load.stop();
         trace.note(format!("the writers have stopped: {done:?}"));
@@ -158,7 +172,56 @@ impl Script {
         gunyu.wait_status(SOON, "gunyu runs", |_| true);
         equal::wait_equal(&*source, &*target, self.patience);
         trace.note("equal");
+        println!(
+            "{} writes in {:?}; full syncs: {:?}",
+            done.requests,
+            trace.start.elapsed(),
+            full_syncs(gunyu)
+        );
     }
+}
+
+/// How far gunyu is, a line for each input, as far as it tells.
+fn inputs(gunyu: &Gunyu) -> Vec<String> {
+    let Ok(answer) = gunyu.request("GET", "/syncer/status") else {
+        return Vec::new();
+    };
+    let shown = |input: &serde_json::Value| {
+        let (offset, trouble) = (&input["Offset"], &input["LastError"]["Message"]);
+        format!("    {} {} {offset} {trouble}", input["Input"], input["Phase"])
+    };
+    answer
+        .json()
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(shown)
+        .collect()
+}
+
+/// Waits until gunyu follows none of these any more.
+#[track_caller]
+fn wait_drained(gunyu: &mut Gunyu, gone: &[String]) {
+    gunyu.wait_status(LONG, &format!("{gone:?} are drained"), |status| {
+        let inputs = status.as_array().map_or(&[][..], Vec::as_slice);
+        let is_gone = |input: &serde_json::Value| gone.iter().any(|address| input["Input"] == **address);
+        !inputs.is_empty() && !inputs.iter().any(is_gone)
+    });
+}
+
+/// Snapshots that sources have sent to gunyu over all its lives, by the reason that its traces name.
+pub fn full_syncs(gunyu: &Gunyu) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    let traces = gunyu.traces();
+    for line in traces
+        .lines()
+        .filter(|line| line.contains("the source sends a snapshot"))
+    {
+        // The traces may be coloured between a field's name and its value.
+        let reason = line.split('"').nth(1).unwrap_or("unnamed");
+        *found.entry(reason.to_owned()).or_default() += 1;
+    }
+    found
 }
 
 /// What happened when; a test that fails prints it.

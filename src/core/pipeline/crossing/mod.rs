@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use crate::core::catalog::{self, Catalog};
 use crate::core::log::Log;
 use crate::core::net::Endpoint;
-use crate::core::position::{Offset, Position};
+use crate::core::position::{History, Offset, Position};
 use crate::core::progress::Progress;
 use crate::core::topology::sample::Sample;
 use kept::Kept;
@@ -93,10 +93,17 @@ impl Member {
         (recorded > Offset::ZERO).then_some(recorded)
     }
 
+    /// Whether its snapshot, which is still to be restored, was taken behind `goal`: what was said up to there is said by the snapshot alone, which waits for
+    /// those that wait for it.
+    fn begins_behind(&self, goal: Position) -> bool {
+        let snapshot = self.log.snapshot().map(|snapshot| snapshot.position);
+        snapshot.is_some_and(|at| at.id == goal.id && goal.offset <= at.offset)
+    }
+
     /// Whether the target is with it as far as `goal`; `newest` is where the shard was when it was last asked.
     fn has_reached(&self, goal: Position, newest: Position) -> bool {
         let Some((recorded, history)) = self.recorded().zip(self.log.history()) else {
-            return false;
+            return self.begins_behind(goal);
         };
         if history.contains(&goal) {
             return recorded >= goal.offset;
@@ -185,6 +192,21 @@ impl Crossings {
         }
     }
 
+    /// Whether that is the history of another shard than that of `name`: a node that has it follows another master now. That a shard's
+    /// history came out of another's long ago says nothing: its node may have been a replica there.
+    #[must_use]
+    pub fn is_anothers(&self, name: &str, history: &History) -> bool {
+        let inner = self.inner();
+        let has = |member: &Member| {
+            let own = member.log.history();
+            own.is_some_and(|own| {
+                own.id == history.id || own.previous.is_some_and(|(id, _)| id == history.id)
+            })
+        };
+        let is_own = inner.members.get(name).is_some_and(has);
+        !is_own && inner.members.values().any(has)
+    }
+
     /// Where the master of a shard is.
     pub fn set_master(&self, name: &str, endpoint: Endpoint) {
         self.inner().masters.insert(name.to_owned(), endpoint);
@@ -193,6 +215,19 @@ impl Crossings {
     /// The shard has left the cluster: nothing is asked of it any more.
     pub fn remove_master(&self, name: &str) {
         self.inner().masters.remove(name);
+    }
+
+    /// Where the stream of that shard was when its master was last asked.
+    #[must_use]
+    pub fn last_of(&self, name: &str) -> Option<Position> {
+        let inner = self.inner();
+        let mut newest = inner.ticks.all().rev();
+        newest.find_map(|tick| tick.at(name))
+    }
+
+    /// All begin anew: something of a stream is lost.
+    pub fn begin_anew(&self) {
+        self.inner().entangle();
     }
 
     /// Slots are moving: the masters are asked more often for a while.
@@ -270,6 +305,7 @@ fn circle(members: &BTreeMap<String, Member>, name: &str, now: Instant) -> Vec<S
 pub(in crate::core::pipeline::crossing) mod tests {
     use super::*;
     use crate::core::log::{Settings, Space, Storage};
+    use crate::core::position::ReplId;
 
     pub(super) async fn joined(crossings: &Crossings, names: &[&str]) -> Vec<Joined> {
         let mut all = Vec::new();
@@ -306,6 +342,61 @@ pub(in crate::core::pipeline::crossing) mod tests {
                 assert!(!crossings.take_entangled(name), "told once");
             }
         }
+    }
+
+    /// The one would else wait for what the other never says, and the other for the one.
+    #[tokio::test]
+    async fn nobody_waits_for_what_a_snapshot_that_is_still_to_be_restored_has_left_behind() {
+        let crossings = Crossings::default();
+        let _joined = joined(&crossings, &["a"]).await;
+        let id = |letter: u8| ReplId::parse(&[letter; 40]).unwrap();
+        let member = crossings.inner().members["a"].clone();
+        let at = |letter, offset| Position {
+            id: id(letter),
+            offset: Offset::new(offset),
+        };
+        assert!(!member.has_reached(at(b'1', 10), at(b'1', 90)));
+        let history = History::new(id(b'1'));
+        let _writer = member
+            .log
+            .begin_snapshot(history, Offset::new(50), None)
+            .await
+            .unwrap();
+        for (letter, offset, expected) in [
+            (b'1', 10, true),
+            (b'1', 50, true),
+            (b'1', 51, false),
+            (b'2', 10, false),
+        ] {
+            assert_eq!(
+                member.has_reached(at(letter, offset), at(b'1', 90)),
+                expected,
+                "{offset}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_follows_another_master_has_anothers_history() {
+        let crossings = Crossings::default();
+        let _joined = joined(&crossings, &["a", "b"]).await;
+        let id = |letter: u8| ReplId::parse(&[letter; 40]).unwrap();
+        let member = |name: &str| crossings.inner().members[name].log.clone();
+        let of_a = History::new(id(b'1'));
+        member("a").start_at(of_a, Offset::new(5)).await.unwrap();
+        let renamed = History::new(id(b'2')).renamed(id(b'3'), Offset::new(7));
+        member("b").start_at(renamed, Offset::new(7)).await.unwrap();
+        for (letter, expected) in [(b'1', false), (b'2', true), (b'3', true), (b'4', false)] {
+            assert_eq!(
+                crossings.is_anothers("a", &History::new(id(letter))),
+                expected,
+                "{letter}"
+            );
+        }
+        // It was a replica of the other shard, and is a master of its own now.
+        let was = History::new(id(b'3')).renamed(id(b'5'), Offset::new(9));
+        assert!(!crossings.is_anothers("a", &was));
+        assert!(!crossings.is_anothers("b", &renamed));
     }
 
     #[tokio::test]

@@ -231,15 +231,21 @@ impl Ticks {
     }
 
     /// The ticks around what ends at `end` in the stream of a shard whose history is `history`; nothing where they are still to come.
+    ///
+    /// A shard that has left the cluster is in no tick any more. The first one without it was taken when its stream had ended, and is so behind all of it.
     #[must_use]
     pub fn around(&self, name: &str, history: &History, end: Offset) -> Option<Around> {
         let at = |tick: &Arc<Tick>| tick.at(name).filter(|at| history.contains(at));
         let reaches = |tick: &Arc<Tick>| at(tick).is_some_and(|at| at.offset >= end);
-        let first = self.ticks.iter().position(reaches)?;
+        let behind_all = || {
+            let last = self.ticks.iter().rposition(|tick| tick.at(name).is_some())?;
+            at(&self.ticks[last]).map(|_| last + 1)
+        };
+        let first = self.ticks.iter().position(reaches).or_else(behind_all)?;
         let before = first.checked_sub(1).and_then(|before| at(&self.ticks[before]));
         Some(Around {
             after: before.map_or(end, |before| before.offset),
-            until: at(&self.ticks[first])?.offset,
+            until: at(self.ticks.get(first)?).map_or(Offset::new(u64::MAX), |at| at.offset),
             low: [2, 1].map(|back| first.checked_sub(back).map(|at| Arc::clone(&self.ticks[at]))),
             high: [
                 Arc::clone(&self.ticks[first]),
@@ -304,6 +310,33 @@ pub(super) mod tests {
         ] {
             assert_eq!(around(end), expected, "{end}");
         }
+    }
+
+    #[test]
+    fn the_first_ticks_without_a_shard_that_has_left_are_behind_all_of_it() {
+        let mut ticks = Ticks::default();
+        ticks.take(samples(&[("a", 10, &[], &[]), ("b", 10, &[], &[])]));
+        ticks.take(samples(&[("a", 20, &[], &[]), ("b", 20, &[], &[])]));
+        let history = History::new(at(0).id);
+        let around = |ticks: &Ticks| {
+            let around = ticks.around("b", &history, Offset::new(25))?;
+            let of = |other| {
+                (
+                    around.low("b", other).map(|low| low.number),
+                    around.high("b", other).number,
+                )
+            };
+            Some((of("a"), of("c"), around.after, around.until))
+        };
+        assert_eq!(around(&ticks), None);
+        ticks.take(samples(&[("a", 30, &[], &[])]));
+        assert_eq!(around(&ticks), None);
+        ticks.take(samples(&[("a", 40, &[], &[])]));
+        let all = Offset::new(u64::MAX);
+        assert_eq!(
+            around(&ticks),
+            Some(((Some(2), 4), (Some(1), 3), Offset::new(20), all))
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::act::{Act, Actor};
 use super::fences::{self, Fences};
@@ -17,7 +18,7 @@ use super::map::SlotMap;
 use super::plan::Expiry;
 use super::redirect::is_passing;
 use super::router::Router;
-use crate::core::net::Address;
+use crate::core::net::{self, Address};
 use crate::core::position::Offset;
 use crate::core::resp::{Value, said};
 use crate::core::target::checkpoint::{self, Checkpoint, Record};
@@ -26,6 +27,10 @@ use crate::core::target::{Error, Settings};
 
 /// A slot that is on its way must not hold up the others: its group goes out again later.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A node that is frozen must not keep us from hearing who has taken its place. Marks and checkpoint that come late are older ones, which is
+/// harmless: a restart begins there, and fences say what it skips.
+const RECORD_LIMIT: Duration = Duration::from_secs(3);
 
 /// After an errand that could not be done, so that trying again does not wear anybody out.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -137,7 +142,15 @@ impl Clerk {
                 Ok(Done::Map(router.map().clone()))
             }
             Errand::Record(recording) => {
-                record(router, &employer.settings.name, &employer.token, recording).await
+                let recorded = record(router, &employer.settings.name, &employer.token, recording);
+                match timeout(RECORD_LIMIT, recorded).await {
+                    Ok(done) => done,
+                    Err(_) => Err(Error::Net(net::Error::Silent {
+                        address: employer.settings.endpoint.address.clone(),
+                        doing: "a checkpoint was being recorded",
+                        limit: RECORD_LIMIT,
+                    })),
+                }
             }
             Errand::Deliver(group) => {
                 let fate = deliver(router, employer.writer.as_ref(), group).await?;

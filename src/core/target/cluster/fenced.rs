@@ -388,9 +388,11 @@ impl Fenced {
         let token = self.session.token.clone();
         let name = format!("{}:live", self.client_name);
         let (news, tasks) = (self.tell_news.clone(), &mut self.tasks);
+        // One without slots says so of any.
+        let slot = self.map.slots_of(address).next().unwrap_or(0);
         self.nodes.entry(address.clone()).or_insert_with(|| {
             let (flights, to_fly) = mpsc::channel(1);
-            tasks.spawn(node::run(settings, name, token, writer, to_fly, news));
+            tasks.spawn(node::run(settings, slot, name, token, writer, to_fly, news));
             Node {
                 flights,
                 state: State::Idle,

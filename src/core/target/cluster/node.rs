@@ -8,12 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::fences;
 use super::group::{Fate, Group, Replies, Writer};
+use super::redirect::Redirect;
 use super::router::Router;
 use crate::core::net::Address;
 use crate::core::resp::{Event, Value};
 use crate::core::target::checkpoint;
 use crate::core::target::lane::Lane;
+use crate::core::target::refusal::Kind;
 use crate::core::target::{Error, Settings};
 
 /// Between two looks whether a lost node is back.
@@ -32,13 +35,14 @@ pub(super) enum News {
     Landed(Vec<(Group, Fate)>),
     /// The connection is lost; of what was under way nobody knows what is applied.
     Lost(Error),
-    /// The node takes connections again.
+    /// The node serves slots again, or says who does.
     Back,
 }
 
-/// Sends flights until nobody listens.
+/// Sends flights until nobody listens. `slot` is one that the node serves.
 pub(super) async fn run(
     settings: Settings,
+    slot: u16,
     client_name: String,
     token: String,
     writer: Option<Writer>,
@@ -75,7 +79,7 @@ pub(super) async fn run(
         return;
     }
     // Ends when it is back, or with the session, whose end aborts it.
-    while !answers(&settings, &client_name).await {
+    while !serves(&settings, &client_name, slot).await {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     tell(News::Back);
@@ -93,10 +97,27 @@ async fn still_ours(settings: &Settings, client_name: &str, token: &str) -> Resu
     }
 }
 
-async fn answers(settings: &Settings, client_name: &str) -> bool {
-    match Lane::open(settings, client_name).await {
-        Ok(mut lane) => lane.call(&[b"PING"]).await.is_ok(),
+/// Whether the node serves the slot, or says that another does. One that is up may refuse everything for seconds yet: a session that began now would end at
+/// once, and with it what goes on to the other nodes.
+async fn serves(settings: &Settings, client_name: &str, slot: u16) -> bool {
+    let asked = async {
+        let mut lane = Lane::open(settings, client_name).await?;
+        let question = [b"HGET", &fences::key(slot)[..], settings.name.as_bytes()];
+        lane.call(&question).await
+    };
+    match asked.await {
+        Ok(_) => true,
+        Err(Error::Refused { reply, .. }) => is_decided(&reply, &settings.endpoint.address),
         Err(_) => false,
+    }
+}
+
+/// Whether a refusal is more than *not now*.
+fn is_decided(reply: &str, asked: &Address) -> bool {
+    match Redirect::of(reply, asked) {
+        Some(Redirect::Moved(..) | Redirect::Ask(_)) => true,
+        Some(Redirect::Later) => false,
+        None => Kind::of(reply) != Kind::Transient,
     }
 }
 
@@ -153,6 +174,30 @@ fn hear(replies: &mut [Replies], at: &mut usize, event: &Event<'_>) -> bool {
                 *at += 1;
             }
             return true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_refuses_for_now_is_not_back_and_one_that_names_another_is() {
+        let asked = Address {
+            host: "h".into(),
+            port: 1,
+        };
+        for (reply, back) in [
+            ("CLUSTERDOWN The cluster is down", false),
+            ("LOADING Redis is loading the dataset in memory", false),
+            ("MASTERDOWN Link with MASTER is down", false),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", false),
+            ("MOVED 1 h:2", true),
+            ("ASK 1 h:2", true),
+            ("NOPERM this user has no permissions", true),
+        ] {
+            assert_eq!(is_decided(reply, &asked), back, "{reply}");
         }
     }
 }

@@ -4,15 +4,16 @@
 //! may be otherwise in a moment is asked again for [`PATIENCE`]. Commands without a key go *home*: to the node with the deployment's own keys. Not
 //! for the stream's data, which has lanes of its own ([`super::fenced`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use tokio::time::timeout;
 
 use super::map::{self, SlotMap};
 use super::redirect::Redirect;
 use crate::core::command::{self, SLOTS, slot};
-use crate::core::net::Address;
+use crate::core::net::{self, Address};
 use crate::core::position::Offset;
 use crate::core::resp::{self, Framer, Limits, Value};
 use crate::core::target::lane::Lane;
@@ -23,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// A node that does not say so soon who serves which slot is passed over, as long as there are others.
+const MAP_SOON: Duration = Duration::from_secs(1);
 
 /// So often a command is sent on without a pause: nodes that have not heard of each other's news yet may point at one another.
 const HOPS_MAX: usize = 8;
@@ -38,6 +42,7 @@ pub struct Router {
     lanes: HashMap<Address, Lane>,
     home_slot: u16,
     patience: Duration,
+    reply_limit: Duration,
 }
 
 impl Router {
@@ -54,6 +59,7 @@ impl Router {
             lanes: HashMap::new(),
             home_slot: slot(home),
             patience: PATIENCE,
+            reply_limit: settings.reply_limit,
         };
         router.refresh().await?;
         let home = router.home()?;
@@ -119,19 +125,33 @@ impl Router {
         let mut nodes: Vec<Address> = self.lanes.keys().cloned().collect();
         nodes.extend(self.map.masters().cloned());
         nodes.extend(self.settings.nodes());
-        let (mut asked, mut failed) = (Vec::new(), None);
-        for node in nodes {
-            if asked.contains(&node) {
-                continue;
-            }
-            match self.ask_map(&node).await {
-                Ok(map) => {
-                    self.map = map;
-                    return Ok(());
+        let mut seen = HashSet::new();
+        nodes.retain(|node| seen.insert(node.clone()));
+        let mut failed = None;
+        // One may be frozen; where all are slow, as long as it takes.
+        for limit in [MAP_SOON, self.reply_limit] {
+            for node in &nodes {
+                match timeout(limit, self.ask_map(node)).await {
+                    Ok(Ok(map)) => {
+                        self.map = map;
+                        return Ok(());
+                    }
+                    Ok(Err(error)) => failed = Some(failed.unwrap_or(error)),
+                    Err(_) => {
+                        // What it still has to answer would be taken for the answer to something else.
+                        self.lanes.remove(node);
+                        let (address, doing) = (node.clone(), "who serves which slot was asked");
+                        failed = Some(Error::Net(net::Error::Silent {
+                            address,
+                            doing,
+                            limit,
+                        }));
+                    }
                 }
-                Err(error) => failed = Some(failed.unwrap_or(error)),
             }
-            asked.push(node);
+            if !matches!(failed, Some(Error::Net(net::Error::Silent { .. }))) {
+                break;
+            }
         }
         Err(failed.expect("a target has at least one address"))
     }
@@ -327,7 +347,9 @@ impl Router {
 
     async fn lane(&mut self, node: &Address) -> Result<&mut Lane, Error> {
         if !self.lanes.contains_key(node) {
-            let lane = Lane::open(&self.settings.at(node), &self.client_name).await?;
+            let mut settings = self.settings.at(node);
+            settings.reply_limit = self.reply_limit;
+            let lane = Lane::open(&settings, &self.client_name).await?;
             self.lanes.insert(node.clone(), lane);
         }
         Ok(self.lanes.get_mut(node).expect("it is there or was put there"))

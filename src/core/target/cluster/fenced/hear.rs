@@ -203,6 +203,8 @@ impl Fenced {
             Errand::Record(_) => {
                 self.recording = false;
                 self.record_at = Instant::now() + LOOK_EVERY;
+                // Other nodes may serve the slots by now, and nothing that is written has come to where one would hear of it.
+                self.look_soon();
             }
             Errand::Look => {
                 self.looking = false;
