@@ -318,9 +318,7 @@ fn full_syncs_begun_while_slots_move_miss_nothing_and_keep_nothing() {
     let wanted = [storm.rig.nodes[0].addr(), "all".to_owned()];
     for (round, inputs) in wanted.iter().enumerate() {
         // One that is asked for while another is under way is no other.
-        storm
-            .gunyu
-            .wait_status(LONG, "all are live", |status| all_live(status));
+        storm.gunyu.wait_status(LONG, "all are live", all_live);
         let (from, to) = (round % 2, 1 - round % 2);
         let slots = slots_of(&storm.rig, from);
         let (some, rest) = slots.split_at(slots.len() / 2);

@@ -157,7 +157,7 @@ impl Script {
             trace.note(format!("{event} ({choice})"));
             match event {
                 Event::Source(change) => {
-                    source.change(*change, choice, &mut |gone| wait_drained(gunyu, gone))
+                    source.change(*change, choice, &mut |gone| wait_drained(gunyu, gone));
                 }
                 Event::Target(change) => target.change(*change, choice, &mut |_| {}),
                 Event::Kill => gunyu.restart(),
