@@ -445,6 +445,15 @@ impl Sentinel {
         place.join(":")
     }
 
+    /// Has it promote a replica; asked again while it takes none for good, as on a busy machine.
+    #[track_caller]
+    pub fn fail_over(&self) {
+        wait_for(LONG, "the sentinel has a replica to promote", || {
+            let asked = self.ask::<()>(&["SENTINEL", "FAILOVER", "mine"]);
+            asked.map_err(|error| error.to_string())
+        });
+    }
+
     /// What it knows of the replicas, one map each.
     pub fn replicas(&self) -> Vec<BTreeMap<String, String>> {
         self.ask(&["SENTINEL", "slaves", "mine"]).unwrap()

@@ -42,15 +42,11 @@ fn source_and_target_are_followed_through_failovers() {
 
     // In agreement: both masters live on, as replicas.
     let old = source.servers[0].addr();
-    let () = source.sentinels[0]
-        .ask(&["SENTINEL", "FAILOVER", "mine"])
-        .unwrap();
+    source.sentinels[0].fail_over();
     let new_source = source.wait_switched(&old);
     wait_followed(&mut gunyu, &[new_source]);
     let old = target.servers[0].addr();
-    let () = target.sentinels[0]
-        .ask(&["SENTINEL", "FAILOVER", "mine"])
-        .unwrap();
+    target.sentinels[0].fail_over();
     let new_target = target.wait_switched(&old);
     gunyu.wait_status(LONG, "the new target is written to", |status| {
         status[0]["Target"] == new_target.addr().as_str() && status[0]["Phase"] == "incremental"
@@ -112,7 +108,7 @@ fn both_sides_fail_over_under_load() {
         let old = side.sentinels[0].master();
         side.wait_linked();
         if random.bool() {
-            let () = side.sentinels[0].ask(&["SENTINEL", "FAILOVER", "mine"]).unwrap();
+            side.sentinels[0].fail_over();
             side.wait_switched(&old);
         } else {
             let number = side.servers.iter().position(|one| one.addr() == old).unwrap();
@@ -155,9 +151,7 @@ fn one_sentinel_is_enough_and_the_others_are_learned() {
     wait_followed(&mut gunyu, &[&source.servers[0]]);
     source.sentinels[0].kill9();
     let old = source.servers[0].addr();
-    let () = source.sentinels[1]
-        .ask(&["SENTINEL", "FAILOVER", "mine"])
-        .unwrap();
+    source.sentinels[1].fail_over();
     let left = Watched {
         sentinels: source.sentinels.split_off(1),
         servers: source.servers,
@@ -176,9 +170,7 @@ fn a_sentinel_that_missed_the_failover_sends_nobody_to_the_demoted_master() {
     // Frozen, it will not hear of the failover.
     source.sentinels[0].signal(libc::SIGSTOP);
     let old = source.servers[0].addr();
-    let () = source.sentinels[1]
-        .ask(&["SENTINEL", "FAILOVER", "mine"])
-        .unwrap();
+    source.sentinels[1].fail_over();
     let stale = source.sentinels.remove(0);
     let new_source = source.wait_switched(&old);
     wait_until(LONG, "the old master is demoted", || {
