@@ -336,8 +336,8 @@ impl Crossing {
         for (name, member) in self.behind(&around) {
             let high = around.high(&self.name, &name);
             if self.read_log_of(&name, &member, high).await.is_none() {
-                // It may be one that restores a snapshot, and waits for us.
-                if let Some(waiting) = &self.waiting {
+                // One that restores a snapshot may wait for us. In any other case its log will be there to be read in a moment.
+                if let Some(waiting) = self.waiting.as_ref().filter(|_| member.recorded().is_none()) {
                     self.crossings
                         .set_waits_for(&self.name, Some(name), waiting.since);
                 }
