@@ -94,7 +94,12 @@ impl Probe {
 
 /// Three masters of which each serves what is its own, even where another is lost.
 fn target(replicas: usize) -> Fleet {
-    Fleet::with(Layout::of(3, replicas).with(&["--cluster-require-full-coverage", "no"]))
+    target_with(replicas, &[])
+}
+
+fn target_with(replicas: usize, options: &[&str]) -> Fleet {
+    let layout = Layout::of(3, replicas).with(&["--cluster-require-full-coverage", "no"]);
+    Fleet::with(layout.with(options))
 }
 
 /// Loses the node at `lost` as `lose` does, and brings it back as `find` does, while clients write.
@@ -177,6 +182,21 @@ fn a_node_that_is_frozen_while_its_replica_takes_over_delays_no_other() {
         |target, node| target.nodes[node].sigstop(),
         |target, node| {
             target.nodes[node].sigcont();
+            target.wait_whole();
+        },
+    );
+}
+
+#[test]
+fn a_node_that_was_killed_and_comes_back_with_its_data_delays_no_other() {
+    let source = Server::start();
+    let mut target = target_with(0, &["--appendonly", "yes", "--appendfsync", "everysec"]);
+    lost_for_a_while(
+        &source,
+        &mut target,
+        |target, node| target.nodes[node].kill9(),
+        |target, node| {
+            target.nodes[node].restart();
             target.wait_whole();
         },
     );
