@@ -222,11 +222,18 @@ impl Server {
 
     /// One section of INFO, by field.
     pub fn info(&self, section: &str) -> HashMap<String, String> {
-        let text: String = self.run(&["INFO", section]);
-        let fields = text.lines().filter_map(|line| line.split_once(':'));
-        fields
-            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-            .collect()
+        fields(&self.run::<String>(&["INFO", section]))
+    }
+
+    /// The same of one that may end our connection meanwhile, as a server does that sentinels make a replica.
+    ///
+    /// # Errors
+    /// It did.
+    pub fn try_info(&self, section: &str) -> redis::RedisResult<HashMap<String, String>> {
+        let asked = redis::cmd("INFO")
+            .arg(section)
+            .query::<String>(&mut connect(&self.way())?);
+        Ok(fields(&asked?))
     }
 
     /// Databases that hold keys: number of keys, and of those with a TTL.
@@ -336,6 +343,14 @@ impl Server {
         self.restart();
         std::fs::remove_file(&file).unwrap();
     }
+}
+
+/// The fields of an INFO.
+fn fields(text: &str) -> HashMap<String, String> {
+    let fields = text.lines().filter_map(|line| line.split_once(':'));
+    fields
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
 }
 
 /// Connects with time limits that suit a test: a digest of a million keys takes seconds.
