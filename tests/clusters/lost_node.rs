@@ -12,9 +12,12 @@ use super::support::wire::{Batch, put};
 use super::support::workload::Seed;
 use super::support::{Gunyu, SOON, Server, wait_for};
 
-/// So much longer than before the loss a write to another node may take to get there, whatever happens to the lost one. A new session takes some 0.1 s; the
-/// rest is for a busy machine.
+/// So much longer than before the loss a write to another node may take to get there, where the lost one comes back as it was: it takes
+/// some milliseconds, and the rest is for a busy machine.
 const DELAY_MAX: Duration = Duration::from_secs(3);
+
+/// The same where a new session must begin. In an unoptimised build it takes a quarter of a second of processor time, of which a busy machine gives little.
+const SESSION_DELAY_MAX: Duration = Duration::from_secs(8);
 
 /// What was written since the last checkpoint comes once more when another has taken the lost one's place. On a busy machine that takes its time.
 const RATE: Rate = Rate {
@@ -113,6 +116,7 @@ fn target_with(replicas: usize, options: &[&str]) -> Fleet {
 fn lost_for_a_while(
     source: &dyn Shape,
     target: &mut Fleet,
+    delay_max: Duration,
     lose: impl FnOnce(&mut Fleet, usize),
     find: impl FnOnce(&mut Fleet, usize),
 ) {
@@ -142,7 +146,7 @@ fn lost_for_a_while(
     assert!(done.refused.is_empty() && done.given_up.is_empty(), "{done:?}");
     wait_equal(source, target, SOON);
     let longest = slowest.iter().map(|(took, _)| *took).max().unwrap();
-    assert!(longest < before + DELAY_MAX, "{slowest:?}\n{}", gunyu.traces());
+    assert!(longest < before + delay_max, "{slowest:?}\n{}", gunyu.traces());
 }
 
 #[test]
@@ -151,6 +155,7 @@ fn a_node_that_is_frozen_delays_no_other() {
     lost_for_a_while(
         &source,
         &mut target,
+        DELAY_MAX,
         |target, node| target.nodes[node].sigstop(),
         |target, node| target.nodes[node].sigcont(),
     );
@@ -162,6 +167,7 @@ fn a_node_that_is_frozen_delays_no_other_of_a_cluster_source() {
     lost_for_a_while(
         &source,
         &mut target,
+        DELAY_MAX,
         |target, node| target.nodes[node].sigstop(),
         |target, node| target.nodes[node].sigcont(),
     );
@@ -173,6 +179,7 @@ fn a_node_that_was_killed_and_comes_back_as_a_replica_delays_no_other() {
     lost_for_a_while(
         &source,
         &mut target,
+        SESSION_DELAY_MAX,
         |target, node| {
             target.crash(node);
         },
@@ -186,6 +193,7 @@ fn a_node_that_is_frozen_while_its_replica_takes_over_delays_no_other() {
     lost_for_a_while(
         &source,
         &mut target,
+        SESSION_DELAY_MAX,
         |target, node| target.nodes[node].sigstop(),
         |target, node| {
             target.nodes[node].sigcont();
@@ -201,6 +209,7 @@ fn a_node_that_was_killed_and_comes_back_with_its_data_delays_no_other() {
     lost_for_a_while(
         &source,
         &mut target,
+        SESSION_DELAY_MAX,
         |target, node| target.nodes[node].kill9(),
         |target, node| {
             target.nodes[node].restart();
