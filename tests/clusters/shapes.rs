@@ -86,6 +86,10 @@ impl Extent {
 /// A master that is killed may have said what its heir never hears of.
 const AFTER_A_LOSS: [&str; 2] = ["history diverged", "source refused"];
 
+/// And a shard that goes again before its first full sync is done, which the script lets happen where gunyu is killed in between, waits for others
+/// that wait for it.
+const OF_A_CLUSTER: [&str; 3] = ["history diverged", "source refused", "entangled"];
+
 fn two<T: Send>(start: impl Fn() -> T + Sync) -> (T, T) {
     std::thread::scope(|scope| {
         let one = scope.spawn(&start);
@@ -100,7 +104,7 @@ fn cluster_onto_cluster(extent: Extent) {
         extent.of_a_cluster(Event::Source),
         extent.of_a_cluster(Event::Target),
     ];
-    extent.run(&mut source, &mut target, &events, &AFTER_A_LOSS);
+    extent.run(&mut source, &mut target, &events, &OF_A_CLUSTER);
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn a_cluster_onto_one_server() {
     let (mut source, mut target) = (Fleet::start(3, 1), Server::start());
     let extent = Extent::wanted();
     let events = [extent.of_a_cluster(Event::Source)];
-    extent.run(&mut source, &mut target, &events, &AFTER_A_LOSS);
+    extent.run(&mut source, &mut target, &events, &OF_A_CLUSTER);
 }
 
 #[test]

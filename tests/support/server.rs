@@ -223,15 +223,20 @@ impl Server {
     /// One section of INFO, by field. Asked again where the connection breaks: a sentinel that demotes a master cuts
     /// off all its clients.
     pub fn info(&self, section: &str) -> HashMap<String, String> {
-        let text = wait_for(SOON, "INFO is answered", || {
-            let mut conn = connect(&self.way()).map_err(|e| e.to_string())?;
-            let answer = redis::cmd("INFO").arg(section).query::<String>(&mut conn);
-            answer.map_err(|e| e.to_string())
-        });
-        let fields = text.lines().filter_map(|line| line.split_once(':'));
-        fields
-            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-            .collect()
+        wait_for(SOON, "INFO is answered", || {
+            self.try_info(section).map_err(|error| error.to_string())
+        })
+    }
+
+    /// The same, asked once.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn try_info(&self, section: &str) -> redis::RedisResult<HashMap<String, String>> {
+        let asked = redis::cmd("INFO")
+            .arg(section)
+            .query::<String>(&mut connect(&self.way())?);
+        Ok(fields(&asked?))
     }
 
     /// Databases that hold keys: number of keys, and of those with a TTL.
@@ -341,6 +346,14 @@ impl Server {
         self.restart();
         std::fs::remove_file(&file).unwrap();
     }
+}
+
+/// The fields of an INFO.
+fn fields(text: &str) -> HashMap<String, String> {
+    let fields = text.lines().filter_map(|line| line.split_once(':'));
+    fields
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
 }
 
 /// Connects with time limits that suit a test: a digest of a million keys takes seconds.

@@ -156,9 +156,9 @@ impl Script {
             let choice = rng.usize(..1_000);
             trace.note(format!("{event} ({choice})"));
             match event {
-                Event::Source(change) => {
-                    source.change(*change, choice, &mut |gone| wait_drained(gunyu, gone));
-                }
+                Event::Source(change) => source.change(*change, choice, &mut |gone| {
+                    wait_drained(gunyu, gone);
+                }),
                 Event::Target(change) => target.change(*change, choice, &mut |_| {}),
                 Event::Kill => gunyu.restart(),
             }

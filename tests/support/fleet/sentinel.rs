@@ -168,7 +168,9 @@ impl Watched {
             if self.down.contains(&place) {
                 continue;
             }
-            let info = server.info("replication");
+            let info = server
+                .try_info("replication")
+                .map_err(|error| error.to_string())?;
             let well = match place == master {
                 true => info["role"] == "master",
                 false => {
