@@ -63,7 +63,9 @@ impl Probe {
                 client.send(key.as_bytes(), &batch).unwrap();
                 let start = Instant::now();
                 wait_for(LONG, "the probe is there", || {
-                    let there: Option<u64> = redis::cmd("GET").arg(&key).query(&mut node).unwrap();
+                    // One that a busy machine left waiting for long believes the cluster down for a moment.
+                    let asked = redis::cmd("GET").arg(&key).query::<Option<u64>>(&mut node);
+                    let there = asked.map_err(|error| error.to_string())?;
                     let is_there = there == Some(number);
                     is_there.then_some(()).ok_or_else(|| format!("{key}: {there:?}"))
                 });
