@@ -336,14 +336,24 @@ impl Crossing {
         for (name, member) in self.behind(&around) {
             let high = around.high(&self.name, &name);
             if self.read_log_of(&name, &member, high).await.is_none() {
+                // One that restores a snapshot may wait for this one in turn.
+                let restores = member.recorded().is_none();
+                self.note_wait(restores.then_some(name));
                 return false;
             }
         }
         let Some(waiting) = &self.waiting else { return true };
         let lacking = self.lacking(&waiting.keys, &around);
         let has_all = lacking.is_none();
-        self.crossings.set_waits_for(&self.name, lacking, waiting.since);
+        self.note_wait(lacking);
         has_all
+    }
+
+    /// The shard without which the command that waits cannot go on; nothing where that is not sure.
+    fn note_wait(&self, other: Option<String>) {
+        if let Some(waiting) = &self.waiting {
+            self.crossings.set_waits_for(&self.name, other, waiting.since);
+        }
     }
 
     /// The same, as far as that is known without reading.
@@ -504,5 +514,40 @@ impl Inner {
             // It has left the cluster: what is in its log is all there will be.
             (None, false) => member.recorded().is_some_and(|at| at >= member.log.appended()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::joined;
+    use super::super::ticks::tests::{at, samples};
+    use super::*;
+    use bytes::BytesMut;
+
+    #[tokio::test]
+    async fn who_waits_for_one_that_restores_a_snapshot_is_in_a_circle_with_it() {
+        let crossings = Crossings::default();
+        let _joined = joined(&crossings, &["a", "b"]).await;
+        let mut bytes = BytesMut::new();
+        resp::encode_command(&mut bytes, &[b"RESTORE-ASKING", b"k", b"0", b"x"]);
+        let mut crossing = Crossing::new(&crossings, "a", History::new(at(0).id), Offset::ZERO, true);
+        let mut framer = Framer::default();
+        framer.push(Offset::ZERO, bytes.freeze()).unwrap();
+        let frame = framer.next().unwrap().unwrap();
+        let ruling = crossing.rule(&frame, command::of(&frame), true);
+        assert_eq!(ruling, Ruling::Hold);
+        for offset in [100, 200] {
+            crossings.take(samples(&[("a", offset, &[], &[]), ("b", offset, &[], &[])]));
+        }
+
+        assert!(!crossing.has_all_causes().await);
+
+        let long_ago = Instant::now().checked_sub(CIRCLE * 2).unwrap();
+        crossing.waiting.as_mut().unwrap().since = long_ago;
+        crossing.has_all_causes().await;
+        crossings.set_waits_for("b", Some("a".to_owned()), long_ago);
+        crossings.break_circle("a");
+        assert!(crossings.take_entangled("a"));
+        assert!(crossings.take_entangled("b"));
     }
 }
