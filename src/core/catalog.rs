@@ -24,6 +24,7 @@
 //! | `pipelines` | `{name}` 0x00 `nodes` | the ids of the nodes of its shard, where the source is a cluster: a list |
 //! | `pipelines` | `{name}` 0x00 `retired` | `true`: not configured any more, but its checkpoint is still on a target |
 //! | `pipelines` | `{name}` 0x00 `entangled` | `true`: it must begin anew, because shards wait for each other; no row otherwise |
+//! | `pipelines` | `{name}` 0x00 `windows` | stretches of its stream that import slots of another shard, as `pipeline::crossing` writes them: a list |
 //! | `ticks:{cluster}` | a number, u64 | how far the shards' streams were and which slots they had, as `pipeline::crossing` writes it |
 //! | `seen:{name}` | a key as below | nothing, or the key (long keys) |
 //! | `parked:{name}` | a key as below | expiry in Unix ms, i64 little endian; then the key (long keys) |
@@ -367,6 +368,22 @@ impl Catalog {
         self.set_flag(names, "entangled", entangled)
     }
 
+    /// The stretches of the stream of `name` that import slots; nothing where none was noted.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub fn windows<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        self.read(name, "windows")
+    }
+
+    /// Notes them, durably: the target's checkpoint may be past the marker that told of them.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn set_windows<T: Serialize>(&self, name: &str, windows: &T) -> Result<(), Error> {
+        self.write(name, "windows", windows, Durability::Durable)
+    }
+
     /// The pipelines of which anything is known, in order.
     ///
     /// # Errors
@@ -404,6 +421,7 @@ impl Catalog {
                 "epoch",
                 "nodes",
                 "entangled",
+                "windows",
                 "retired",
             ],
         )

@@ -336,7 +336,7 @@ impl Filter {
             Kind::Publish | Kind::Spublish | Kind::Function | Kind::Script => Some(Verdict::Keep),
             Kind::Rename | Kind::Renamenx | Kind::Del | Kind::Unlink | Kind::Restore | Kind::Other => None,
             // They change no data and have been dropped for that.
-            Kind::Ping | Kind::Replconf => Some(Verdict::Drop(DropReason::Control)),
+            Kind::Ping | Kind::Replconf | Kind::Cluster => Some(Verdict::Drop(DropReason::Control)),
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Sample {
     pub slots: Vec<(u16, u16)>,
     /// Slots that it gives away or takes over just now.
     pub moving: Vec<u16>,
+    /// Whether slots come or go as a whole just now; nothing where the server cannot do that.
+    pub atomic: Option<bool>,
 }
 
 /// Asks masters.
@@ -52,6 +54,7 @@ async fn ask(asker: &mut Asker, address: &Address) -> Result<Option<Sample>, Err
     let Some(own) = nodes.into_iter().find(|node| node.is_myself) else {
         return Err(asker.nonsense(&question));
     };
+    let atomic = moves_atomically(asker).await?;
     let question: [&[u8]; 2] = [b"INFO", b"replication"];
     let text = asker.text(&question).await?;
     let at = position(&text).ok_or_else(|| asker.nonsense(&question))?;
@@ -59,7 +62,26 @@ async fn ask(asker: &mut Asker, address: &Address) -> Result<Option<Sample>, Err
         at,
         slots: own.slots,
         moving: own.moving.unwrap_or_default(),
+        atomic,
     }))
+}
+
+/// Whether slots come or go as a whole; nothing where the server cannot do that, or does not tell us.
+async fn moves_atomically(asker: &mut Asker) -> Result<Option<bool>, Error> {
+    match asker.text(&[b"CLUSTER", b"INFO"]).await {
+        Ok(text) => Ok(active_tasks(&text).map(|tasks| tasks > 0)),
+        Err(Error::Refused { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How many migrations are under way, by the text of `CLUSTER INFO`: Redis 8.4 and later tell it.
+fn active_tasks(text: &str) -> Option<u64> {
+    let field = |line: &str| {
+        let value = line.strip_prefix("cluster_slot_migration_active_tasks:")?;
+        value.trim().parse().ok()
+    };
+    text.lines().find_map(field)
 }
 
 /// Reads the text of `INFO replication`.
@@ -77,6 +99,23 @@ fn position(text: &str) -> Option<Position> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn migrations_are_counted_where_the_server_knows_them() {
+        for (text, expected) in [
+            (
+                "cluster_state:ok\r\ncluster_slot_migration_active_tasks:1\r\n",
+                Some(1),
+            ),
+            (
+                "cluster_slot_migration_active_tasks:0\r\ncluster_size:3\r\n",
+                Some(0),
+            ),
+            ("cluster_state:ok\r\n", None),
+        ] {
+            assert_eq!(active_tasks(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_position_is_read_from_info() {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::windows::Windows;
 use crate::core::catalog::{self, Catalog, Series};
 use crate::core::position::{Offset, Position, ReplId};
 use crate::core::topology::sample::Sample;
@@ -21,6 +22,8 @@ struct Written {
     offset: u64,
     slots: Vec<(u16, u16)>,
     moving: Vec<u16>,
+    #[serde(default)]
+    atomic: Option<bool>,
 }
 
 /// A tick as it was taken: its number, and what each shard said.
@@ -103,6 +106,15 @@ impl Kept {
         }
     }
 
+    /// The windows that were noted of that pipeline.
+    pub(super) fn windows(&self, name: &str) -> Result<Windows, catalog::Error> {
+        Ok(self.catalog.windows(name)?.unwrap_or_default())
+    }
+
+    pub(super) fn set_windows(&self, name: &str, windows: &Windows) -> Result<(), catalog::Error> {
+        self.catalog.set_windows(name, windows)
+    }
+
     /// Notes who must begin anew.
     pub(super) fn set_entangled(&self, names: &[String]) -> Result<(), catalog::Error> {
         self.catalog.set_entangled(names, true)
@@ -116,11 +128,13 @@ impl Written {
             offset: sample.at.offset.get(),
             slots: sample.slots.clone(),
             moving: sample.moving.clone(),
+            atomic: sample.atomic,
         }
     }
 
     fn says_the_same(&self, other: &Written) -> bool {
-        (&self.id, &self.slots, &self.moving) == (&other.id, &other.slots, &other.moving)
+        (&self.id, &self.slots, &self.moving, self.atomic)
+            == (&other.id, &other.slots, &other.moving, other.atomic)
     }
 
     fn read(self) -> Option<Sample> {
@@ -131,6 +145,7 @@ impl Written {
             },
             slots: self.slots,
             moving: self.moving,
+            atomic: self.atomic,
         })
     }
 }

@@ -13,17 +13,22 @@
 //!
 //! The second kind of wait is for what has really happened before, and so cannot go round in a circle, as the first can where slots move both ways at once.
 //!
+//! Slots that go as a whole (`CLUSTER MIGRATION` of Redis, `CLUSTER MIGRATESLOTS` of Valkey) are imported by their new shard before they are its own, and its stream carries
+//! that import. It is left out ([`windows`]), for the old shard's stream says all of it; and what follows it waits as above.
+//!
 //! [`Crossings`] is what the pipelines of a cluster share. Promises that nobody who receives waits for anybody, and that a pipeline that is not
 //! of a cluster has none of this. What is in another shard's log counts as applied when the target's record of it says so too: a restart
 //! must not apply it once more behind what followed from it.
 
 mod kept;
+mod lost;
 pub mod named;
 pub mod sampler;
 pub mod slots;
 pub mod snapshot;
 pub mod ticks;
 pub mod waiting;
+pub mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +43,8 @@ use crate::core::position::{Offset, Position};
 use crate::core::progress::Progress;
 use crate::core::topology::sample::Sample;
 use kept::Kept;
-use ticks::Ticks;
+use ticks::{Tick, Ticks};
+use windows::Windows;
 
 /// Slots may still be moving for so long after something has moved.
 const STIRRED_FOR: Duration = Duration::from_secs(5);
@@ -61,6 +67,8 @@ struct Inner {
     masters: BTreeMap<String, Endpoint>,
     members: BTreeMap<String, Member>,
     ticks: Ticks,
+    /// Of each stream, as far as it has been judged.
+    windows: BTreeMap<String, Windows>,
     /// What survives the process; nothing where that is not wanted.
     kept: Option<Kept>,
     stirred_until: Option<Instant>,
@@ -77,8 +85,10 @@ struct Member {
     is_exact: bool,
     /// The shard for whose log it waits, and since when.
     waits_for: Option<(String, Instant)>,
-    /// It must begin anew: some wait in a circle.
+    /// It must begin anew: some wait in a circle, or slots are lost between shards.
     is_entangled: bool,
+    /// The last tick before the snapshot with which it began, in this process.
+    base: Option<Arc<Tick>>,
 }
 
 impl Member {
@@ -177,8 +187,19 @@ impl Crossings {
             is_exact: false,
             waits_for: None,
             is_entangled: false,
+            base: None,
         };
-        self.inner().members.insert(name.to_owned(), member);
+        let mut inner = self.inner();
+        inner.members.insert(name.to_owned(), member);
+        let kept = inner.kept.as_ref().map(|kept| kept.windows(name));
+        match kept {
+            Some(Ok(windows)) => drop(inner.windows.insert(name.to_owned(), windows)),
+            Some(Err(error)) => {
+                tracing::error!(%error, hint = error.hint(), "what was being imported cannot be read");
+            }
+            None => {}
+        }
+        drop(inner);
         Joined {
             crossings: self.clone(),
             name: name.to_owned(),
@@ -199,6 +220,20 @@ impl Crossings {
     fn stir(&self) {
         self.inner().stirred_until = Some(Instant::now() + STIRRED_FOR);
         self.0.hurry.notify_one();
+    }
+
+    /// Changes what is known of a stream's windows. What is new is written down before anybody goes by it.
+    fn change_windows<R>(&self, name: &str, change: impl FnOnce(&mut Windows) -> R) -> (R, Windows) {
+        let mut inner = self.inner();
+        let mut windows = inner.windows.remove(name).unwrap_or_default();
+        let before = windows.clone();
+        let result = change(&mut windows);
+        let kept = inner.kept.as_ref().filter(|_| windows != before);
+        if let Some(Err(error)) = kept.map(|kept| kept.set_windows(name, &windows)) {
+            tracing::error!(%error, hint = error.hint(), "what a shard imports could not be written down");
+        }
+        inner.windows.insert(name.to_owned(), windows.clone());
+        (result, windows)
     }
 
     /// What it waits for, since `since`; nothing where it goes on.

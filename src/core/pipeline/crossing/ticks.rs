@@ -45,6 +45,8 @@ struct Claims {
     names: Vec<String>,
     of: Vec<u16>,
     moving: BTreeSet<u16>,
+    /// Whether some come or go as a whole; nothing where no server can do that.
+    atomic: Option<bool>,
 }
 
 impl Claims {
@@ -65,6 +67,7 @@ impl Claims {
                 .values()
                 .flat_map(|sample| sample.moving.clone())
                 .collect(),
+            atomic: samples.values().filter_map(|sample| sample.atomic).max(),
         }
     }
 }
@@ -111,7 +114,19 @@ impl Tick {
     /// Whether a slot is on its way.
     #[must_use]
     pub fn moves(&self) -> bool {
-        !self.claims.moving.is_empty()
+        !self.claims.moving.is_empty() || self.migrates()
+    }
+
+    /// Whether slots come or go as a whole.
+    #[must_use]
+    pub fn migrates(&self) -> bool {
+        self.claims.atomic == Some(true)
+    }
+
+    /// Whether some server can give slots away as a whole.
+    #[must_use]
+    pub fn knows_migrations(&self) -> bool {
+        self.claims.atomic.is_some()
     }
 
     /// Whether this slot is on its way.
@@ -270,6 +285,7 @@ pub(super) mod tests {
                 at: at(*offset),
                 slots: slots.to_vec(),
                 moving: moving.to_vec(),
+                atomic: None,
             };
             ((*name).to_owned(), sample)
         });

@@ -3,6 +3,8 @@
 //! Owns the ruling over each command of the stream, and the wait for its causes. Promises that a wait can be broken off and taken up at any moment, and
 //! that it never reads further in another shard's log than that shard has received.
 
+mod marks;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use bytes::Bytes;
 use super::named::{Counts, Named};
 use super::slots::{Act, Slots, Standing};
 use super::ticks::{Around, Tick};
+use super::windows::Windows;
 use super::{CIRCLE, Crossings, Inner, Member};
 use crate::core::command::{self, Command, Kind};
 use crate::core::position::{History, Offset};
@@ -59,6 +62,7 @@ pub struct Crossing {
     name: String,
     history: History,
     slots: Slots,
+    windows: Windows,
     /// Where the stream began.
     from: Offset,
     /// The last tick before that.
@@ -105,6 +109,7 @@ impl Crossing {
             name: name.to_owned(),
             history,
             slots: Slots::default(),
+            windows: Windows::default(),
             from,
             last: None,
             ahead: VecDeque::new(),
@@ -123,6 +128,7 @@ impl Crossing {
             logs: BTreeMap::new(),
         };
         crossing.pass_what_was();
+        crossing.take_windows();
         crossing
     }
 
@@ -170,6 +176,7 @@ impl Crossing {
             self.is_stirred = self.crossings.is_stirred() || self.slots.is_blind();
             self.is_entangled |= self.crossings.take_entangled(&self.name);
             self.refresh();
+            self.forget_windows();
         }
     }
 
@@ -219,6 +226,11 @@ impl Crossing {
                 }
                 Ruling::Free
             }
+            Kind::Cluster => {
+                self.mark(frame);
+                Ruling::Free
+            }
+            Kind::Function if self.imports_functions(frame) => Ruling::Drop,
             _ => self.judge(frame, command),
         }
     }
@@ -233,7 +245,11 @@ impl Crossing {
             return Ruling::Free;
         };
         // All keys of a command are of one slot, or a cluster would not have run it.
-        let standing = self.slots.judge(command::slot(key.bytes), act, frame.end());
+        let slot = command::slot(key.bytes);
+        if self.imports(slot, frame.end()) {
+            return Ruling::Drop;
+        }
+        let standing = self.slots.judge(slot, act, frame.end());
         match standing {
             Standing::Free => Ruling::Free,
             Standing::Void => Ruling::Drop,
@@ -278,8 +294,10 @@ impl Crossing {
         while let Some((at, tick)) = self.ahead.front()
             && *at < end
         {
-            self.slots.pass(tick, &self.name, self.last_tick, *at);
-            self.last_tick = *at;
+            let (at, tick) = (*at, Arc::clone(tick));
+            self.end_windows(&tick, at);
+            self.slots.pass(&tick, &self.name, self.last_tick, at);
+            self.last_tick = at;
             self.ahead.pop_front();
         }
     }
@@ -391,7 +409,10 @@ impl Crossing {
         let turns = self.slots.turns();
         if self.logs.get(name).is_none_or(|(of, _)| *of != turns) {
             let reader = member.log.reader(recorded).ok()?;
-            self.logs.insert(name.to_owned(), (turns, Named::new(reader)));
+            let windows = self.crossings.inner().windows.get(name).cloned();
+            let windows = windows.unwrap_or_default().open_at(recorded, &history);
+            self.logs
+                .insert(name.to_owned(), (turns, Named::new(reader, &windows)));
         }
         let (_, named) = self.logs.get_mut(name)?;
         let slots = &self.slots;

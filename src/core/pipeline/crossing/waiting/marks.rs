@@ -1,0 +1,92 @@
+//! The marks in a stream of slots that come or go as a whole, and what follows from them.
+
+use super::Crossing;
+use crate::core::command::marker::{Marker, marker};
+use crate::core::position::{Offset, Position};
+use crate::core::resp::Frame;
+
+use super::super::ticks::Tick;
+use super::super::windows::Windows;
+
+impl Crossing {
+    /// Takes what is known of the stream's windows.
+    pub(super) fn take_windows(&mut self) {
+        let history = self.history;
+        self.change_windows(|windows| windows.keep_of(&history));
+    }
+
+    fn change_windows<R>(&mut self, change: impl FnOnce(&mut Windows) -> R) -> R {
+        let (result, windows) = self.crossings.change_windows(&self.name, change);
+        self.windows = windows;
+        result
+    }
+
+    /// Takes a `CLUSTER` command in.
+    pub(super) fn mark(&mut self, frame: &Frame<'_>) {
+        let Some(marker) = marker(frame) else { return };
+        let end = frame.end();
+        self.crossings.stir();
+        match marker {
+            Marker::Opens { id, slots } => {
+                let at = Position {
+                    id: self.history.id,
+                    offset: end,
+                };
+                self.change_windows(|windows| windows.open(id, slots, at));
+            }
+            Marker::Closes { id, arrived } => {
+                let slots = self.change_windows(|windows| windows.close(&id, end));
+                if let (Some(slots), true) = (slots, arrived) {
+                    self.slots.arrive(&slots, end);
+                }
+            }
+            Marker::Leave(slots) => self.slots.leave(&slots, end),
+        }
+    }
+
+    /// Whether a command of that slot is what an import brings.
+    pub(super) fn imports(&self, slot: u16, end: Offset) -> bool {
+        !self.windows.is_empty() && self.windows.has(slot, end)
+    }
+
+    /// The functions of the other shard come along with its slots; its own stream says them too. The target may be too old for their format.
+    pub(super) fn imports_functions(&self, frame: &Frame<'_>) -> bool {
+        !self.windows.is_empty()
+            && self.windows.holds(frame.end())
+            && frame
+                .arg(1)
+                .is_some_and(|arg| arg.eq_ignore_ascii_case(b"RESTORE"))
+    }
+
+    /// The stream passes `end`, where it was when the tick was taken: a window whose closing mark is missing, because its master failed over, may be seen to be over.
+    pub(super) fn end_windows(&mut self, tick: &Tick, end: Offset) {
+        if self.windows.is_empty() {
+            return;
+        }
+        let (name, before) = (self.name.clone(), self.last_tick);
+        let is_mine = |slot: u16| tick.owner(slot) == Some(name.as_str());
+        let rests = tick.knows_migrations() && !tick.migrates();
+        let is_over = |slot: u16| is_mine(slot) || rests;
+        for slots in self.change_windows(|windows| windows.end_those_with(is_over, before, end)) {
+            if slots.first().is_some_and(|(first, _)| is_mine(*first)) {
+                self.slots.arrive(&slots, end);
+            }
+        }
+    }
+
+    /// What the target is past needs not be known any more.
+    pub(super) fn forget_windows(&mut self) {
+        if self.windows.is_empty() {
+            return;
+        }
+        let recorded = self
+            .crossings
+            .inner()
+            .members
+            .get(&self.name)
+            .and_then(|one| one.recorded());
+        if let Some(recorded) = recorded {
+            self.change_windows(|windows| windows.forget_before(recorded));
+        }
+    }
+}
