@@ -376,12 +376,17 @@ impl Catalog {
         self.read(name, "windows")
     }
 
-    /// Notes them, durably: the target's checkpoint may be past the marker that told of them.
+    /// Notes them: the target's checkpoint may be past what told of them.
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::BadName`].
-    pub fn set_windows<T: Serialize>(&self, name: &str, windows: &T) -> Result<(), Error> {
-        self.write(name, "windows", windows, Durability::Durable)
+    pub fn set_windows<T: Serialize>(
+        &self,
+        name: &str,
+        windows: &T,
+        durability: Durability,
+    ) -> Result<(), Error> {
+        self.write(name, "windows", windows, durability)
     }
 
     /// The pipelines of which anything is known, in order.

@@ -26,6 +26,8 @@ pub enum Marker {
         id: String,
         /// What it imports.
         slots: Ranges,
+        /// The shard that has them deletes its keys one by one afterwards.
+        clears: bool,
     },
     /// The import of that name has ended.
     Closes {
@@ -62,6 +64,7 @@ pub fn marker(frame: &Frame<'_>) -> Option<Marker> {
         return Some(Marker::Opens {
             id: text(named + 1)?.to_owned(),
             slots: slots.collect(),
+            clears: true,
         });
     }
     if is(2, "FINISH") {
@@ -94,6 +97,7 @@ pub fn task(text: &[u8]) -> Option<Marker> {
         ("import", _) => Some(Marker::Opens {
             id,
             slots: ranges(slots)?,
+            clears: false,
         }),
         ("migrate", "completed") => Some(Marker::Leave(ranges(slots)?)),
         _ => None,
@@ -127,10 +131,11 @@ mod tests {
 
     #[test]
     fn the_markers_of_either_server_are_read() {
-        let opens = |slots: &[(u16, u16)]| {
+        let opens = |clears, slots: &[(u16, u16)]| {
             Some(Marker::Opens {
                 id: "id".to_owned(),
                 slots: slots.to_vec(),
+                clears,
             })
         };
         let closes = |arrived| {
@@ -140,10 +145,10 @@ mod tests {
             })
         };
         let task = |rest: &str| read(&format!("CLUSTER|SYNCSLOTS|CONF|ASM-TASK|id:aa:bb:{rest}"));
-        assert_eq!(task("import:connecting:5-115"), opens(&[(5, 115)]));
+        assert_eq!(task("import:connecting:5-115"), opens(false, &[(5, 115)]));
         assert_eq!(
             task("import:connecting:5-6 9-9 7"),
-            opens(&[(5, 6), (9, 9), (7, 7)])
+            opens(false, &[(5, 6), (9, 9), (7, 7)])
         );
         assert_eq!(task("import:completed:5-115"), closes(true));
         assert_eq!(task("import:failed:5-115"), closes(false));
@@ -155,7 +160,7 @@ mod tests {
         assert_eq!(task("migrate:wait-rdbchannel:5-115"), None);
         assert_eq!(
             read("CLUSTER|SYNCSLOTS|ESTABLISH|SOURCE|aa|NAME|id|SLOTSRANGE|5|115|7|7"),
-            opens(&[(5, 115), (7, 7)])
+            opens(true, &[(5, 115), (7, 7)])
         );
         let finish = |state: &str| {
             read(&format!(

@@ -369,6 +369,10 @@ impl Stream<'_> {
             received += 1;
             let verdict = match ruling {
                 Ruling::Drop => filter::Verdict::Drop(filter::DropReason::SlotsTrimmed),
+                Ruling::GiveBack => {
+                    let keys = self.crossing.as_mut().map(Crossing::take_given_back);
+                    filter.deletions(&mut self.state, &keys.unwrap_or_default())
+                }
                 _ => filter.command(&mut self.state, command, &frame),
             };
             let empties = matches!(command.kind, command::Kind::Flushall | command::Kind::Flushdb);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Error;
 use super::ask::Asker;
+use super::migrations::{Can, Export};
 use super::nodes;
 use crate::core::net::{Address, Endpoint};
 use crate::core::position::{Offset, Position, ReplId};
@@ -22,12 +23,21 @@ pub struct Sample {
     pub moving: Vec<u16>,
     /// Whether slots come or go as a whole just now; nothing where the server cannot do that.
     pub atomic: Option<bool>,
+    /// Its exports of slots as a whole, where it deletes the keys one by one afterwards; nothing where it does not.
+    pub exports: Option<Vec<Export>>,
 }
 
 /// Asks masters.
 #[derive(Debug, Default)]
 pub struct Sampler {
-    askers: BTreeMap<Address, Asker>,
+    askers: BTreeMap<Address, Known>,
+}
+
+/// A connection, and what the server at its end can do.
+#[derive(Debug)]
+struct Known {
+    asker: Asker,
+    can: Can,
 }
 
 impl Sampler {
@@ -37,51 +47,43 @@ impl Sampler {
     /// It does not answer, or refuses.
     pub async fn sample(&mut self, endpoint: &Endpoint) -> Result<Option<Sample>, Error> {
         let kept = self.askers.remove(&endpoint.address);
-        let mut asker = match kept {
-            Some(asker) => asker,
-            None => Asker::open(endpoint).await?,
+        let mut known = match kept {
+            Some(known) => known,
+            None => Known::open(endpoint).await?,
         };
-        let sample = ask(&mut asker, &endpoint.address).await?;
-        self.askers.insert(endpoint.address.clone(), asker);
+        let sample = known.ask(&endpoint.address).await?;
+        self.askers.insert(endpoint.address.clone(), known);
         Ok(sample)
     }
 }
 
-async fn ask(asker: &mut Asker, address: &Address) -> Result<Option<Sample>, Error> {
-    let question: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
-    let text = asker.text(&question).await?;
-    let nodes = nodes::parse(&text, address).ok_or_else(|| asker.nonsense(&question))?;
-    let Some(own) = nodes.into_iter().find(|node| node.is_myself) else {
-        return Err(asker.nonsense(&question));
-    };
-    let atomic = moves_atomically(asker).await?;
-    let question: [&[u8]; 2] = [b"INFO", b"replication"];
-    let text = asker.text(&question).await?;
-    let at = position(&text).ok_or_else(|| asker.nonsense(&question))?;
-    Ok(own.master.is_none().then_some(Sample {
-        at,
-        slots: own.slots,
-        moving: own.moving.unwrap_or_default(),
-        atomic,
-    }))
-}
-
-/// Whether slots come or go as a whole; nothing where the server cannot do that, or does not tell us.
-async fn moves_atomically(asker: &mut Asker) -> Result<Option<bool>, Error> {
-    match asker.text(&[b"CLUSTER", b"INFO"]).await {
-        Ok(text) => Ok(active_tasks(&text).map(|tasks| tasks > 0)),
-        Err(Error::Refused { .. }) => Ok(None),
-        Err(error) => Err(error),
+impl Known {
+    async fn open(endpoint: &Endpoint) -> Result<Known, Error> {
+        let mut asker = Asker::open(endpoint).await?;
+        let can = Can::of_info(&asker.text(&[b"INFO", b"server"]).await?);
+        Ok(Known { asker, can })
     }
-}
 
-/// How many migrations are under way, by the text of `CLUSTER INFO`: Redis 8.4 and later tell it.
-fn active_tasks(text: &str) -> Option<u64> {
-    let field = |line: &str| {
-        let value = line.strip_prefix("cluster_slot_migration_active_tasks:")?;
-        value.trim().parse().ok()
-    };
-    text.lines().find_map(field)
+    async fn ask(&mut self, address: &Address) -> Result<Option<Sample>, Error> {
+        let asker = &mut self.asker;
+        let question: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
+        let text = asker.text(&question).await?;
+        let nodes = nodes::parse(&text, address).ok_or_else(|| asker.nonsense(&question))?;
+        let Some(own) = nodes.into_iter().find(|node| node.is_myself) else {
+            return Err(asker.nonsense(&question));
+        };
+        let migrations = self.can.migrations(asker).await?;
+        let question: [&[u8]; 2] = [b"INFO", b"replication"];
+        let text = asker.text(&question).await?;
+        let at = position(&text).ok_or_else(|| asker.nonsense(&question))?;
+        Ok(own.master.is_none().then_some(Sample {
+            at,
+            slots: own.slots,
+            moving: own.moving.unwrap_or_default(),
+            atomic: migrations.under_way,
+            exports: migrations.exports,
+        }))
+    }
 }
 
 /// Reads the text of `INFO replication`.
@@ -99,23 +101,6 @@ fn position(text: &str) -> Option<Position> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn migrations_are_counted_where_the_server_knows_them() {
-        for (text, expected) in [
-            (
-                "cluster_state:ok\r\ncluster_slot_migration_active_tasks:1\r\n",
-                Some(1),
-            ),
-            (
-                "cluster_slot_migration_active_tasks:0\r\ncluster_size:3\r\n",
-                Some(0),
-            ),
-            ("cluster_state:ok\r\n", None),
-        ] {
-            assert_eq!(active_tasks(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn a_position_is_read_from_info() {

@@ -14,7 +14,8 @@
 //! The second kind of wait is for what has really happened before, and so cannot go round in a circle, as the first can where slots move both ways at once.
 //!
 //! Slots that go as a whole (`CLUSTER MIGRATION` of Redis, `CLUSTER MIGRATESLOTS` of Valkey) are imported by their new shard before they are its own, and its stream carries
-//! that import. It is left out ([`windows`]), for the old shard's stream says all of it; and what follows it waits as above.
+//! that import. It is left out ([`windows`]), for the old shard's stream says all of it; and what follows it waits as above. So are the deletions with which the old shard
+//! clears what it has given away, where nothing else says that they are no client's ([`clearing`]).
 //!
 //! [`Crossings`] is what the pipelines of a cluster share. Promises that nobody who receives waits for anybody, and that a pipeline that is not
 //! of a cluster has none of this. What is in another shard's log counts as applied when the target's record of it says so too: a restart
@@ -22,6 +23,7 @@
 
 mod kept;
 mod lost;
+pub mod clearing;
 pub mod named;
 pub mod sampler;
 pub mod slots;
@@ -36,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::core::catalog::{self, Catalog};
+use crate::core::catalog::{self, Catalog, Durability};
 use crate::core::log::Log;
 use crate::core::net::Endpoint;
 use crate::core::position::{Offset, Position};
@@ -223,13 +225,18 @@ impl Crossings {
     }
 
     /// Changes what is known of a stream's windows. What is new is written down before anybody goes by it.
-    fn change_windows<R>(&self, name: &str, change: impl FnOnce(&mut Windows) -> R) -> (R, Windows) {
+    fn change_windows<R>(
+        &self,
+        name: &str,
+        durability: Durability,
+        change: impl FnOnce(&mut Windows) -> R,
+    ) -> (R, Windows) {
         let mut inner = self.inner();
         let mut windows = inner.windows.remove(name).unwrap_or_default();
         let before = windows.clone();
         let result = change(&mut windows);
         let kept = inner.kept.as_ref().filter(|_| windows != before);
-        if let Some(Err(error)) = kept.map(|kept| kept.set_windows(name, &windows)) {
+        if let Some(Err(error)) = kept.map(|kept| kept.set_windows(name, &windows, durability)) {
             tracing::error!(%error, hint = error.hint(), "what a shard imports could not be written down");
         }
         inner.windows.insert(name.to_owned(), windows.clone());

@@ -70,7 +70,7 @@ impl Index {
 
     fn mark(&mut self, frame: &Frame<'_>, wanted: impl Fn(u16) -> bool) {
         match marker(frame) {
-            Some(Marker::Opens { id, slots }) => {
+            Some(Marker::Opens { id, slots, .. }) => {
                 self.windows.retain(|(open, _)| *open != id);
                 self.windows.push((id, slots));
             }

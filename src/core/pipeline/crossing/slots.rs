@@ -83,6 +83,12 @@ impl Slots {
         self.turns
     }
 
+    /// Whether this slot is another shard's.
+    #[must_use]
+    pub fn is_away(&self, slot: u16) -> bool {
+        matches!(self.slots[usize::from(slot)], Slot::Away(_)) && !self.is_blind
+    }
+
     /// Whether this slot is on its way here.
     #[must_use]
     pub fn is_foreign(&self, slot: u16) -> bool {

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use super::ticks::Tick;
 use super::windows::Windows;
 use super::{CIRCLE, Crossings, Inner};
+use crate::core::catalog::Durability;
 use crate::core::position::{History, Offset, Position};
 
 /// The slots must have been at rest for so long where they were not.
@@ -110,7 +111,8 @@ impl Crossings {
             sleep(POLL).await;
         }
         if is_sound || self.check_lost(name, position, had) {
-            self.change_windows(name, |windows| *windows = Windows::default());
+            let forget = |windows: &mut Windows| *windows = Windows::default();
+            self.change_windows(name, Durability::Durable, forget);
             return Ok(());
         }
         self.take_entangled(name);
@@ -180,7 +182,7 @@ impl Drop for Forgets<'_> {
 }
 
 impl Inner {
-    fn is_blind(&self) -> bool {
+    pub(super) fn is_blind(&self) -> bool {
         self.blind_since.is_some_and(|since| since.elapsed() > BLIND_MAX)
     }
 

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use crate::core::command::SLOTS;
 use crate::core::position::{History, Offset, Position};
+use crate::core::topology::migrations::Export;
 use crate::core::topology::sample::Sample;
 
 /// So many are kept.
@@ -47,6 +48,8 @@ struct Claims {
     moving: BTreeSet<u16>,
     /// Whether some come or go as a whole; nothing where no server can do that.
     atomic: Option<bool>,
+    /// Of each shard that deletes one by one what it has given away.
+    exports: BTreeMap<String, Vec<Export>>,
 }
 
 impl Claims {
@@ -68,6 +71,10 @@ impl Claims {
                 .flat_map(|sample| sample.moving.clone())
                 .collect(),
             atomic: samples.values().filter_map(|sample| sample.atomic).max(),
+            exports: samples
+                .iter()
+                .filter_map(|(name, sample)| Some((name.clone(), sample.exports.clone()?)))
+                .collect(),
         }
     }
 }
@@ -121,6 +128,12 @@ impl Tick {
     #[must_use]
     pub fn migrates(&self) -> bool {
         self.claims.atomic == Some(true)
+    }
+
+    /// What a shard has given away as a whole, or is about to, where it deletes the keys one by one afterwards; nothing where it does not.
+    #[must_use]
+    pub fn exports(&self, name: &str) -> Option<&[Export]> {
+        self.claims.exports.get(name).map(Vec::as_slice)
     }
 
     /// Whether some server can give slots away as a whole.
@@ -286,6 +299,7 @@ pub(super) mod tests {
                 slots: slots.to_vec(),
                 moving: moving.to_vec(),
                 atomic: None,
+                exports: None,
             };
             ((*name).to_owned(), sample)
         });

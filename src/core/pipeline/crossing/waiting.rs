@@ -3,6 +3,7 @@
 //! Owns the ruling over each command of the stream, and the wait for its causes. Promises that a wait can be broken off and taken up at any moment, and
 //! that it never reads further in another shard's log than that shard has received.
 
+mod clears;
 mod marks;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::clearing::{Runs, is_single};
 use super::named::{Counts, Named};
 use super::slots::{Act, Slots, Standing};
 use super::ticks::{Around, Tick};
@@ -19,6 +21,7 @@ use super::{CIRCLE, Crossings, Inner, Member};
 use crate::core::command::{self, Command, Kind};
 use crate::core::position::{History, Offset};
 use crate::core::resp::{self, Frame, Framer, Limits};
+use clears::Deletion;
 
 /// So long the other shards may take to record everything up to a tick, before it is looked what of it is a cause.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -43,6 +46,8 @@ pub enum Ruling {
     Cut,
     /// It is left out.
     Drop,
+    /// In its place come deletions of the keys of [`Crossing::take_given_back`].
+    GiveBack,
 }
 
 #[derive(Debug)]
@@ -53,6 +58,8 @@ struct Waiting {
     /// The commands are in the batch already: a transaction.
     in_batch: bool,
     told: bool,
+    /// It is waited for whose this is, and for nothing else.
+    deletion: Option<Deletion>,
 }
 
 /// What a stream knows of slots that move.
@@ -71,6 +78,13 @@ pub struct Crossing {
     ahead: VecDeque<(Offset, Arc<Tick>)>,
     /// Where the stream was at the last tick that it has passed.
     last_tick: Offset,
+    passed_tick: Option<Arc<Tick>>,
+    /// The shard deletes one by one what it has given away as a whole.
+    clears: bool,
+    /// What the stream holds up to the tick of that number.
+    runs: Option<(u64, Runs)>,
+    /// What a window's end gives back.
+    given_back: Vec<Bytes>,
     looked: u64,
     looked_at: Option<Instant>,
     is_stirred: bool,
@@ -114,6 +128,10 @@ impl Crossing {
             last: None,
             ahead: VecDeque::new(),
             last_tick: Offset::ZERO,
+            passed_tick: None,
+            clears: false,
+            runs: None,
+            given_back: Vec::new(),
             looked: 0,
             looked_at: None,
             is_stirred: false,
@@ -146,6 +164,7 @@ impl Crossing {
             (self.last_tick, self.looked) = (at.offset, tick.number);
             self.last = Some(Arc::clone(tick));
         }
+        self.passed_tick.clone_from(&self.last);
         if self.last.is_some() {
             self.slots.close_eyes();
         }
@@ -177,6 +196,7 @@ impl Crossing {
             self.is_entangled |= self.crossings.take_entangled(&self.name);
             self.refresh();
             self.forget_windows();
+            self.learn_whether_it_clears();
         }
     }
 
@@ -226,10 +246,7 @@ impl Crossing {
                 }
                 Ruling::Free
             }
-            Kind::Cluster => {
-                self.mark(frame);
-                Ruling::Free
-            }
+            Kind::Cluster => self.mark(frame),
             Kind::Function if self.imports_functions(frame) => Ruling::Drop,
             _ => self.judge(frame, command),
         }
@@ -247,7 +264,13 @@ impl Crossing {
         // All keys of a command are of one slot, or a cluster would not have run it.
         let slot = command::slot(key.bytes);
         if self.imports(slot, frame.end()) {
+            self.leave_out(slot, frame, command);
             return Ruling::Drop;
+        }
+        if is_single(frame, command)
+            && let Some(ruling) = self.rule_deletion(slot, frame)
+        {
+            return ruling;
         }
         let standing = self.slots.judge(slot, act, frame.end());
         match standing {
@@ -286,6 +309,7 @@ impl Crossing {
             since: Instant::now(),
             in_batch,
             told: false,
+            deletion: None,
         });
     }
 
@@ -298,6 +322,7 @@ impl Crossing {
             self.end_windows(&tick, at);
             self.slots.pass(&tick, &self.name, self.last_tick, at);
             self.last_tick = at;
+            self.passed_tick = Some(tick);
             self.ahead.pop_front();
         }
     }
@@ -308,6 +333,14 @@ impl Crossing {
             self.refresh();
             let Some(waiting) = &mut self.waiting else { return };
             let elapsed = waiting.since.elapsed();
+            if let Some(deletion) = waiting.deletion {
+                if self.has_learned_whose(deletion).await {
+                    self.waiting = None;
+                    return;
+                }
+                tokio::time::sleep(POLL).await;
+                continue;
+            }
             if waiting.end <= self.covered {
                 self.waiting = None;
                 self.looks_closely = false;
@@ -372,6 +405,12 @@ impl Crossing {
         if let Some(waiting) = &self.waiting {
             self.crossings.set_waits_for(&self.name, other, waiting.since);
         }
+    }
+
+    /// Whether a command with these keys has its causes on the target, as far as that is known without waiting.
+    fn has_causes(&mut self, end: Offset, keys: &[Bytes]) -> bool {
+        let is_covered = end <= self.covered || end == self.passed;
+        is_covered || self.looks_closely && self.has_known_causes(end, keys)
     }
 
     /// The same, as far as that is known without reading.

@@ -4,9 +4,15 @@
 //! already; and an import that is given up was never data at all. Where the slots arrive, what follows the window is foreign ([`super::slots`]): it
 //! waits until the target is with the other shard's stream up to there.
 //!
+//! Where the other shard clears what it has given away ([`super::clearing`]), the import's last deletions are given back at the end of the window: which of them
+//! the other stream still has cannot be told. Nothing of these keys comes behind them there, so that deleting them once more does no harm. More than a few of them,
+//! with nothing else of these slots between, are not kept: then all shards begin anew.
+//!
 //! A stream may be read again from before a window, or from within it: what has been seen of one stays, until the target is past its end.
 
 use serde::{Deserialize, Serialize};
+
+use bytes::Bytes;
 
 use crate::core::command::marker::Ranges;
 use crate::core::position::{History, Offset, Position, ReplId};
@@ -23,13 +29,29 @@ pub struct Window {
     /// Where the one ends that closes it, if that has been seen.
     until: Option<u64>,
     slots: Ranges,
+    /// The shard that has the slots deletes its keys one by one afterwards.
+    clears: bool,
+    /// The last deletions, as far as nothing else has come behind them: where each ends, and its key.
+    tail: Vec<(u64, Vec<u8>)>,
+    /// There were too many.
+    overflows: bool,
 }
+
+/// So many are kept.
+const TAIL_MAX: usize = 256;
 
 impl Window {
     /// What it imports.
     #[must_use]
     pub fn slots(&self) -> &Ranges {
         &self.slots
+    }
+
+    /// The keys that its last commands delete; nothing where they are too many.
+    #[must_use]
+    pub fn last_deleted(&self) -> Option<Vec<Bytes>> {
+        let keys = self.tail.iter().map(|(_, key)| Bytes::copy_from_slice(key));
+        (!self.overflows).then(|| keys.collect())
     }
 
     /// The import's name.
@@ -99,7 +121,7 @@ impl Windows {
     }
 
     /// A marker that ends at `at` opens one. An earlier import of the same slots is over.
-    pub fn open(&mut self, id: String, slots: Ranges, at: Position) {
+    pub fn open(&mut self, id: String, slots: Ranges, clears: bool, at: Position) {
         let from = at.offset.get();
         if self.0.iter().any(|one| one.id == id && one.holds(at.offset)) {
             return;
@@ -117,17 +139,45 @@ impl Windows {
             from,
             until: None,
             slots,
+            clears,
+            tail: Vec::new(),
+            overflows: false,
         });
     }
 
-    /// A marker that ends there closes the one of that name: which slots it is about.
-    pub fn close(&mut self, id: &str, end: Offset) -> Option<Ranges> {
+    /// Whether a command of that slot changes what is known of the last deletions.
+    #[must_use]
+    pub fn minds(&self, slot: u16, end: Offset, deletes: bool) -> bool {
+        let minds = |one: &Window| one.clears && (deletes || !one.tail.is_empty() || one.overflows);
+        self.0
+            .iter()
+            .any(|one| one.holds(end) && one.has(slot) && minds(one))
+    }
+
+    /// A command of that slot that ends there deletes this key, or is another.
+    pub fn note(&mut self, slot: u16, end: Offset, deleted: Option<&[u8]>) {
+        let is_it = |one: &&mut Window| one.clears && one.holds(end) && one.has(slot);
+        for one in self.0.iter_mut().filter(is_it) {
+            one.tail.retain(|(at, _)| *at < end.get());
+            match deleted {
+                Some(_) if one.tail.len() == TAIL_MAX => one.overflows = true,
+                Some(key) => one.tail.push((end.get(), key.to_vec())),
+                None => {
+                    one.tail.clear();
+                    one.overflows = false;
+                }
+            }
+        }
+    }
+
+    /// A marker that ends there closes the one of that name.
+    pub fn close(&mut self, id: &str, end: Offset) -> Option<Window> {
         let is_it = |one: &&mut Window| {
             one.id == id && one.from < end.get() && one.until.is_none_or(|until| until == end.get())
         };
         let one = self.0.iter_mut().rev().find(is_it)?;
         one.until = Some(end.get());
-        Some(one.slots.clone())
+        Some(one.clone())
     }
 
     /// Without a marker: a slot of those that have been open since `before` is, for sure, this shard's, or its import is over.
@@ -173,15 +223,43 @@ mod tests {
 
     fn opened() -> Windows {
         let mut windows = Windows::default();
-        windows.open("one".to_owned(), vec![(3, 7)], at(100));
+        windows.open("one".to_owned(), vec![(3, 7)], true, at(100));
         windows
+    }
+
+    fn closed(windows: &mut Windows, id: &str, at: u64) -> Option<Ranges> {
+        windows.close(id, end(at)).map(|one| one.slots)
+    }
+
+    #[test]
+    fn the_last_deletions_are_known_until_something_else_comes() {
+        let keys = |windows: &mut Windows| windows.clone().close("one", end(999)).unwrap().last_deleted();
+        let mut windows = opened();
+        windows.note(5, end(110), Some(b"a"));
+        windows.note(5, end(120), None);
+        assert!(!windows.minds(5, end(125), false));
+        windows.note(5, end(130), Some(b"b"));
+        windows.note(8, end(140), Some(b"not of these slots"));
+        windows.note(6, end(150), Some(b"c"));
+        let expected = Some(vec![Bytes::from_static(b"b"), Bytes::from_static(b"c")]);
+        assert_eq!(keys(&mut windows), expected);
+        // The stream is read again.
+        windows.note(5, end(130), Some(b"b"));
+        windows.note(6, end(150), Some(b"c"));
+        assert_eq!(keys(&mut windows), expected);
+        for n in 0..TAIL_MAX as u64 {
+            windows.note(5, end(200 + n), Some(b"x"));
+        }
+        assert_eq!(keys(&mut windows), None, "too many");
+        windows.note(5, end(600), None);
+        assert_eq!(keys(&mut windows), Some(vec![]));
     }
 
     #[test]
     fn what_lies_between_the_markers_is_an_imports() {
         let mut windows = opened();
-        assert_eq!(windows.close("other", end(200)), None);
-        assert_eq!(windows.close("one", end(200)), Some(vec![(3, 7)]));
+        assert_eq!(closed(&mut windows, "other", 200), None);
+        assert_eq!(closed(&mut windows, "one", 200), Some(vec![(3, 7)]));
         for (slot, at, expected) in [
             (5, 100, false),
             (5, 101, true),
@@ -198,8 +276,8 @@ mod tests {
         let mut windows = opened();
         windows.close("one", end(200));
         let seen = windows.clone();
-        windows.open("one".to_owned(), vec![(3, 7)], at(100));
-        assert_eq!(windows.close("one", end(200)), Some(vec![(3, 7)]));
+        windows.open("one".to_owned(), vec![(3, 7)], true, at(100));
+        assert_eq!(closed(&mut windows, "one", 200), Some(vec![(3, 7)]));
         assert_eq!(windows, seen);
     }
 
@@ -207,13 +285,13 @@ mod tests {
     fn an_import_that_is_tried_again_opens_again() {
         let mut windows = opened();
         windows.close("one", end(150));
-        windows.open("one".to_owned(), vec![(3, 7)], at(160));
+        windows.open("one".to_owned(), vec![(3, 7)], true, at(160));
         let inside: Vec<u64> = [101, 155, 161]
             .into_iter()
             .filter(|at| windows.has(5, end(*at)))
             .collect();
         assert_eq!(inside, [101, 161]);
-        assert_eq!(windows.close("one", end(200)), Some(vec![(3, 7)]));
+        assert_eq!(closed(&mut windows, "one", 200), Some(vec![(3, 7)]));
         assert!(!windows.has(5, end(155)));
     }
 

@@ -1,12 +1,17 @@
 //! The marks in a stream of slots that come or go as a whole, and what follows from them.
 
-use super::Crossing;
+use bytes::Bytes;
+
+use super::{Crossing, Ruling};
+use crate::core::catalog::Durability;
+use crate::core::command::Command;
 use crate::core::command::marker::{Marker, marker};
 use crate::core::position::{Offset, Position};
 use crate::core::resp::Frame;
 
+use super::super::clearing::is_single;
 use super::super::ticks::Tick;
-use super::super::windows::Windows;
+use super::super::windows::{Window, Windows};
 
 impl Crossing {
     /// Takes what is known of the stream's windows.
@@ -16,31 +21,81 @@ impl Crossing {
     }
 
     fn change_windows<R>(&mut self, change: impl FnOnce(&mut Windows) -> R) -> R {
-        let (result, windows) = self.crossings.change_windows(&self.name, change);
+        self.change_windows_with(Durability::Durable, change)
+    }
+
+    fn change_windows_with<R>(
+        &mut self,
+        durability: Durability,
+        change: impl FnOnce(&mut Windows) -> R,
+    ) -> R {
+        let (result, windows) = self.crossings.change_windows(&self.name, durability, change);
         self.windows = windows;
         result
     }
 
     /// Takes a `CLUSTER` command in.
-    pub(super) fn mark(&mut self, frame: &Frame<'_>) {
-        let Some(marker) = marker(frame) else { return };
+    pub(super) fn mark(&mut self, frame: &Frame<'_>) -> Ruling {
+        let Some(marker) = marker(frame) else {
+            return Ruling::Free;
+        };
         let end = frame.end();
         self.crossings.stir();
+        tracing::info!(name = self.name, offset = %end, ?marker, "slots move as a whole");
         match marker {
-            Marker::Opens { id, slots } => {
+            Marker::Opens { id, slots, clears } => {
                 let at = Position {
                     id: self.history.id,
                     offset: end,
                 };
-                self.change_windows(|windows| windows.open(id, slots, at));
+                self.change_windows(|windows| windows.open(id, slots, clears, at));
             }
             Marker::Closes { id, arrived } => {
-                let slots = self.change_windows(|windows| windows.close(&id, end));
-                if let (Some(slots), true) = (slots, arrived) {
-                    self.slots.arrive(&slots, end);
+                let window = self.change_windows(|windows| windows.close(&id, end));
+                if let (Some(window), true) = (window, arrived) {
+                    self.slots.arrive(window.slots(), end);
+                    return self.give_back(&window, end);
                 }
             }
             Marker::Leave(slots) => self.slots.leave(&slots, end),
+        }
+        Ruling::Free
+    }
+
+    /// What the import has deleted last is deleted once more, behind what the other shard's stream says.
+    fn give_back(&mut self, window: &Window, end: Offset) -> Ruling {
+        let Some(keys) = window.last_deleted() else {
+            tracing::warn!(
+                name = self.name,
+                "more keys than are remembered were deleted right before their slots moved: all shards begin anew"
+            );
+            self.crossings.inner().entangle();
+            return Ruling::Free;
+        };
+        if keys.is_empty() {
+            return Ruling::Free;
+        }
+        if self.has_causes(end, &keys) {
+            self.given_back = keys;
+            return Ruling::GiveBack;
+        }
+        self.wait(end, keys, false);
+        Ruling::Hold
+    }
+
+    /// The keys that [`Ruling::GiveBack`] is about.
+    pub fn take_given_back(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.given_back)
+    }
+
+    /// A command of an import is left out; the last deletions are remembered.
+    pub(super) fn leave_out(&mut self, slot: u16, frame: &Frame<'_>, command: &Command) {
+        let end = frame.end();
+        let is_single = is_single(frame, command) && self.open.is_none();
+        let deleted = frame.arg(1).filter(|_| is_single);
+        if self.windows.minds(slot, end, is_single) {
+            // Not durably: each may be one of thousands, with which a shard gives an import up.
+            self.change_windows_with(Durability::Process, |windows| windows.note(slot, end, deleted));
         }
     }
 

@@ -1,0 +1,204 @@
+//! Deletions with which a shard of Valkey clears what it has given away as a whole: they are of no client, and the keys live on at another shard. Without I/O.
+//!
+//! Nothing marks them. At some moment after the slots have gone the shard deletes all their keys, each by a `DEL` or `UNLINK` of its own, in one run which nothing
+//! interrupts; a client's own look the same. So a deletion is held until it is known whose the slot is after it:
+//!
+//! ```text
+//! stream  --- SET --- UNLINK --x--------x------      x: ticks. What the second says of slots was asked after the first had said
+//!                      ^                             how far the stream was: after the deletion.
+//! ```
+//!
+//! | by the second tick behind it the slot is | and an export of it is under way, or over since the tick before | and in the stream up to there the deletion is | it is |
+//! | --- | --- | --- | --- |
+//! | this shard's | - | - | a client's |
+//! | another's | no: it went key by key | - | a client's |
+//! | another's | yes | not in the last run that touches the slot, or behind the run comes something else of the slot | a client's |
+//! | another's | yes | in the last run that touches the slot | left out |
+//!
+//! A client's deletions right before are in one run with the shard's. They are not lost: they are also the last that the import of the other shard brings of these slots,
+//! and that shard's stream gives them back where its window ends ([`super::windows`]).
+
+use std::collections::HashMap;
+
+use super::ticks::Tick;
+use super::windows::covers;
+use crate::core::command::{self, Command, Kind};
+use crate::core::position::Offset;
+use crate::core::resp::Frame;
+
+/// Whose a deletion is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// A client's, or it deletes what is to be deleted.
+    Clients,
+    /// The shard clears what it has given away.
+    Shards,
+    /// It is not known yet.
+    Unknown,
+}
+
+/// Whether this is what a shard clears a key with.
+#[must_use]
+pub fn is_single(frame: &Frame<'_>, command: &Command) -> bool {
+    matches!(command.kind, Kind::Del | Kind::Unlink) && frame.arg_count() == 2
+}
+
+/// Whether an export of the slot by that shard is under way, or was not yet over at the tick `before`.
+#[must_use]
+pub fn is_exported(name: &str, slot: u16, before: Option<&Tick>, now: &Tick) -> bool {
+    let was_over = |export: &str| {
+        let known = before.and_then(|tick| tick.exports(name)).unwrap_or_default();
+        known.iter().any(|one| one.name == export && one.is_over)
+    };
+    let exports = now.exports(name).unwrap_or_default();
+    exports
+        .iter()
+        .any(|one| covers(&one.slots, slot) && !(one.is_over && was_over(&one.name)))
+}
+
+/// The runs of single deletions in a stretch of a stream.
+#[derive(Debug)]
+pub struct Runs {
+    from: Offset,
+    at: Offset,
+    /// Where the run begins that has not ended.
+    run: Option<Offset>,
+    /// Where the last run that touches a slot begins; nothing where something else of the slot has come behind it.
+    last: HashMap<u16, Option<Offset>>,
+    in_transaction: bool,
+}
+
+impl Runs {
+    /// Of a stretch that begins there.
+    #[must_use]
+    pub fn new(from: Offset) -> Runs {
+        Runs {
+            from,
+            at: from,
+            run: None,
+            last: HashMap::new(),
+            in_transaction: false,
+        }
+    }
+
+    /// Takes a command in.
+    pub fn take(&mut self, frame: &Frame<'_>) {
+        let command = command::of(frame);
+        let begins = std::mem::replace(&mut self.at, frame.end());
+        match command.kind {
+            Kind::Select | Kind::Ping | Kind::Replconf => return,
+            Kind::Multi | Kind::Exec => self.in_transaction = command.kind == Kind::Multi,
+            _ => {}
+        }
+        let is_single = is_single(frame, command) && !self.in_transaction;
+        self.run = is_single.then(|| self.run.unwrap_or(begins));
+        for key in command.keys(frame) {
+            self.last.insert(command::slot(key.bytes), self.run);
+        }
+    }
+
+    /// How far the stretch has been read.
+    #[must_use]
+    pub fn position(&self) -> Offset {
+        self.at
+    }
+
+    /// Whether the stretch holds what ends there.
+    #[must_use]
+    pub fn holds(&self, end: Offset) -> bool {
+        self.from < end && end <= self.at
+    }
+
+    /// Whether the deletion that ends there is in the last run that touches the slot, with nothing of the slot behind it.
+    #[must_use]
+    pub fn is_last(&self, slot: u16, end: Offset) -> bool {
+        let begins = self.last.get(&slot).copied().flatten();
+        begins.is_some_and(|begins| begins < end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ticks::Ticks;
+    use super::super::ticks::tests::samples;
+    use super::*;
+    use crate::core::resp::{Framer, encode_command};
+    use crate::core::topology::migrations::Export;
+
+    /// Which of the commands (by place) are in the last run of their slot.
+    fn last(commands: &[&str]) -> Vec<usize> {
+        let mut bytes = bytes::BytesMut::new();
+        for command in commands {
+            let args: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
+            encode_command(&mut bytes, &args);
+        }
+        let mut framer = Framer::default();
+        framer.push(Offset::ZERO, bytes.freeze()).unwrap();
+        let (mut runs, mut deletions) = (Runs::new(Offset::ZERO), Vec::new());
+        let mut place = 0;
+        while let Some(frame) = framer.next().unwrap() {
+            let command = command::of(&frame);
+            if is_single(&frame, command) {
+                let slot = command.keys(&frame).next().map(|key| command::slot(key.bytes));
+                deletions.push((place, slot.unwrap(), frame.end()));
+            }
+            runs.take(&frame);
+            place += 1;
+        }
+        let is_last = |(_, slot, end): &&(usize, u16, Offset)| runs.is_last(*slot, *end);
+        deletions
+            .iter()
+            .filter(is_last)
+            .map(|(place, ..)| *place)
+            .collect()
+    }
+
+    #[test]
+    fn the_last_run_of_a_slot_is_that_behind_which_nothing_of_it_comes() {
+        for (commands, expected) in [
+            (&["UNLINK {a}1", "UNLINK {a}2"][..], &[0, 1][..]),
+            // A client writes on: it was a client's.
+            (&["UNLINK {a}1", "SET {a}1 x"], &[]),
+            // Something else lies between: only what comes behind it is the run.
+            (&["DEL {a}1", "SET {b}1 x", "UNLINK {a}2", "UNLINK {c}2"], &[2, 3]),
+            // Nothing was left to clear.
+            (&["DEL {a}1", "SET {b}1 x"], &[0]),
+            (&["DEL {a}1", "SELECT 0", "UNLINK {a}2"], &[0, 2]),
+            (&["MULTI", "DEL {a}1", "EXEC", "UNLINK {a}2"], &[3]),
+            (&["DEL {a}1 {a}2", "UNLINK {a}2"], &[1]),
+        ] {
+            assert_eq!(last(commands), expected, "{commands:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_export_that_was_not_over_before_counts() {
+        let tick = |is_over: Option<bool>| {
+            let mut tick = samples(&[("a", 10, &[], &[])]);
+            let export = |is_over| Export {
+                name: "one".to_owned(),
+                slots: vec![(3, 7)],
+                is_over,
+            };
+            let exports = is_over.map(export).into_iter().collect();
+            tick.get_mut("a").unwrap().exports = Some(exports);
+            Ticks::default().take(tick)
+        };
+        for (before, now, slot, expected) in [
+            (None, None, 5, false),
+            (None, Some(false), 5, true),
+            (None, Some(true), 5, true),
+            (None, Some(true), 8, false),
+            (Some(false), Some(true), 5, true),
+            (Some(true), Some(true), 5, false),
+        ] {
+            let (before, now) = (tick(before), tick(now));
+            let counts = is_exported("a", slot, Some(&before), &now);
+            assert_eq!(counts, expected, "{before:?} {now:?} {slot}");
+        }
+        assert!(
+            is_exported("a", 5, None, &tick(Some(true))),
+            "nobody looked before"
+        );
+    }
+}
