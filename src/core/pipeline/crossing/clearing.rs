@@ -8,7 +8,7 @@
 //!                      ^                             how far the stream was: after the deletion.
 //! ```
 //!
-//! | by the second tick behind it the slot is | and an export of it is under way, or over since the tick before | and in the stream up to there the deletion is | it is |
+//! | by the second tick behind it the slot is | and an export of it is under way, or its slots have not been seen gone before | and in the stream up to there the deletion is | it is |
 //! | --- | --- | --- | --- |
 //! | this shard's | - | - | a client's |
 //! | another's | no: it went key by key | - | a client's |
@@ -18,7 +18,7 @@
 //! A client's deletions right before are in one run with the shard's. They are not lost: they are also the last that the import of the other shard brings of these slots,
 //! and that shard's stream gives them back where its window ends ([`super::windows`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::ticks::Tick;
 use super::windows::covers;
@@ -43,17 +43,26 @@ pub fn is_single(frame: &Frame<'_>, command: &Command) -> bool {
     matches!(command.kind, Kind::Del | Kind::Unlink) && frame.arg_count() == 2
 }
 
-/// Whether an export of the slot by that shard is under way, or was not yet over at the tick `before`.
+/// Notes which exports a tick that the stream passes shows to be over with their slots gone: what is deleted behind it is not for them. What was over when the
+/// first tick was taken was long before.
+pub fn note_gone(gone: &mut BTreeSet<String>, tick: &Tick, name: &str, is_first: bool) {
+    let exports = tick.exports(name).unwrap_or_default();
+    gone.retain(|one| exports.iter().any(|export| export.name == *one));
+    for export in exports.iter().filter(|export| export.is_over) {
+        let slot = export.slots.first().map(|(first, _)| *first);
+        if is_first || slot.is_some_and(|slot| tick.owner(slot) != Some(name)) {
+            gone.insert(export.name.clone());
+        }
+    }
+}
+
+/// Whether an export of the slot by that shard is under way, or is over without its slots having been seen to be `gone` before.
 #[must_use]
-pub fn is_exported(name: &str, slot: u16, before: Option<&Tick>, now: &Tick) -> bool {
-    let was_over = |export: &str| {
-        let known = before.and_then(|tick| tick.exports(name)).unwrap_or_default();
-        known.iter().any(|one| one.name == export && one.is_over)
-    };
+pub fn is_exported(name: &str, slot: u16, gone: &BTreeSet<String>, now: &Tick) -> bool {
     let exports = now.exports(name).unwrap_or_default();
     exports
         .iter()
-        .any(|one| covers(&one.slots, slot) && !(one.is_over && was_over(&one.name)))
+        .any(|one| covers(&one.slots, slot) && !gone.contains(&one.name))
 }
 
 /// The runs of single deletions in a stretch of a stream.
@@ -172,33 +181,35 @@ mod tests {
     }
 
     #[test]
-    fn only_an_export_that_was_not_over_before_counts() {
-        let tick = |is_over: Option<bool>| {
-            let mut tick = samples(&[("a", 10, &[], &[])]);
-            let export = |is_over| Export {
+    fn only_an_export_whose_slots_were_not_gone_before_counts() {
+        let tick = |owner: &str, is_over: bool| {
+            let all: &[(u16, u16)] = &[(0, 9)];
+            let of = |name| if name == owner { all } else { &[] };
+            let mut tick = samples(&[("a", 10, of("a"), &[]), ("b", 10, of("b"), &[])]);
+            let export = Export {
                 name: "one".to_owned(),
                 slots: vec![(3, 7)],
                 is_over,
             };
-            let exports = is_over.map(export).into_iter().collect();
-            tick.get_mut("a").unwrap().exports = Some(exports);
+            tick.get_mut("a").unwrap().exports = Some(vec![export]);
             Ticks::default().take(tick)
         };
-        for (before, now, slot, expected) in [
-            (None, None, 5, false),
-            (None, Some(false), 5, true),
-            (None, Some(true), 5, true),
-            (None, Some(true), 8, false),
-            (Some(false), Some(true), 5, true),
-            (Some(true), Some(true), 5, false),
+        for (passed, slot, expected) in [
+            (&[("a", false)][..], 5, true),
+            // It is over, and its keys are still to be deleted.
+            (&[("a", false), ("a", true)], 5, true),
+            (&[("a", false), ("b", false)], 5, true),
+            (&[("a", false), ("b", true)], 5, false),
+            (&[("a", false)], 8, false),
+            // It was long ago, and the slots have come back.
+            (&[("a", true)], 5, false),
         ] {
-            let (before, now) = (tick(before), tick(now));
-            let counts = is_exported("a", slot, Some(&before), &now);
-            assert_eq!(counts, expected, "{before:?} {now:?} {slot}");
+            let mut gone = BTreeSet::new();
+            for (number, (owner, is_over)) in passed.iter().enumerate() {
+                note_gone(&mut gone, &tick(owner, *is_over), "a", number == 0);
+            }
+            let counts = is_exported("a", slot, &gone, &tick("b", true));
+            assert_eq!(counts, expected, "{passed:?} {slot}");
         }
-        assert!(
-            is_exported("a", 5, None, &tick(Some(true))),
-            "nobody looked before"
-        );
     }
 }

@@ -275,6 +275,39 @@ impl Crossings {
 }
 
 impl Inner {
+    /// The newest tick behind the one of that number up to which all shards but that of `name` have recorded everything. One that lacks a shard, which has
+    /// come later, does not count.
+    pub(super) fn newest_reached(&self, name: &str, after: u64) -> Option<&Arc<Tick>> {
+        let is_whole = |tick: &&Arc<Tick>| self.masters.keys().all(|one| tick.at(one).is_some());
+        let ticks: Vec<&Arc<Tick>> = self.ticks.after(after).filter(is_whole).collect();
+        let reached = ticks.partition_point(|tick| self.have_all_reached(tick, name));
+        reached.checked_sub(1).map(|last| ticks[last])
+    }
+
+    /// Whether all shards but that of `name` have recorded everything up to the tick.
+    fn have_all_reached(&self, tick: &Tick, name: &str) -> bool {
+        let masters = self.masters.keys();
+        let mut others = masters.chain(self.members.keys()).filter(|one| *one != name);
+        others.all(|other| self.has_reached(other, tick))
+    }
+
+    pub(super) fn has_reached(&self, name: &str, tick: &Tick) -> bool {
+        let Some(member) = self.members.get(name) else {
+            // A shard whose pipeline has not begun.
+            return false;
+        };
+        match (tick.at(name), self.masters.contains_key(name)) {
+            (Some(goal), _) => {
+                let newest = self.ticks.newest().and_then(|tick| tick.at(name));
+                member.has_reached(goal, newest.unwrap_or(goal))
+            }
+            // It came later than the tick.
+            (None, true) => false,
+            // It has left the cluster: what is in its log is all there will be.
+            (None, false) => member.recorded().is_some_and(|at| at >= member.log.appended()),
+        }
+    }
+
     /// All begin anew, also where the process dies before they have.
     fn entangle(&mut self) {
         let names: Vec<String> = self.members.keys().cloned().collect();

@@ -6,18 +6,18 @@
 mod clears;
 mod marks;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::clearing::{Runs, is_single};
+use super::clearing::{Runs, is_single, note_gone};
 use super::named::{Counts, Named};
 use super::slots::{Act, Slots, Standing};
 use super::ticks::{Around, Tick};
 use super::windows::Windows;
-use super::{CIRCLE, Crossings, Inner, Member};
+use super::{CIRCLE, Crossings, Member};
 use crate::core::command::{self, Command, Kind};
 use crate::core::position::{History, Offset};
 use crate::core::resp::{self, Frame, Framer, Limits};
@@ -79,6 +79,8 @@ pub struct Crossing {
     /// Where the stream was at the last tick that it has passed.
     last_tick: Offset,
     passed_tick: Option<Arc<Tick>>,
+    /// Exports whose slots have gone, by a tick that the stream has passed.
+    gone: BTreeSet<String>,
     /// The shard deletes one by one what it has given away as a whole.
     clears: bool,
     /// What the stream holds up to the tick of that number.
@@ -129,6 +131,7 @@ impl Crossing {
             ahead: VecDeque::new(),
             last_tick: Offset::ZERO,
             passed_tick: None,
+            gone: BTreeSet::new(),
             clears: false,
             runs: None,
             given_back: Vec::new(),
@@ -162,6 +165,7 @@ impl Crossing {
             }
             self.slots.pass(tick, &self.name, self.last_tick, at.offset);
             (self.last_tick, self.looked) = (at.offset, tick.number);
+            note_gone(&mut self.gone, tick, &self.name, self.last.is_none());
             self.last = Some(Arc::clone(tick));
         }
         self.passed_tick.clone_from(&self.last);
@@ -322,56 +326,54 @@ impl Crossing {
             self.end_windows(&tick, at);
             self.slots.pass(&tick, &self.name, self.last_tick, at);
             self.last_tick = at;
+            note_gone(&mut self.gone, &tick, &self.name, self.passed_tick.is_none());
             self.passed_tick = Some(tick);
             self.ahead.pop_front();
         }
     }
 
-    /// Waits until what waits may go on. Cancel safe.
+    /// Waits until what waits may go on, or for a moment: the caller must see whether its stream still goes on. Cancel safe.
     pub async fn fulfilled(&mut self) {
-        loop {
-            self.refresh();
-            let Some(waiting) = &mut self.waiting else { return };
-            let elapsed = waiting.since.elapsed();
-            if let Some(deletion) = waiting.deletion {
-                if self.has_learned_whose(deletion).await {
-                    self.waiting = None;
-                    return;
-                }
-                tokio::time::sleep(POLL).await;
-                continue;
+        self.refresh();
+        let Some(waiting) = &mut self.waiting else { return };
+        let elapsed = waiting.since.elapsed();
+        if let Some(deletion) = waiting.deletion {
+            match self.has_learned_whose(deletion).await {
+                true => self.waiting = None,
+                false => tokio::time::sleep(POLL).await,
             }
-            if waiting.end <= self.covered {
-                self.waiting = None;
-                self.looks_closely = false;
-                self.crossings.set_waits_for(&self.name, None, Instant::now());
-                return;
-            }
-            if elapsed > LONG && !waiting.told {
-                waiting.told = true;
-                let hint = "the pipeline of another shard is behind: see gunyu status";
-                tracing::warn!(
-                    name = self.name,
-                    hint,
-                    "keys that came from another shard wait for its pipeline"
-                );
-            }
-            self.looks_closely |= elapsed > PATIENCE;
-            if self.looks_closely && self.has_all_causes().await {
-                let waiting = self.waiting.take();
-                self.passed = waiting.map_or(self.passed, |waiting| waiting.end);
-                self.crossings.set_waits_for(&self.name, None, Instant::now());
-                return;
-            }
-            if elapsed > CIRCLE {
-                self.crossings.break_circle(&self.name);
-            }
-            if self.crossings.take_entangled(&self.name) {
-                (self.is_entangled, self.waiting) = (true, None);
-                return;
-            }
-            tokio::time::sleep(POLL).await;
+            return;
         }
+        if waiting.end <= self.covered {
+            self.waiting = None;
+            self.looks_closely = false;
+            self.crossings.set_waits_for(&self.name, None, Instant::now());
+            return;
+        }
+        if elapsed > LONG && !waiting.told {
+            waiting.told = true;
+            let hint = "the pipeline of another shard is behind: see gunyu status";
+            tracing::warn!(
+                name = self.name,
+                hint,
+                "keys that came from another shard wait for its pipeline"
+            );
+        }
+        self.looks_closely |= elapsed > PATIENCE;
+        if self.looks_closely && self.has_all_causes().await {
+            let waiting = self.waiting.take();
+            self.passed = waiting.map_or(self.passed, |waiting| waiting.end);
+            self.crossings.set_waits_for(&self.name, None, Instant::now());
+            return;
+        }
+        if elapsed > CIRCLE {
+            self.crossings.break_circle(&self.name);
+        }
+        if self.crossings.take_entangled(&self.name) {
+            (self.is_entangled, self.waiting) = (true, None);
+            return;
+        }
+        tokio::time::sleep(POLL).await;
     }
 
     /// Whether the other shards have recorded the last command that names one of the keys; reads their logs for that.
@@ -528,7 +530,7 @@ pub fn alone(frame: &Frame<'_>) -> Result<Framer, resp::Error> {
     Ok(framer)
 }
 
-/// Waits until what waits may go on. Cancel safe.
+/// Waits until what waits may go on, or for a moment. Cancel safe.
 pub async fn fulfilled(crossing: &mut Option<Crossing>) {
     match crossing {
         Some(crossing) => crossing.fulfilled().await,
@@ -539,41 +541,6 @@ pub async fn fulfilled(crossing: &mut Option<Crossing>) {
 impl Drop for Crossing {
     fn drop(&mut self) {
         self.crossings.set_waits_for(&self.name, None, Instant::now());
-    }
-}
-
-impl Inner {
-    /// The newest tick behind the one of that number up to which all shards but that of `name` have recorded everything. One that lacks a shard, which has
-    /// come later, does not count.
-    pub(super) fn newest_reached(&self, name: &str, after: u64) -> Option<&Arc<Tick>> {
-        let is_whole = |tick: &&Arc<Tick>| self.masters.keys().all(|one| tick.at(one).is_some());
-        let ticks: Vec<&Arc<Tick>> = self.ticks.after(after).filter(is_whole).collect();
-        let reached = ticks.partition_point(|tick| self.have_all_reached(tick, name));
-        reached.checked_sub(1).map(|last| ticks[last])
-    }
-
-    /// Whether all shards but that of `name` have recorded everything up to the tick.
-    fn have_all_reached(&self, tick: &Tick, name: &str) -> bool {
-        let masters = self.masters.keys();
-        let mut others = masters.chain(self.members.keys()).filter(|one| *one != name);
-        others.all(|other| self.has_reached(other, tick))
-    }
-
-    pub(super) fn has_reached(&self, name: &str, tick: &Tick) -> bool {
-        let Some(member) = self.members.get(name) else {
-            // A shard whose pipeline has not begun.
-            return false;
-        };
-        match (tick.at(name), self.masters.contains_key(name)) {
-            (Some(goal), _) => {
-                let newest = self.ticks.newest().and_then(|tick| tick.at(name));
-                member.has_reached(goal, newest.unwrap_or(goal))
-            }
-            // It came later than the tick.
-            (None, true) => false,
-            // It has left the cluster: what is in its log is all there will be.
-            (None, false) => member.recorded().is_some_and(|at| at >= member.log.appended()),
-        }
     }
 }
 

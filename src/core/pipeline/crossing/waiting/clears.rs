@@ -61,9 +61,8 @@ impl Crossing {
         let Some(now) = self.second_tick(deletion.end) else {
             return Whose::Unknown;
         };
-        let before = self.passed_tick.as_deref();
         if now.owner(deletion.slot) == Some(self.name.as_str())
-            || !is_exported(&self.name, deletion.slot, before, now)
+            || !is_exported(&self.name, deletion.slot, &self.gone, now)
         {
             return Whose::Clients;
         }
