@@ -10,10 +10,10 @@
 //!
 //! | by the second tick behind it the slot is | and an export of it is under way, or its slots have not been seen gone before | and in the stream up to there the deletion is | it is |
 //! | --- | --- | --- | --- |
-//! | this shard's | - | - | a client's |
-//! | another's | no: it went key by key | - | a client's |
-//! | another's | yes | not in the last run that touches the slot, or behind the run comes something else of the slot | a client's |
-//! | another's | yes | in the last run that touches the slot | left out |
+//! | this shard's, and in the stream up to there it does not begin to come back | - | - | a client's |
+//! | another's, or it had gone and begins to come back | no: it went key by key | - | a client's |
+//! | the same | yes | not in the last run that touches the slot, or behind the run comes something else of the slot | a client's |
+//! | the same | yes | in the last run that touches the slot | left out |
 //!
 //! A client's deletions right before are in one run with the shard's. They are not lost: they are also the last that the import of the other shard brings of these slots,
 //! and that shard's stream gives them back where its window ends ([`super::windows`]).
@@ -22,9 +22,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::ticks::Tick;
 use super::windows::covers;
+use crate::core::command::marker::{Marker, Ranges, marker};
 use crate::core::command::{self, Command, Kind};
 use crate::core::position::Offset;
 use crate::core::resp::Frame;
+use crate::core::topology::migrations::Export;
 
 /// Whose a deletion is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,13 @@ pub fn note_gone(gone: &mut BTreeSet<String>, tick: &Tick, name: &str, is_first:
     }
 }
 
+/// Slots have come back: what had given them away is over.
+pub fn note_back(gone: &mut BTreeSet<String>, tick: &Tick, name: &str, slots: &Ranges) {
+    let exports = tick.exports(name).unwrap_or_default();
+    let is_it = |one: &&Export| one.is_over && one.slots.iter().any(|(first, _)| covers(slots, *first));
+    gone.extend(exports.iter().filter(is_it).map(|one| one.name.clone()));
+}
+
 /// Whether an export of the slot by that shard is under way, or is over without its slots having been seen to be `gone` before.
 #[must_use]
 pub fn is_exported(name: &str, slot: u16, gone: &BTreeSet<String>, now: &Tick) -> bool {
@@ -74,6 +83,8 @@ pub struct Runs {
     run: Option<Offset>,
     /// Where the last run that touches a slot begins; nothing where something else of the slot has come behind it.
     last: HashMap<u16, Option<Offset>>,
+    /// Where a slot begins to come back, and what its last run was then.
+    back: HashMap<u16, Vec<(Offset, Option<Offset>)>>,
     in_transaction: bool,
 }
 
@@ -86,6 +97,7 @@ impl Runs {
             at: from,
             run: None,
             last: HashMap::new(),
+            back: HashMap::new(),
             in_transaction: false,
         }
     }
@@ -96,6 +108,7 @@ impl Runs {
         let begins = std::mem::replace(&mut self.at, frame.end());
         match command.kind {
             Kind::Select | Kind::Ping | Kind::Replconf => return,
+            Kind::Cluster => return self.mark(frame),
             Kind::Multi | Kind::Exec => self.in_transaction = command.kind == Kind::Multi,
             _ => {}
         }
@@ -104,6 +117,26 @@ impl Runs {
         for key in command.keys(frame) {
             self.last.insert(command::slot(key.bytes), self.run);
         }
+    }
+
+    /// Slots that begin to come had gone before.
+    fn mark(&mut self, frame: &Frame<'_>) {
+        if let Some(Marker::Opens { slots, .. }) = marker(frame) {
+            for slot in slots.iter().flat_map(|(first, last)| *first..=*last) {
+                let last = self.last.remove(&slot).flatten();
+                self.back.entry(slot).or_default().push((frame.end(), last));
+            }
+        }
+    }
+
+    /// Whether the slot begins to come back behind that.
+    #[must_use]
+    pub fn comes_back(&self, slot: u16, end: Offset) -> bool {
+        self.back_behind(slot, end).is_some()
+    }
+
+    fn back_behind(&self, slot: u16, end: Offset) -> Option<&(Offset, Option<Offset>)> {
+        self.back.get(&slot)?.iter().find(|(opens, _)| *opens > end)
     }
 
     /// How far the stretch has been read.
@@ -118,10 +151,13 @@ impl Runs {
         self.from < end && end <= self.at
     }
 
-    /// Whether the deletion that ends there is in the last run that touches the slot, with nothing of the slot behind it.
+    /// Whether the deletion that ends there is in the last run that touches the slot before it comes back, with nothing of the slot behind it.
     #[must_use]
     pub fn is_last(&self, slot: u16, end: Offset) -> bool {
-        let begins = self.last.get(&slot).copied().flatten();
+        let begins = match self.back_behind(slot, end) {
+            Some((_, last)) => *last,
+            None => self.last.get(&slot).copied().flatten(),
+        };
         begins.is_some_and(|begins| begins < end)
     }
 }
@@ -132,7 +168,6 @@ mod tests {
     use super::super::ticks::tests::samples;
     use super::*;
     use crate::core::resp::{Framer, encode_command};
-    use crate::core::topology::migrations::Export;
 
     /// Which of the commands (by place) are in the last run of their slot.
     fn last(commands: &[&str]) -> Vec<usize> {
@@ -162,6 +197,8 @@ mod tests {
             .collect()
     }
 
+    const BACK: &str = "CLUSTER SYNCSLOTS ESTABLISH SOURCE b NAME id SLOTSRANGE 0 16383";
+
     #[test]
     fn the_last_run_of_a_slot_is_that_behind_which_nothing_of_it_comes() {
         for (commands, expected) in [
@@ -175,6 +212,11 @@ mod tests {
             (&["DEL {a}1", "SELECT 0", "UNLINK {a}2"], &[0, 2]),
             (&["MULTI", "DEL {a}1", "EXEC", "UNLINK {a}2"], &[3]),
             (&["DEL {a}1 {a}2", "UNLINK {a}2"], &[1]),
+            // It comes back, and what is imported and deleted then is another matter.
+            (
+                &["UNLINK {a}1", BACK, "SET {a}1 x", "UNLINK {a}3", "SET {a}3 x"],
+                &[0],
+            ),
         ] {
             assert_eq!(last(commands), expected, "{commands:?}");
         }

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::clearing::{Runs, is_single, note_gone};
+use super::clearing::{Runs, is_single, note_back, note_gone};
 use super::named::{Counts, Named};
 use super::slots::{Act, Slots, Standing};
 use super::ticks::{Around, Tick};
 use super::windows::Windows;
 use super::{CIRCLE, Crossings, Member};
+use crate::core::command::marker::Ranges;
 use crate::core::command::{self, Command, Kind};
 use crate::core::position::{History, Offset};
 use crate::core::resp::{self, Frame, Framer, Limits};
@@ -81,6 +82,8 @@ pub struct Crossing {
     passed_tick: Option<Arc<Tick>>,
     /// Exports whose slots have gone, by a tick that the stream has passed.
     gone: BTreeSet<String>,
+    /// Slots that have come since the last tick that the stream has passed.
+    back: Vec<Ranges>,
     /// The shard deletes one by one what it has given away as a whole.
     clears: bool,
     /// What the stream holds up to the tick of that number.
@@ -132,6 +135,7 @@ impl Crossing {
             last_tick: Offset::ZERO,
             passed_tick: None,
             gone: BTreeSet::new(),
+            back: Vec::new(),
             clears: false,
             runs: None,
             given_back: Vec::new(),
@@ -327,6 +331,9 @@ impl Crossing {
             self.slots.pass(&tick, &self.name, self.last_tick, at);
             self.last_tick = at;
             note_gone(&mut self.gone, &tick, &self.name, self.passed_tick.is_none());
+            for slots in self.back.drain(..) {
+                note_back(&mut self.gone, &tick, &self.name, &slots);
+            }
             self.passed_tick = Some(tick);
             self.ahead.pop_front();
         }

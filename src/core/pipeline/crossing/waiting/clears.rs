@@ -61,19 +61,18 @@ impl Crossing {
         let Some(now) = self.second_tick(deletion.end) else {
             return Whose::Unknown;
         };
-        if now.owner(deletion.slot) == Some(self.name.as_str())
-            || !is_exported(&self.name, deletion.slot, &self.gone, now)
-        {
+        let Deletion { slot, end, .. } = deletion;
+        if !is_exported(&self.name, slot, &self.gone, now) {
             return Whose::Clients;
         }
-        match &self.runs {
-            Some((tick, runs)) if *tick == now.number && runs.holds(deletion.end) => {
-                match runs.is_last(deletion.slot, deletion.end) {
-                    true => Whose::Shards,
-                    false => Whose::Clients,
-                }
-            }
-            _ => Whose::Unknown,
+        let runs = self.runs.as_ref();
+        let Some((_, runs)) = runs.filter(|(tick, runs)| *tick == now.number && runs.holds(end)) else {
+            return Whose::Unknown;
+        };
+        let has_gone = now.owner(slot) != Some(self.name.as_str()) || runs.comes_back(slot, end);
+        match has_gone && runs.is_last(slot, end) {
+            true => Whose::Shards,
+            false => Whose::Clients,
         }
     }
 

@@ -54,6 +54,7 @@ impl Crossing {
                 let window = self.change_windows(|windows| windows.close(&id, end));
                 if let (Some(window), true) = (window, arrived) {
                     self.slots.arrive(window.slots(), end);
+                    self.back.push(window.slots().clone());
                     return self.give_back(&window, end);
                 }
             }
