@@ -45,14 +45,21 @@ pub fn is_single(frame: &Frame<'_>, command: &Command) -> bool {
     matches!(command.kind, Kind::Del | Kind::Unlink) && frame.arg_count() == 2
 }
 
-/// Notes which exports a tick that the stream passes shows to be over with their slots gone: what is deleted behind it is not for them. What was over when the
-/// first tick was taken was long before.
-pub fn note_gone(gone: &mut BTreeSet<String>, tick: &Tick, name: &str, is_first: bool) {
+/// Notes which exports are over by a tick that the stream has passed, with their slots known to be `away` since: what is deleted behind it is left out for that. An
+/// export may be over, and the slots claimed by both, some moments before the shard deletes their keys. What was over by the first tick, with the slots at this shard, was
+/// long before.
+pub fn note_gone(
+    gone: &mut BTreeSet<String>,
+    tick: &Tick,
+    name: &str,
+    is_first: bool,
+    away: impl Fn(u16) -> bool,
+) {
     let exports = tick.exports(name).unwrap_or_default();
     gone.retain(|one| exports.iter().any(|export| export.name == *one));
     for export in exports.iter().filter(|export| export.is_over) {
         let slot = export.slots.first().map(|(first, _)| *first);
-        if is_first || slot.is_some_and(|slot| tick.owner(slot) != Some(name)) {
+        if slot.is_some_and(|slot| away(slot) || is_first && tick.owner(slot) == Some(name)) {
             gone.insert(export.name.clone());
         }
     }
@@ -223,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_export_whose_slots_were_not_gone_before_counts() {
+    fn only_an_export_whose_slots_were_not_known_away_counts() {
         let tick = |owner: &str, is_over: bool| {
             let all: &[(u16, u16)] = &[(0, 9)];
             let of = |name| if name == owner { all } else { &[] };
@@ -237,18 +244,20 @@ mod tests {
             Ticks::default().take(tick)
         };
         for (passed, slot, expected) in [
-            (&[("a", false)][..], 5, true),
+            (&[("a", false, false)][..], 5, true),
             // It is over, and its keys are still to be deleted.
-            (&[("a", false), ("a", true)], 5, true),
-            (&[("a", false), ("b", false)], 5, true),
-            (&[("a", false), ("b", true)], 5, false),
-            (&[("a", false)], 8, false),
+            (&[("a", false, false), ("a", true, false)], 5, true),
+            (&[("a", false, false), ("b", true, false)], 5, true),
+            (&[("a", false, false), ("b", false, true)], 5, true),
+            (&[("a", false, false), ("b", true, true)], 5, false),
+            (&[("a", false, false)], 8, false),
             // It was long ago, and the slots have come back.
-            (&[("a", true)], 5, false),
+            (&[("a", true, false)], 5, false),
         ] {
             let mut gone = BTreeSet::new();
-            for (number, (owner, is_over)) in passed.iter().enumerate() {
-                note_gone(&mut gone, &tick(owner, *is_over), "a", number == 0);
+            for (number, (owner, is_over, is_away)) in passed.iter().enumerate() {
+                let tick = tick(owner, *is_over);
+                note_gone(&mut gone, &tick, "a", number == 0, |_| *is_away);
             }
             let counts = is_exported("a", slot, &gone, &tick("b", true));
             assert_eq!(counts, expected, "{passed:?} {slot}");

@@ -169,7 +169,8 @@ impl Crossing {
             }
             self.slots.pass(tick, &self.name, self.last_tick, at.offset);
             (self.last_tick, self.looked) = (at.offset, tick.number);
-            note_gone(&mut self.gone, tick, &self.name, self.last.is_none());
+            let away = |slot| self.slots.is_away(slot);
+            note_gone(&mut self.gone, tick, &self.name, self.last.is_none(), away);
             self.last = Some(Arc::clone(tick));
         }
         self.passed_tick.clone_from(&self.last);
@@ -330,7 +331,14 @@ impl Crossing {
             self.end_windows(&tick, at);
             self.slots.pass(&tick, &self.name, self.last_tick, at);
             self.last_tick = at;
-            note_gone(&mut self.gone, &tick, &self.name, self.passed_tick.is_none());
+            let away = |slot| self.slots.is_away(slot);
+            note_gone(
+                &mut self.gone,
+                &tick,
+                &self.name,
+                self.passed_tick.is_none(),
+                away,
+            );
             for slots in self.back.drain(..) {
                 note_back(&mut self.gone, &tick, &self.name, &slots);
             }
