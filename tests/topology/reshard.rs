@@ -104,7 +104,12 @@ impl Client {
             let Err(error) = command.query::<redis::Value>(conn) else {
                 return;
             };
-            if error.kind() == redis::ServerErrorKind::TryAgain.into() {
+            if [
+                redis::ServerErrorKind::TryAgain.into(),
+                redis::ServerErrorKind::ClusterDown.into(),
+            ]
+            .contains(&error.kind())
+            {
                 continue;
             }
             let to = error.redirect_node().map(|(to, _)| to.to_owned());
