@@ -110,11 +110,11 @@ mod tests {
             (false, Some(at(15)), false),
         ] {
             let (crossings, _joined) = crossings(can).await;
+            let log = crossings.inner().members["b"].log.clone();
+            let history = History::new(at(0).id);
+            log.start_at(history, Offset::new(15)).await.unwrap();
             let mut inner = crossings.inner();
             let base = inner.tick_before("b", at(15));
-            let history = History::new(at(0).id);
-            let log = inner.members["b"].log.clone();
-            log.start_at(history, Offset::new(15)).await.unwrap();
             inner.members.get_mut("b").unwrap().base = base;
             assert_eq!(inner.has_lost("a", at(35), had), expected, "{can} {had:?}");
         }
