@@ -3,6 +3,8 @@
 //! The shard that takes slots over has their keys in its stream before they are its own. A copy that takes that for data sets keys back to what they were when the import
 //! began, and keeps what an import brought that was given up. Servers that can do that are found where `GUNYU_TEST_SERVERS` names them.
 
+#![allow(clippy::print_stderr)] // which server a failure is of
+
 use crate::reshard::{Storm, slots_of};
 use crate::rig::{LONG, Rig, full_syncs};
 use crate::support::{Binary, Server, matrix, wait_for, wait_until};
