@@ -7,6 +7,8 @@
 
 mod support;
 
+#[path = "topology/atomic_slots.rs"]
+mod atomic_slots;
 #[path = "topology/cluster_source.rs"]
 mod cluster_source;
 #[path = "topology/once.rs"]

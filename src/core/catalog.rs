@@ -25,6 +25,7 @@
 //! | `pipelines` | `{name}` 0x00 `retired` | `true`: not configured any more, but its checkpoint is still on a target |
 //! | `pipelines` | `{name}` 0x00 `entangled` | `true`: it must begin anew, because shards wait for each other; no row otherwise |
 //! | `pipelines` | `{name}` 0x00 `drained` | `true`: its shard has left, and the target has all that it ever said |
+//! | `pipelines` | `{name}` 0x00 `windows` | stretches of its stream that import slots of another shard, as `pipeline::crossing` writes them: a list |
 //! | `ticks:{cluster}` | a number, u64 | how far the shards' streams were and which slots they had, as `pipeline::crossing` writes it |
 //! | `seen:{name}` | a key as below | nothing, or the key (long keys) |
 //! | `parked:{name}` | a key as below | expiry in Unix ms, i64 little endian; then the key (long keys) |
@@ -384,6 +385,27 @@ impl Catalog {
         self.set_flag(names, "drained", drained)
     }
 
+    /// The stretches of the stream of `name` that import slots; nothing where none was noted.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub fn windows<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        self.read(name, "windows")
+    }
+
+    /// Notes them: the target's checkpoint may be past what told of them.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn set_windows<T: Serialize>(
+        &self,
+        name: &str,
+        windows: &T,
+        durability: Durability,
+    ) -> Result<(), Error> {
+        self.write(name, "windows", windows, durability)
+    }
+
     /// The pipelines of which anything is known, in order.
     ///
     /// # Errors
@@ -422,6 +444,7 @@ impl Catalog {
                 "nodes",
                 "entangled",
                 "drained",
+                "windows",
                 "retired",
             ],
         )

@@ -57,6 +57,8 @@ pub enum Reason {
     Emptied,
     /// Keys went to and fro between shards of the source too fast for their order to be seen.
     Entangled,
+    /// The last snapshot was taken while slots were being imported.
+    Importing,
     /// One was interrupted; it goes on where it was.
     Resumed,
     /// The snapshot or the log was damaged, on disk or on its way.
@@ -74,6 +76,7 @@ impl Reason {
             Reason::Requested => "requested",
             Reason::Emptied => "emptied",
             Reason::Entangled => "entangled",
+            Reason::Importing => "importing",
             Reason::Resumed => "resumed",
             Reason::Damaged => "damaged",
         }

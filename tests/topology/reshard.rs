@@ -19,7 +19,7 @@ use crate::support::{Gunyu, SOON, Server, wait_for, wait_until};
 const TAGS: usize = 24;
 
 /// Clients that write to whoever serves the slot, also while it moves.
-struct Writers {
+pub(crate) struct Writers {
     stop: Arc<AtomicBool>,
     written: Arc<AtomicU64>,
     threads: Vec<thread::JoinHandle<()>>,
@@ -43,7 +43,7 @@ impl Writers {
         }
     }
 
-    fn wait_for_more(&self, more: u64) {
+    pub(crate) fn wait_for_more(&self, more: u64) {
         let goal = self.written.load(Ordering::Relaxed) + more;
         wait_until(LONG, "writers get on", || {
             self.written.load(Ordering::Relaxed) > goal
@@ -106,6 +106,14 @@ impl Client {
             let Err(error) = command.query::<redis::Value>(conn) else {
                 return;
             };
+            if [
+                redis::ServerErrorKind::TryAgain.into(),
+                redis::ServerErrorKind::ClusterDown.into(),
+            ]
+            .contains(&error.kind())
+            {
+                continue;
+            }
             let to = error.redirect_node().map(|(to, _)| to.to_owned());
             assert!(to.is_some(), "{error}");
             let to = to.unwrap_or_default();
@@ -119,7 +127,7 @@ impl Client {
 }
 
 /// The slots of the tags that a node serves.
-fn slots_of(rig: &Rig, node: usize) -> Vec<usize> {
+pub(crate) fn slots_of(rig: &Rig, node: usize) -> Vec<usize> {
     let slot = |tag: usize| -> usize { rig.nodes[0].run(&["CLUSTER", "KEYSLOT", &format!("{{{tag}}}")]) };
     let all = (0..TAGS).map(slot);
     all.filter(|slot| rig.serves(node, *slot)).collect()
@@ -136,17 +144,26 @@ fn asked(node: &Server) -> u64 {
 }
 
 /// What a test moves, and gunyu.
-struct Storm {
-    rig: Rig,
-    target: Server,
-    gunyu: Gunyu,
-    writers: Writers,
+pub(crate) struct Storm {
+    pub(crate) rig: Rig,
+    pub(crate) target: Server,
+    pub(crate) gunyu: Gunyu,
+    pub(crate) writers: Writers,
+    /// How slots are moved.
+    carry: Carry,
 }
+
+/// Moves slots from a node to another.
+type Carry = fn(&Rig, usize, usize, &[usize]);
 
 impl Storm {
     fn start(set: &[&str]) -> Storm {
+        Storm::of(Rig::start(2, 0), Server::start(), Rig::move_slots, set)
+    }
+
+    /// The same with a given cluster and target.
+    pub(crate) fn of(rig: Rig, target: Server, carry: Carry, set: &[&str]) -> Storm {
         let seed = Seed::pick();
-        let (rig, target) = (Rig::start(2, 0), Server::start());
         let mut gunyu = Gunyu::start(&rig.url(), &target.url(), set);
         gunyu.wait_ready(LONG);
         let writers = Writers::start(&rig, &seed);
@@ -156,19 +173,20 @@ impl Storm {
             target,
             gunyu,
             writers,
+            carry,
         }
     }
 
     /// Moves all that a node has of the tags to another.
-    fn moves(&self, from: usize, to: usize) {
+    pub(crate) fn moves(&self, from: usize, to: usize) {
         let slots = slots_of(&self.rig, from);
         assert!(!slots.is_empty());
-        self.rig.move_slots(from, to, &slots);
+        (self.carry)(&self.rig, from, to, &slots);
         self.wait_seen();
     }
 
     /// Waits until gunyu has asked both nodes where they are: what goes and comes between two such questions cannot be put in order.
-    fn wait_seen(&self) {
+    pub(crate) fn wait_seen(&self) {
         self.writers.wait_for_more(500);
         let asked = || -> Vec<u64> { self.rig.nodes.iter().map(asked).collect() };
         let before = asked();
@@ -178,12 +196,12 @@ impl Storm {
         });
     }
 
-    fn there_and_back(&self) {
+    pub(crate) fn there_and_back(&self) {
         self.moves(0, 1);
         self.moves(1, 0);
     }
 
-    fn set_paused(&mut self, node: usize, paused: bool) {
+    pub(crate) fn set_paused(&mut self, node: usize, paused: bool) {
         let addr = self.rig.nodes[node].addr();
         let (verb, state) = if paused {
             ("pause", "pause")
@@ -198,12 +216,12 @@ impl Storm {
         });
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         assert_goes_on(&self.end_anyhow());
     }
 
     /// The same where shards may have begun anew.
-    fn end_anyhow(mut self) -> Gunyu {
+    pub(crate) fn end_anyhow(mut self) -> Gunyu {
         self.writers.end();
         self.gunyu.wait_ready(LONG);
         self.rig.wait_copied(&self.target);

@@ -42,8 +42,13 @@ pub struct Rig {
 impl Rig {
     /// So many masters, and so many replicas of each.
     pub fn start(masters: usize, replicas: usize) -> Rig {
+        Rig::of(&Binary::installed(), masters, replicas)
+    }
+
+    /// The same of a given program.
+    pub fn of(binary: &Binary, masters: usize, replicas: usize) -> Rig {
         let nodes: Vec<Server> = (0..masters * (1 + replicas))
-            .map(|_| Server::with(&NODE))
+            .map(|_| Server::of(binary, &NODE))
             .collect();
         let rig = Rig { nodes };
         for number in 0..masters {
@@ -185,7 +190,7 @@ impl Rig {
 
     /// All keys of the cluster on one server.
     pub fn together(&self) -> Server {
-        let reference = Server::start();
+        let reference = Server::of(self.nodes[0].binary(), &[]);
         let mut to = reference.conn();
         for master in self.masters() {
             let mut from = master.conn();

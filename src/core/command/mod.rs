@@ -31,6 +31,7 @@
 
 mod class;
 mod keys;
+pub mod marker;
 mod modules;
 mod slot;
 mod split;
@@ -90,6 +91,8 @@ pub enum Kind {
     RestoreAsking,
     /// A source cluster's shard forgets slots that another shard has taken over.
     Trimslots,
+    /// It may mark where slots go from shard to shard: [`marker`].
+    Cluster,
     /// Any other.
     Other,
 }

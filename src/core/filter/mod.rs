@@ -70,7 +70,8 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use super::command::{self, Command, Kind, Written};
-use super::resp::{Frame, encode_command, write_array_header, write_bulk};
+use super::position::Offset;
+use super::resp::{Frame, Framer, encode_command, write_array_header, write_bulk};
 use databases::Databases;
 use keys::KeyRules;
 use rules::DeniedCommands;
@@ -244,6 +245,30 @@ impl Filter {
         self.commands.has(command, name)
     }
 
+    /// Judges deletions of these keys, as commands of their own.
+    #[must_use]
+    pub fn deletions(&self, state: &mut State, keys: &[Bytes]) -> Verdict {
+        let (mut all, mut out) = (BytesMut::new(), BytesMut::new());
+        for key in keys {
+            encode_command(&mut all, &[b"DEL", key]);
+        }
+        let mut framer = Framer::default();
+        if framer.push(Offset::ZERO, all.freeze()).is_err() {
+            return Verdict::Drop(DropReason::Control);
+        }
+        while let Ok(Some(frame)) = framer.next() {
+            match self.command(state, command::of(&frame), &frame) {
+                Verdict::Keep => out.extend_from_slice(frame.bytes()),
+                Verdict::Rewrite(bytes) => out.extend_from_slice(&bytes),
+                Verdict::Drop(_) | Verdict::Straddles(_) => {}
+            }
+        }
+        match out.is_empty() {
+            true => Verdict::Drop(DropReason::Control),
+            false => Verdict::Rewrite(out.freeze()),
+        }
+    }
+
     /// Judges one command of the stream, and keeps `state` up with it. `command` is what
     /// [`command::of`] says of the frame: the caller needs it too.
     #[must_use]
@@ -336,7 +361,7 @@ impl Filter {
             Kind::Publish | Kind::Spublish | Kind::Function | Kind::Script => Some(Verdict::Keep),
             Kind::Rename | Kind::Renamenx | Kind::Del | Kind::Unlink | Kind::Restore | Kind::Other => None,
             // They change no data and have been dropped for that.
-            Kind::Ping | Kind::Replconf => Some(Verdict::Drop(DropReason::Control)),
+            Kind::Ping | Kind::Replconf | Kind::Cluster => Some(Verdict::Drop(DropReason::Control)),
         }
     }
 

@@ -69,7 +69,8 @@ impl Context {
             return End::LogChanged;
         }
         self.progress.set_phase(Phase::FullSync);
-        if let Err(end) = self.await_siblings(snapshot.position).await {
+        let had = session.record.checkpoint.map(|at| at.position);
+        if let Err(end) = self.await_siblings(snapshot.position, had).await {
             return end;
         }
         let full_sync = FullSync::new(&self, snapshot, reason, letters);
@@ -88,7 +89,7 @@ impl Context {
     }
 
     /// Where slots of the source have moved, what the snapshot holds of them is newer than what other shards still have to say.
-    async fn await_siblings(&self, at: Position) -> Result<(), End> {
+    async fn await_siblings(&self, at: Position, had: Option<Position>) -> Result<(), End> {
         let Some(shard) = &self.settings.shard else {
             return Ok(());
         };
@@ -102,7 +103,7 @@ impl Context {
         tokio::select! {
             biased;
             () = changes => Err(End::Wished),
-            ready = shard.crossings.may_restore(&self.settings.name, at, gives_back) => ready.map_err(|_| End::Entangled),
+            ready = shard.crossings.may_restore(&self.settings.name, at, had, gives_back) => ready.map_err(|_| End::Entangled),
         }
     }
 
@@ -368,6 +369,10 @@ impl Stream<'_> {
             received += 1;
             let verdict = match ruling {
                 Ruling::Drop => filter::Verdict::Drop(filter::DropReason::SlotsTrimmed),
+                Ruling::GiveBack => {
+                    let keys = self.crossing.as_mut().map(Crossing::take_given_back);
+                    filter.deletions(&mut self.state, &keys.unwrap_or_default())
+                }
                 _ => filter.command(&mut self.state, command, &frame),
             };
             let empties = matches!(command.kind, command::Kind::Flushall | command::Kind::Flushdb);

@@ -76,10 +76,16 @@ impl Pipeline {
                 round.force = Some(Reason::Emptied);
             }
             End::Entangled => {
-                let message = "slots moved to and fro faster than their order could be seen: a full sync of this shard settles it";
+                let message = "slots have moved in a way that the streams do not tell any more: a full sync of each shard settles it";
                 tracing::warn!("{message}");
                 self.progress.report(message.to_owned(), None);
                 round.force = Some(Reason::Entangled);
+            }
+            End::Importing => {
+                let message =
+                    "the snapshot was taken while the shard imported slots: another one is asked for";
+                round.force = Some(Reason::Importing);
+                self.wait_after(round, message, None).await;
             }
             End::Unsettled => {
                 let hint =

@@ -34,6 +34,8 @@ pub enum End {
     Emptied,
     /// Shards wait for each other, because a key went to and fro faster than they could be asked: each needs a full sync.
     Entangled,
+    /// The snapshot holds half an import of slots that are another shard's: a later one is needed.
+    Importing,
     /// Which keys on the target are this shard's cannot be found out now.
     Unsettled,
     /// The catalog failed.

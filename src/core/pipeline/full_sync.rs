@@ -373,12 +373,9 @@ impl Restoring<'_> {
                 self.replayer.script(&value, self.reader_at).await
             }
             Item::ModuleAux { module, .. } => self.replayer.module_aux(module),
-            Item::SlotImport { .. } => {
-                tracing::warn!(
-                    "the snapshot holds slots that the source was importing; their keys are taken as they are"
-                );
-                Ok(())
-            }
+            // Another shard has these slots still, and has, or is going to have, a pipeline of its own.
+            item if item.imports() && self.context.settings.shard.is_some() => Err(End::Importing),
+            Item::SlotImport { .. } => Ok(()),
             Item::Aux { key, value } => {
                 self.stream_db = header::stream_db(&key, &value).unwrap_or(self.stream_db);
                 Ok(())

@@ -55,6 +55,21 @@ pub enum Item {
     },
 }
 
+impl Item {
+    /// Whether it says that the snapshot may hold keys which are not the node's own yet: of slots that it was taking over as a whole.
+    #[must_use]
+    pub fn imports(&self) -> bool {
+        match self {
+            Item::SlotImport { .. } => true,
+            // Redis: a task, in parts divided by colons; the fourth says which side of it this is.
+            Item::Aux { key, value } if &key[..] == b"cluster-asm-task" => {
+                value.split(|byte| *byte == b':').nth(3) == Some(b"import")
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A key with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -143,6 +158,23 @@ impl fmt::Debug for ModuleId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_snapshot_says_whether_slots_were_being_imported() {
+        for (value, expected) in [
+            (&b"id:from:to:import:streaming-buffer:0-5"[..], true),
+            (b"id:from:to:migrate:send-stream:0-5", false),
+            (b"", false),
+        ] {
+            let aux = Item::Aux {
+                key: Bytes::from_static(b"cluster-asm-task"),
+                value: Bytes::from_static(value),
+            };
+            assert_eq!(aux.imports(), expected, "{aux:?}");
+        }
+        let raw = Bytes::new();
+        assert!(Item::SlotImport { raw }.imports());
+    }
 
     #[test]
     fn a_module_is_named_by_its_id() {

@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod cluster;
+pub mod migrations;
 pub mod nodes;
 pub mod place;
 pub mod sample;

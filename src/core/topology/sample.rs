@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Error;
 use super::ask::Asker;
+use super::migrations::{Can, Export};
 use super::nodes;
 use crate::core::net::{Address, Endpoint};
 use crate::core::position::{Offset, Position, ReplId};
@@ -20,12 +21,23 @@ pub struct Sample {
     pub slots: Vec<(u16, u16)>,
     /// Slots that it gives away or takes over just now.
     pub moving: Vec<u16>,
+    /// Whether slots come or go as a whole just now; nothing where the server cannot do that.
+    pub atomic: Option<bool>,
+    /// Its exports of slots as a whole, where it deletes the keys one by one afterwards; nothing where it does not.
+    pub exports: Option<Vec<Export>>,
 }
 
 /// Asks masters.
 #[derive(Debug, Default)]
 pub struct Sampler {
-    askers: BTreeMap<Address, Asker>,
+    askers: BTreeMap<Address, Known>,
+}
+
+/// A connection, and what the server at its end can do.
+#[derive(Debug)]
+struct Known {
+    asker: Asker,
+    can: Can,
 }
 
 impl Sampler {
@@ -35,31 +47,43 @@ impl Sampler {
     /// It does not answer, or refuses.
     pub async fn sample(&mut self, endpoint: &Endpoint) -> Result<Option<Sample>, Error> {
         let kept = self.askers.remove(&endpoint.address);
-        let mut asker = match kept {
-            Some(asker) => asker,
-            None => Asker::open(endpoint).await?,
+        let mut known = match kept {
+            Some(known) => known,
+            None => Known::open(endpoint).await?,
         };
-        let sample = ask(&mut asker, &endpoint.address).await?;
-        self.askers.insert(endpoint.address.clone(), asker);
+        let sample = known.ask(&endpoint.address).await?;
+        self.askers.insert(endpoint.address.clone(), known);
         Ok(sample)
     }
 }
 
-async fn ask(asker: &mut Asker, address: &Address) -> Result<Option<Sample>, Error> {
-    let question: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
-    let text = asker.text(&question).await?;
-    let nodes = nodes::parse(&text, address).ok_or_else(|| asker.nonsense(&question))?;
-    let Some(own) = nodes.into_iter().find(|node| node.is_myself) else {
-        return Err(asker.nonsense(&question));
-    };
-    let question: [&[u8]; 2] = [b"INFO", b"replication"];
-    let text = asker.text(&question).await?;
-    let at = position(&text).ok_or_else(|| asker.nonsense(&question))?;
-    Ok(own.master.is_none().then_some(Sample {
-        at,
-        slots: own.slots,
-        moving: own.moving.unwrap_or_default(),
-    }))
+impl Known {
+    async fn open(endpoint: &Endpoint) -> Result<Known, Error> {
+        let mut asker = Asker::open(endpoint).await?;
+        let can = Can::of_info(&asker.text(&[b"INFO", b"server"]).await?);
+        Ok(Known { asker, can })
+    }
+
+    async fn ask(&mut self, address: &Address) -> Result<Option<Sample>, Error> {
+        let asker = &mut self.asker;
+        let question: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
+        let text = asker.text(&question).await?;
+        let nodes = nodes::parse(&text, address).ok_or_else(|| asker.nonsense(&question))?;
+        let Some(own) = nodes.into_iter().find(|node| node.is_myself) else {
+            return Err(asker.nonsense(&question));
+        };
+        let migrations = self.can.migrations(asker).await?;
+        let question: [&[u8]; 2] = [b"INFO", b"replication"];
+        let text = asker.text(&question).await?;
+        let at = position(&text).ok_or_else(|| asker.nonsense(&question))?;
+        Ok(own.master.is_none().then_some(Sample {
+            at,
+            slots: own.slots,
+            moving: own.moving.unwrap_or_default(),
+            atomic: migrations.under_way,
+            exports: migrations.exports,
+        }))
+    }
 }
 
 /// Reads the text of `INFO replication`.

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::catalog::{self, Catalog, Series};
+use super::windows::Windows;
+use crate::core::catalog::{self, Catalog, Durability, Series};
 use crate::core::position::{Offset, Position, ReplId};
+use crate::core::topology::migrations::Export;
 use crate::core::topology::sample::Sample;
 
 /// So many are kept.
@@ -21,7 +23,14 @@ struct Written {
     offset: u64,
     slots: Vec<(u16, u16)>,
     moving: Vec<u16>,
+    #[serde(default)]
+    atomic: Option<bool>,
+    /// Name, slots, whether it is over.
+    #[serde(default)]
+    exports: Option<Vec<WrittenExport>>,
 }
+
+type WrittenExport = (String, Vec<(u16, u16)>, bool);
 
 /// A tick as it was taken: its number, and what each shard said.
 pub(super) type Read = (u64, BTreeMap<String, Sample>);
@@ -103,6 +112,20 @@ impl Kept {
         }
     }
 
+    /// The windows that were noted of that pipeline.
+    pub(super) fn windows(&self, name: &str) -> Result<Windows, catalog::Error> {
+        Ok(self.catalog.windows(name)?.unwrap_or_default())
+    }
+
+    pub(super) fn set_windows(
+        &self,
+        name: &str,
+        windows: &Windows,
+        durability: Durability,
+    ) -> Result<(), catalog::Error> {
+        self.catalog.set_windows(name, windows, durability)
+    }
+
     /// Notes who must begin anew.
     pub(super) fn set_entangled(&self, names: &[String]) -> Result<(), catalog::Error> {
         self.catalog.set_entangled(names, true)
@@ -116,11 +139,20 @@ impl Written {
             offset: sample.at.offset.get(),
             slots: sample.slots.clone(),
             moving: sample.moving.clone(),
+            atomic: sample.atomic,
+            exports: sample.exports.as_ref().map(|exports| {
+                let written = |one: &Export| (one.name.clone(), one.slots.clone(), one.is_over);
+                exports.iter().map(written).collect()
+            }),
         }
     }
 
     fn says_the_same(&self, other: &Written) -> bool {
-        (&self.id, &self.slots, &self.moving) == (&other.id, &other.slots, &other.moving)
+        let said = |one: &Written| Written {
+            offset: 0,
+            ..one.clone()
+        };
+        said(self) == said(other)
     }
 
     fn read(self) -> Option<Sample> {
@@ -131,6 +163,11 @@ impl Written {
             },
             slots: self.slots,
             moving: self.moving,
+            atomic: self.atomic,
+            exports: self.exports.map(|exports| {
+                let read = |(name, slots, is_over)| Export { name, slots, is_over };
+                exports.into_iter().map(read).collect()
+            }),
         })
     }
 }

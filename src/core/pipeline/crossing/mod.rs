@@ -13,17 +13,24 @@
 //!
 //! The second kind of wait is for what has really happened before, and so cannot go round in a circle, as the first can where slots move both ways at once.
 //!
+//! Slots that go as a whole (`CLUSTER MIGRATION` of Redis, `CLUSTER MIGRATESLOTS` of Valkey) are imported by their new shard before they are its own, and its stream carries
+//! that import. It is left out ([`windows`]), for the old shard's stream says all of it; and what follows it waits as above. So are the deletions with which the old shard
+//! clears what it has given away, where nothing else says that they are no client's ([`clearing`]).
+//!
 //! [`Crossings`] is what the pipelines of a cluster share. Promises that nobody who receives waits for anybody, and that a pipeline that is not
 //! of a cluster has none of this. What is in another shard's log counts as applied when the target's record of it says so too: a restart
 //! must not apply it once more behind what followed from it.
 
 mod kept;
+mod lost;
+pub mod clearing;
 pub mod named;
 pub mod sampler;
 pub mod slots;
 pub mod snapshot;
 pub mod ticks;
 pub mod waiting;
+pub mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,14 +38,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::core::catalog::{self, Catalog};
+use crate::core::catalog::{self, Catalog, Durability};
 use crate::core::log::Log;
 use crate::core::net::Endpoint;
 use crate::core::position::{History, Offset, Position};
 use crate::core::progress::Progress;
 use crate::core::topology::sample::Sample;
 use kept::Kept;
-use ticks::Ticks;
+use ticks::{Tick, Ticks};
+use windows::Windows;
 
 /// Slots may still be moving for so long after something has moved.
 const STIRRED_FOR: Duration = Duration::from_secs(5);
@@ -61,6 +69,8 @@ struct Inner {
     masters: BTreeMap<String, Endpoint>,
     members: BTreeMap<String, Member>,
     ticks: Ticks,
+    /// Of each stream, as far as it has been judged.
+    windows: BTreeMap<String, Windows>,
     /// What survives the process; nothing where that is not wanted.
     kept: Option<Kept>,
     stirred_until: Option<Instant>,
@@ -77,8 +87,10 @@ struct Member {
     is_exact: bool,
     /// The shard for whose log it waits, and since when.
     waits_for: Option<(String, Instant)>,
-    /// It must begin anew: some wait in a circle.
+    /// It must begin anew: some wait in a circle, or slots are lost between shards.
     is_entangled: bool,
+    /// The last tick before the snapshot with which it began, in this process.
+    base: Option<Arc<Tick>>,
 }
 
 impl Member {
@@ -184,8 +196,19 @@ impl Crossings {
             is_exact: false,
             waits_for: None,
             is_entangled: false,
+            base: None,
         };
-        self.inner().members.insert(name.to_owned(), member);
+        let mut inner = self.inner();
+        inner.members.insert(name.to_owned(), member);
+        let kept = inner.kept.as_ref().map(|kept| kept.windows(name));
+        match kept {
+            Some(Ok(windows)) => drop(inner.windows.insert(name.to_owned(), windows)),
+            Some(Err(error)) => {
+                tracing::error!(%error, hint = error.hint(), "what was being imported cannot be read");
+            }
+            None => {}
+        }
+        drop(inner);
         Joined {
             crossings: self.clone(),
             name: name.to_owned(),
@@ -236,6 +259,25 @@ impl Crossings {
         self.0.hurry.notify_one();
     }
 
+    /// Changes what is known of a stream's windows. What is new is written down before anybody goes by it.
+    fn change_windows<R>(
+        &self,
+        name: &str,
+        durability: Durability,
+        change: impl FnOnce(&mut Windows) -> R,
+    ) -> (R, Windows) {
+        let mut inner = self.inner();
+        let mut windows = inner.windows.remove(name).unwrap_or_default();
+        let before = windows.clone();
+        let result = change(&mut windows);
+        let kept = inner.kept.as_ref().filter(|_| windows != before);
+        if let Some(Err(error)) = kept.map(|kept| kept.set_windows(name, &windows, durability)) {
+            tracing::error!(%error, hint = error.hint(), "what a shard imports could not be written down");
+        }
+        inner.windows.insert(name.to_owned(), windows.clone());
+        (result, windows)
+    }
+
     /// What it waits for, since `since`; nothing where it goes on.
     fn set_waits_for(&self, name: &str, other: Option<String>, since: Instant) {
         if let Some(member) = self.inner().members.get_mut(name) {
@@ -268,6 +310,39 @@ impl Crossings {
 }
 
 impl Inner {
+    /// The newest tick behind the one of that number up to which all shards but that of `name` have recorded everything. One that lacks a shard, which has
+    /// come later, does not count.
+    pub(super) fn newest_reached(&self, name: &str, after: u64) -> Option<&Arc<Tick>> {
+        let is_whole = |tick: &&Arc<Tick>| self.masters.keys().all(|one| tick.at(one).is_some());
+        let ticks: Vec<&Arc<Tick>> = self.ticks.after(after).filter(is_whole).collect();
+        let reached = ticks.partition_point(|tick| self.have_all_reached(tick, name));
+        reached.checked_sub(1).map(|last| ticks[last])
+    }
+
+    /// Whether all shards but that of `name` have recorded everything up to the tick.
+    fn have_all_reached(&self, tick: &Tick, name: &str) -> bool {
+        let masters = self.masters.keys();
+        let mut others = masters.chain(self.members.keys()).filter(|one| *one != name);
+        others.all(|other| self.has_reached(other, tick))
+    }
+
+    pub(super) fn has_reached(&self, name: &str, tick: &Tick) -> bool {
+        let Some(member) = self.members.get(name) else {
+            // A shard whose pipeline has not begun.
+            return false;
+        };
+        match (tick.at(name), self.masters.contains_key(name)) {
+            (Some(goal), _) => {
+                let newest = self.ticks.newest().and_then(|tick| tick.at(name));
+                member.has_reached(goal, newest.unwrap_or(goal))
+            }
+            // It came later than the tick.
+            (None, true) => false,
+            // It has left the cluster: what is in its log is all there will be.
+            (None, false) => member.recorded().is_some_and(|at| at >= member.log.appended()),
+        }
+    }
+
     /// All begin anew, also where the process dies before they have.
     fn entangle(&mut self) {
         let names: Vec<String> = self.members.keys().cloned().collect();

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
+use super::windows::{Window, covers};
+use crate::core::command::marker::{Marker, Ranges, marker};
 use crate::core::command::{self, Kind};
 use crate::core::log::{self, Reader};
 use crate::core::position::Offset;
@@ -34,6 +36,8 @@ pub struct Index {
     arrivals: HashMap<u16, Vec<Offset>>,
     /// In a transaction: what it names counts to its end.
     open: Option<Vec<(Bytes, bool)>>,
+    /// The windows around what comes next: what an import brings is no cause, for it is not applied.
+    windows: Vec<(String, Ranges)>,
 }
 
 impl Index {
@@ -47,14 +51,40 @@ impl Index {
                     self.note(key, arrives, frame.end());
                 }
             }
+            Kind::Cluster => self.mark(frame, wanted),
             kind => {
                 let arrives = kind == Kind::RestoreAsking;
                 for key in command.keys(frame) {
-                    if wanted(command::slot(key.bytes)) {
+                    let slot = command::slot(key.bytes);
+                    if wanted(slot) && !self.imports(slot) {
                         self.name(Bytes::copy_from_slice(key.bytes), arrives, frame.end());
                     }
                 }
             }
+        }
+    }
+
+    fn imports(&self, slot: u16) -> bool {
+        self.windows.iter().any(|(_, slots)| covers(slots, slot))
+    }
+
+    fn mark(&mut self, frame: &Frame<'_>, wanted: impl Fn(u16) -> bool) {
+        match marker(frame) {
+            Some(Marker::Opens { id, slots, .. }) => {
+                self.windows.retain(|(open, _)| *open != id);
+                self.windows.push((id, slots));
+            }
+            Some(Marker::Closes { id, arrived }) => {
+                let Some(at) = self.windows.iter().position(|(open, _)| *open == id) else {
+                    return;
+                };
+                let (_, slots) = self.windows.remove(at);
+                let all = slots.iter().flat_map(|(first, last)| *first..=*last);
+                for slot in all.filter(|slot| arrived && wanted(*slot)) {
+                    self.arrivals.entry(slot).or_default().push(frame.end());
+                }
+            }
+            Some(Marker::Leave(_)) | None => {}
         }
     }
 
@@ -108,13 +138,19 @@ pub struct Named {
 }
 
 impl Named {
-    /// Reads with this reader, which begins between two commands.
+    /// Reads with this reader, which begins between two commands, in these windows.
     #[must_use]
-    pub fn new(reader: Reader) -> Named {
+    pub fn new(reader: Reader, windows: &[Window]) -> Named {
+        let open = windows
+            .iter()
+            .map(|one| (one.id().to_owned(), one.slots().clone()));
         Named {
             reader,
             framer: Framer::new(Limits::default()),
-            index: Index::default(),
+            index: Index {
+                windows: open.collect(),
+                ..Index::default()
+            },
         }
     }
 
@@ -193,6 +229,26 @@ mod tests {
         ] {
             let last = cause(commands, |at| Counts::UpTo(at(limit)));
             assert_eq!(last, expected, "{commands:?} {limit}");
+        }
+    }
+
+    #[test]
+    fn what_an_import_brings_is_no_cause_and_its_end_is_the_slots_return() {
+        let task = |state: &str| format!("CLUSTER SYNCSLOTS CONF ASM-TASK id:a:b:import:{state}:0-16383");
+        let (opens, arrives, fails) = (task("connecting"), task("completed"), task("failed"));
+        let back = ["SET k 1", &opens, "SET k 2", &arrives, "SET k 3"];
+        let kept = ["SET k 1", &opens, "SET k 2", &fails, "SET k 3"];
+        for (commands, low, high, expected) in [
+            (&back[..], 0, 3, 1),
+            (&back[..], 0, 5, 1),
+            (&back[..], 4, 5, 5),
+            (&kept[..], 0, 5, 5),
+        ] {
+            let last = cause(commands, |at| Counts::UntilReturn {
+                low: at(low),
+                high: at(high),
+            });
+            assert_eq!(last, expected, "{commands:?} {low} {high}");
         }
     }
 

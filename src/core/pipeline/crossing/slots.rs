@@ -12,6 +12,7 @@
 
 use super::ticks::{Claim, Tick};
 use crate::core::command::SLOTS;
+use crate::core::command::marker::Ranges;
 use crate::core::position::Offset;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,12 @@ impl Slots {
         self.turns
     }
 
+    /// Whether this slot is another shard's.
+    #[must_use]
+    pub fn is_away(&self, slot: u16) -> bool {
+        matches!(self.slots[usize::from(slot)], Slot::Away(_)) && !self.is_blind
+    }
+
     /// Whether this slot is on its way here.
     #[must_use]
     pub fn is_foreign(&self, slot: u16) -> bool {
@@ -144,6 +151,27 @@ impl Slots {
         }
     }
 
+    /// Slots have come as a whole with what ends there.
+    pub fn arrive(&mut self, ranges: &Ranges, end: Offset) {
+        for slot in slots_of(ranges) {
+            match &mut self.slots[usize::from(slot)] {
+                Slot::Foreign(since) => *since = (*since).max(end),
+                Slot::Settled(_) | Slot::Away(_) => self.make_foreign(slot, end),
+            }
+        }
+    }
+
+    /// Slots have gone as a whole with what ends there.
+    pub fn leave(&mut self, ranges: &Ranges, end: Offset) {
+        for slot in slots_of(ranges) {
+            let now = &mut self.slots[usize::from(slot)];
+            if matches!(now, Slot::Foreign(_)) {
+                self.foreign -= 1;
+            }
+            *now = Slot::Away(end);
+        }
+    }
+
     /// The stream has passed `end`, where it was when the tick was taken: what is another shard's is not this one's any more. At `before` it was
     /// when the tick before was taken: what has come since may be newer than what the tick shows.
     pub fn pass(&mut self, tick: &Tick, name: &str, before: Offset, end: Offset) {
@@ -176,6 +204,11 @@ impl Slots {
             }
         }
     }
+}
+
+fn slots_of(ranges: &Ranges) -> impl Iterator<Item = u16> {
+    let all = ranges.iter().flat_map(|(first, last)| *first..=*last);
+    all.filter(|slot| *slot < SLOTS)
 }
 
 #[cfg(test)]
@@ -296,6 +329,18 @@ mod tests {
                 "{last:?} {first:?}"
             );
         }
+    }
+
+    #[test]
+    fn slots_that_come_as_a_whole_are_foreign_and_those_that_go_are_away() {
+        let mut slots = Slots::default();
+        slots.arrive(&vec![(5, 9)], end(20));
+        assert_eq!(slots.judge(7, Act::Deletes, end(30)), Standing::Foreign);
+        assert_eq!(slots.judge(4, Act::Deletes, end(30)), Standing::Free);
+        slots.leave(&vec![(5, 9)], end(40));
+        assert!(!slots.has_foreign());
+        assert_eq!(slots.judge(7, Act::Deletes, end(50)), Standing::Void);
+        assert_eq!(slots.judge(7, Act::Other, end(60)), Standing::Foreign);
     }
 
     #[test]

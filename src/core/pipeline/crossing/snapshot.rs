@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::ticks::Tick;
+use super::windows::Windows;
 use super::{CIRCLE, Crossings, Inner};
+use crate::core::catalog::Durability;
 use crate::core::position::{History, Offset, Position};
 
 /// The slots must have been at rest for so long where they were not.
@@ -65,14 +67,16 @@ impl Crossings {
             && !newest.moves()
     }
 
-    /// Waits until that shard's snapshot, taken at `position`, may be restored; `waits` is called when it must wait. Cancel safe.
+    /// Waits until that shard's snapshot, taken at `position`, may be restored; `waits` is called when it must wait. `had`: up to where the target had its
+    /// stream before. Cancel safe.
     ///
     /// # Errors
-    /// The others wait for it as well.
+    /// The others wait for it as well, or slots that have left it are in nobody's snapshot or stream.
     pub async fn may_restore(
         &self,
         name: &str,
         position: Position,
+        had: Option<Position>,
         waits: impl FnOnce(),
     ) -> Result<(), Entangled> {
         let (began, mut waits) = (Instant::now(), Some(waits));
@@ -80,7 +84,12 @@ impl Crossings {
             crossings: self,
             name,
         };
+        self.begin_with(name, position);
+        let mut is_sound = false;
         while let Some(obstacle) = self.obstacle(name, position) {
+            if !is_sound && matches!(obstacle, Obstacle::Shard(_)) {
+                is_sound = self.check_lost(name, position, had);
+            }
             if let (Obstacle::Shard(_), Some(waits)) = (&obstacle, waits.take_if(|_| began.elapsed() > POLL))
             {
                 tracing::info!(
@@ -101,7 +110,36 @@ impl Crossings {
             self.0.hurry.notify_one();
             sleep(POLL).await;
         }
-        Ok(())
+        if is_sound || self.check_lost(name, position, had) {
+            let forget = |windows: &mut Windows| *windows = Windows::default();
+            self.change_windows(name, Durability::Durable, forget);
+            return Ok(());
+        }
+        self.take_entangled(name);
+        Err(Entangled)
+    }
+
+    /// Notes with which snapshot a shard begins.
+    fn begin_with(&self, name: &str, position: Position) {
+        let mut inner = self.inner();
+        let base = inner.tick_before(name, position);
+        if let Some(member) = inner.members.get_mut(name) {
+            member.base = base;
+        }
+    }
+
+    /// False: something is lost, and all shards begin anew.
+    fn check_lost(&self, name: &str, position: Position, had: Option<Position>) -> bool {
+        let mut inner = self.inner();
+        let has_lost = inner.has_lost(name, position, had);
+        if has_lost {
+            tracing::warn!(
+                name,
+                "slots have left the shard as a whole, and the target had not all of them: all shards begin anew"
+            );
+            inner.entangle();
+        }
+        !has_lost
     }
 
     fn obstacle(&self, name: &str, position: Position) -> Option<Obstacle> {
@@ -144,7 +182,7 @@ impl Drop for Forgets<'_> {
 }
 
 impl Inner {
-    fn is_blind(&self) -> bool {
+    pub(super) fn is_blind(&self) -> bool {
         self.blind_since.is_some_and(|since| since.elapsed() > BLIND_MAX)
     }
 

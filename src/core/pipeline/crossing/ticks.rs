@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use crate::core::command::SLOTS;
 use crate::core::position::{History, Offset, Position};
+use crate::core::topology::migrations::Export;
 use crate::core::topology::sample::Sample;
 
 /// So many are kept.
@@ -45,6 +46,10 @@ struct Claims {
     names: Vec<String>,
     of: Vec<u16>,
     moving: BTreeSet<u16>,
+    /// Whether some come or go as a whole; nothing where no server can do that.
+    atomic: Option<bool>,
+    /// Of each shard that deletes one by one what it has given away.
+    exports: BTreeMap<String, Vec<Export>>,
 }
 
 impl Claims {
@@ -64,6 +69,11 @@ impl Claims {
             moving: samples
                 .values()
                 .flat_map(|sample| sample.moving.clone())
+                .collect(),
+            atomic: samples.values().filter_map(|sample| sample.atomic).max(),
+            exports: samples
+                .iter()
+                .filter_map(|(name, sample)| Some((name.clone(), sample.exports.clone()?)))
                 .collect(),
         }
     }
@@ -111,7 +121,25 @@ impl Tick {
     /// Whether a slot is on its way.
     #[must_use]
     pub fn moves(&self) -> bool {
-        !self.claims.moving.is_empty()
+        !self.claims.moving.is_empty() || self.migrates()
+    }
+
+    /// Whether slots come or go as a whole.
+    #[must_use]
+    pub fn migrates(&self) -> bool {
+        self.claims.atomic == Some(true)
+    }
+
+    /// What a shard has given away as a whole, or is about to, where it deletes the keys one by one afterwards; nothing where it does not.
+    #[must_use]
+    pub fn exports(&self, name: &str) -> Option<&[Export]> {
+        self.claims.exports.get(name).map(Vec::as_slice)
+    }
+
+    /// Whether some server can give slots away as a whole.
+    #[must_use]
+    pub fn knows_migrations(&self) -> bool {
+        self.claims.atomic.is_some()
     }
 
     /// Whether this slot is on its way.
@@ -276,6 +304,8 @@ pub(super) mod tests {
                 at: at(*offset),
                 slots: slots.to_vec(),
                 moving: moving.to_vec(),
+                atomic: None,
+                exports: None,
             };
             ((*name).to_owned(), sample)
         });

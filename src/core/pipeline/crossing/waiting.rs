@@ -3,19 +3,26 @@
 //! Owns the ruling over each command of the stream, and the wait for its causes. Promises that a wait can be broken off and taken up at any moment, and
 //! that it never reads further in another shard's log than that shard has received.
 
-use std::collections::{BTreeMap, VecDeque};
+mod clears;
+mod marks;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::clearing::{Runs, is_single, note_back, note_gone};
 use super::named::{Counts, Named};
 use super::slots::{Act, Slots, Standing};
 use super::ticks::{Around, Tick};
-use super::{CIRCLE, Crossings, Inner, Member};
+use super::windows::Windows;
+use super::{CIRCLE, Crossings, Member};
+use crate::core::command::marker::Ranges;
 use crate::core::command::{self, Command, Kind};
 use crate::core::position::{History, Offset};
 use crate::core::resp::{self, Frame, Framer, Limits};
+use clears::Deletion;
 
 /// So long the other shards may take to record everything up to a tick, before it is looked what of it is a cause.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -40,6 +47,8 @@ pub enum Ruling {
     Cut,
     /// It is left out.
     Drop,
+    /// In its place come deletions of the keys of [`Crossing::take_given_back`].
+    GiveBack,
 }
 
 #[derive(Debug)]
@@ -50,6 +59,8 @@ struct Waiting {
     /// The commands are in the batch already: a transaction.
     in_batch: bool,
     told: bool,
+    /// It is waited for whose this is, and for nothing else.
+    deletion: Option<Deletion>,
 }
 
 /// What a stream knows of slots that move.
@@ -59,6 +70,7 @@ pub struct Crossing {
     name: String,
     history: History,
     slots: Slots,
+    windows: Windows,
     /// Where the stream began.
     from: Offset,
     /// The last tick before that.
@@ -67,6 +79,17 @@ pub struct Crossing {
     ahead: VecDeque<(Offset, Arc<Tick>)>,
     /// Where the stream was at the last tick that it has passed.
     last_tick: Offset,
+    passed_tick: Option<Arc<Tick>>,
+    /// Exports whose slots have gone, by a tick that the stream has passed.
+    gone: BTreeSet<String>,
+    /// Slots that have come since the last tick that the stream has passed.
+    back: Vec<Ranges>,
+    /// The shard deletes one by one what it has given away as a whole.
+    clears: bool,
+    /// What the stream holds up to the tick of that number.
+    runs: Option<(u64, Runs)>,
+    /// What a window's end gives back.
+    given_back: Vec<Bytes>,
     looked: u64,
     looked_at: Option<Instant>,
     is_stirred: bool,
@@ -105,10 +128,17 @@ impl Crossing {
             name: name.to_owned(),
             history,
             slots: Slots::default(),
+            windows: Windows::default(),
             from,
             last: None,
             ahead: VecDeque::new(),
             last_tick: Offset::ZERO,
+            passed_tick: None,
+            gone: BTreeSet::new(),
+            back: Vec::new(),
+            clears: false,
+            runs: None,
+            given_back: Vec::new(),
             looked: 0,
             looked_at: None,
             is_stirred: false,
@@ -123,6 +153,7 @@ impl Crossing {
             logs: BTreeMap::new(),
         };
         crossing.pass_what_was();
+        crossing.take_windows();
         crossing
     }
 
@@ -138,8 +169,11 @@ impl Crossing {
             }
             self.slots.pass(tick, &self.name, self.last_tick, at.offset);
             (self.last_tick, self.looked) = (at.offset, tick.number);
+            let away = |slot| self.slots.is_away(slot);
+            note_gone(&mut self.gone, tick, &self.name, self.last.is_none(), away);
             self.last = Some(Arc::clone(tick));
         }
+        self.passed_tick.clone_from(&self.last);
         if self.last.is_some() {
             self.slots.close_eyes();
         }
@@ -170,6 +204,8 @@ impl Crossing {
             self.is_stirred = self.crossings.is_stirred() || self.slots.is_blind();
             self.is_entangled |= self.crossings.take_entangled(&self.name);
             self.refresh();
+            self.forget_windows();
+            self.learn_whether_it_clears();
         }
     }
 
@@ -219,6 +255,8 @@ impl Crossing {
                 }
                 Ruling::Free
             }
+            Kind::Cluster => self.mark(frame),
+            Kind::Function if self.imports_functions(frame) => Ruling::Drop,
             _ => self.judge(frame, command),
         }
     }
@@ -233,7 +271,17 @@ impl Crossing {
             return Ruling::Free;
         };
         // All keys of a command are of one slot, or a cluster would not have run it.
-        let standing = self.slots.judge(command::slot(key.bytes), act, frame.end());
+        let slot = command::slot(key.bytes);
+        if self.imports(slot, frame.end()) {
+            self.leave_out(slot, frame, command);
+            return Ruling::Drop;
+        }
+        if is_single(frame, command)
+            && let Some(ruling) = self.rule_deletion(slot, frame)
+        {
+            return ruling;
+        }
+        let standing = self.slots.judge(slot, act, frame.end());
         match standing {
             Standing::Free => Ruling::Free,
             Standing::Void => Ruling::Drop,
@@ -270,6 +318,7 @@ impl Crossing {
             since: Instant::now(),
             in_batch,
             told: false,
+            deletion: None,
         });
     }
 
@@ -278,49 +327,68 @@ impl Crossing {
         while let Some((at, tick)) = self.ahead.front()
             && *at < end
         {
-            self.slots.pass(tick, &self.name, self.last_tick, *at);
-            self.last_tick = *at;
+            let (at, tick) = (*at, Arc::clone(tick));
+            self.end_windows(&tick, at);
+            self.slots.pass(&tick, &self.name, self.last_tick, at);
+            self.last_tick = at;
+            let away = |slot| self.slots.is_away(slot);
+            note_gone(
+                &mut self.gone,
+                &tick,
+                &self.name,
+                self.passed_tick.is_none(),
+                away,
+            );
+            for slots in self.back.drain(..) {
+                note_back(&mut self.gone, &tick, &self.name, &slots);
+            }
+            self.passed_tick = Some(tick);
             self.ahead.pop_front();
         }
     }
 
-    /// Waits until what waits may go on. Cancel safe.
+    /// Waits until what waits may go on, or for a moment: the caller must see whether its stream still goes on. Cancel safe.
     pub async fn fulfilled(&mut self) {
-        loop {
-            self.refresh();
-            let Some(waiting) = &mut self.waiting else { return };
-            let elapsed = waiting.since.elapsed();
-            if waiting.end <= self.covered {
-                self.waiting = None;
-                self.looks_closely = false;
-                self.crossings.set_waits_for(&self.name, None, Instant::now());
-                return;
+        self.refresh();
+        let Some(waiting) = &mut self.waiting else { return };
+        let elapsed = waiting.since.elapsed();
+        if let Some(deletion) = waiting.deletion {
+            match self.has_learned_whose(deletion).await {
+                true => self.waiting = None,
+                false => tokio::time::sleep(POLL).await,
             }
-            if elapsed > LONG && !waiting.told {
-                waiting.told = true;
-                let hint = "the pipeline of another shard is behind: see gunyu status";
-                tracing::warn!(
-                    name = self.name,
-                    hint,
-                    "keys that came from another shard wait for its pipeline"
-                );
-            }
-            self.looks_closely |= elapsed > PATIENCE;
-            if self.looks_closely && self.has_all_causes().await {
-                let waiting = self.waiting.take();
-                self.passed = waiting.map_or(self.passed, |waiting| waiting.end);
-                self.crossings.set_waits_for(&self.name, None, Instant::now());
-                return;
-            }
-            if elapsed > CIRCLE {
-                self.crossings.break_circle(&self.name);
-            }
-            if self.crossings.take_entangled(&self.name) {
-                (self.is_entangled, self.waiting) = (true, None);
-                return;
-            }
-            tokio::time::sleep(POLL).await;
+            return;
         }
+        if waiting.end <= self.covered {
+            self.waiting = None;
+            self.looks_closely = false;
+            self.crossings.set_waits_for(&self.name, None, Instant::now());
+            return;
+        }
+        if elapsed > LONG && !waiting.told {
+            waiting.told = true;
+            let hint = "the pipeline of another shard is behind: see gunyu status";
+            tracing::warn!(
+                name = self.name,
+                hint,
+                "keys that came from another shard wait for its pipeline"
+            );
+        }
+        self.looks_closely |= elapsed > PATIENCE;
+        if self.looks_closely && self.has_all_causes().await {
+            let waiting = self.waiting.take();
+            self.passed = waiting.map_or(self.passed, |waiting| waiting.end);
+            self.crossings.set_waits_for(&self.name, None, Instant::now());
+            return;
+        }
+        if elapsed > CIRCLE {
+            self.crossings.break_circle(&self.name);
+        }
+        if self.crossings.take_entangled(&self.name) {
+            (self.is_entangled, self.waiting) = (true, None);
+            return;
+        }
+        tokio::time::sleep(POLL).await;
     }
 
     /// Whether the other shards have recorded the last command that names one of the keys; reads their logs for that.
@@ -354,6 +422,12 @@ impl Crossing {
         if let Some(waiting) = &self.waiting {
             self.crossings.set_waits_for(&self.name, other, waiting.since);
         }
+    }
+
+    /// Whether a command with these keys has its causes on the target, as far as that is known without waiting.
+    fn has_causes(&mut self, end: Offset, keys: &[Bytes]) -> bool {
+        let is_covered = end <= self.covered || end == self.passed;
+        is_covered || self.looks_closely && self.has_known_causes(end, keys)
     }
 
     /// The same, as far as that is known without reading.
@@ -391,7 +465,10 @@ impl Crossing {
         let turns = self.slots.turns();
         if self.logs.get(name).is_none_or(|(of, _)| *of != turns) {
             let reader = member.log.reader(recorded).ok()?;
-            self.logs.insert(name.to_owned(), (turns, Named::new(reader)));
+            let windows = self.crossings.inner().windows.get(name).cloned();
+            let windows = windows.unwrap_or_default().open_at(recorded, &history);
+            self.logs
+                .insert(name.to_owned(), (turns, Named::new(reader, &windows)));
         }
         let (_, named) = self.logs.get_mut(name)?;
         let slots = &self.slots;
@@ -468,7 +545,7 @@ pub fn alone(frame: &Frame<'_>) -> Result<Framer, resp::Error> {
     Ok(framer)
 }
 
-/// Waits until what waits may go on. Cancel safe.
+/// Waits until what waits may go on, or for a moment. Cancel safe.
 pub async fn fulfilled(crossing: &mut Option<Crossing>) {
     match crossing {
         Some(crossing) => crossing.fulfilled().await,
@@ -479,41 +556,6 @@ pub async fn fulfilled(crossing: &mut Option<Crossing>) {
 impl Drop for Crossing {
     fn drop(&mut self) {
         self.crossings.set_waits_for(&self.name, None, Instant::now());
-    }
-}
-
-impl Inner {
-    /// The newest tick behind the one of that number up to which all shards but that of `name` have recorded everything. One that lacks a shard, which has
-    /// come later, does not count.
-    pub(super) fn newest_reached(&self, name: &str, after: u64) -> Option<&Arc<Tick>> {
-        let is_whole = |tick: &&Arc<Tick>| self.masters.keys().all(|one| tick.at(one).is_some());
-        let ticks: Vec<&Arc<Tick>> = self.ticks.after(after).filter(is_whole).collect();
-        let reached = ticks.partition_point(|tick| self.have_all_reached(tick, name));
-        reached.checked_sub(1).map(|last| ticks[last])
-    }
-
-    /// Whether all shards but that of `name` have recorded everything up to the tick.
-    fn have_all_reached(&self, tick: &Tick, name: &str) -> bool {
-        let masters = self.masters.keys();
-        let mut others = masters.chain(self.members.keys()).filter(|one| *one != name);
-        others.all(|other| self.has_reached(other, tick))
-    }
-
-    pub(super) fn has_reached(&self, name: &str, tick: &Tick) -> bool {
-        let Some(member) = self.members.get(name) else {
-            // A shard whose pipeline has not begun.
-            return false;
-        };
-        match (tick.at(name), self.masters.contains_key(name)) {
-            (Some(goal), _) => {
-                let newest = self.ticks.newest().and_then(|tick| tick.at(name));
-                member.has_reached(goal, newest.unwrap_or(goal))
-            }
-            // It came later than the tick.
-            (None, true) => false,
-            // It has left the cluster: what is in its log is all there will be.
-            (None, false) => member.recorded().is_some_and(|at| at >= member.log.appended()),
-        }
     }
 }
 

@@ -277,6 +277,7 @@ fn special(command: &Command, frame: &Frame<'_>, how: CrossSlot) -> Route {
             Route::Refused(Refusal::Envelope)
         }
         Kind::Copy
+        | Kind::Cluster
         | Kind::Other
         | Kind::Del
         | Kind::Unlink
