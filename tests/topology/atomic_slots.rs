@@ -308,7 +308,7 @@ fn a_shard_whose_last_writes_to_gone_slots_are_lost_makes_all_begin_anew() {
     each(0, &[], |mut storm| {
         storm.gunyu.kill9();
         storm.writers.wait_for_more(5_000);
-        storm.moves(0, 1);
+        storm.moves_unseen(0, 1);
         forget_backlog(&storm.rig, 0);
         let () = storm.rig.nodes[0].run(&["SET", &own_key(&storm.rig), &"x".repeat(1 << 20)]);
         storm.gunyu.restart();

@@ -177,12 +177,18 @@ impl Storm {
         }
     }
 
-    /// Moves all that a node has of the tags to another.
+    /// Moves all that a node has of the tags to another, and lets gunyu see it.
     pub(crate) fn moves(&self, from: usize, to: usize) {
+        self.moves_unseen(from, to);
+        self.wait_seen();
+    }
+
+    /// The same where gunyu does not run.
+    pub(crate) fn moves_unseen(&self, from: usize, to: usize) {
         let slots = slots_of(&self.rig, from);
         assert!(!slots.is_empty());
         (self.carry)(&self.rig, from, to, &slots);
-        self.wait_seen();
+        self.writers.wait_for_more(500);
     }
 
     /// Waits until gunyu has asked both nodes where they are: what goes and comes between two such questions cannot be put in order.
