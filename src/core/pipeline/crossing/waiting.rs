@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// So often it is looked whether they have.
 const POLL: Duration = Duration::from_millis(10);
 
+/// A wait is broken off so often, to see whether the stream that waits still goes on.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// So often ticks are looked at while nothing waits.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -349,6 +352,13 @@ impl Crossing {
 
     /// Waits until what waits may go on, or for a moment: the caller must see whether its stream still goes on. Cancel safe.
     pub async fn fulfilled(&mut self) {
+        let began = Instant::now();
+        while self.waiting.is_some() && began.elapsed() < MOMENT {
+            self.step().await;
+        }
+    }
+
+    async fn step(&mut self) {
         self.refresh();
         let Some(waiting) = &mut self.waiting else { return };
         let elapsed = waiting.since.elapsed();
@@ -422,12 +432,6 @@ impl Crossing {
         if let Some(waiting) = &self.waiting {
             self.crossings.set_waits_for(&self.name, other, waiting.since);
         }
-    }
-
-    /// Whether a command with these keys has its causes on the target, as far as that is known without waiting.
-    fn has_causes(&mut self, end: Offset, keys: &[Bytes]) -> bool {
-        let is_covered = end <= self.covered || end == self.passed;
-        is_covered || self.looks_closely && self.has_known_causes(end, keys)
     }
 
     /// The same, as far as that is known without reading.

@@ -84,6 +84,12 @@ impl Crossing {
         Ruling::Hold
     }
 
+    /// Whether a command with these keys has its causes on the target, as far as that is known without waiting.
+    fn has_causes(&mut self, end: Offset, keys: &[Bytes]) -> bool {
+        let is_covered = end <= self.covered || end == self.passed;
+        is_covered || self.looks_closely && self.has_known_causes(end, keys)
+    }
+
     /// The keys that [`Ruling::GiveBack`] is about.
     pub fn take_given_back(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.given_back)
