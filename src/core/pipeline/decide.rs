@@ -119,7 +119,7 @@ impl Pipeline {
     /// The same where no session comes about, or one has ended. A cluster that lacks a node has another in its place, or the same one again, within seconds,
     /// and until then nothing goes to any of the others.
     pub(super) async fn wait_for_target(&mut self, round: &mut Round, error: &target::Error) {
-        let longest = match self.settings.target.is_cluster() {
+        let longest = match self.settings.target.is_cluster() && error.may_pass_soon() {
             true => CLUSTER_PAUSE_MAX,
             false => Duration::MAX,
         };

@@ -142,7 +142,11 @@ async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(),
     let settings = &context.settings;
     let shared = is_shared(session, &settings.name, settings.shard.as_ref()).await?;
     let slots = match &settings.shard {
-        Some(shard) => Some(shard.settled().await.ok_or(End::Unsettled)?),
+        // A shard that has left has no slots, and so no keys any more.
+        Some(shard) => match shard.settled().await {
+            None if shard.has_left() => Some(Slots::default()),
+            settled => Some(settled.ok_or(End::Unsettled)?),
+        },
         None => None,
     };
     let seen = context.catalog.seen(&settings.name).map_err(End::Catalog)?;

@@ -42,10 +42,8 @@ impl Departure {
     /// The target has all that could still be had.
     fn is_over(&self, input: &Input) {
         let received = input.progress.ladder().received;
-        if self
-            .last
-            .is_some_and(|last| input.is_of(&last) && received < last.offset)
-        {
+        let is_heard = |last: Position| input.is_of(&last) && received >= last.offset;
+        if self.last.is_some_and(|last| !is_heard(last)) {
             tracing::warn!(
                 name = input.name(),
                 "a shard has left before all of it was heard: all begin anew"

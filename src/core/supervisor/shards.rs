@@ -206,7 +206,9 @@ impl Watch {
         let Some(catalog) = &self.catalog else { return };
         let names: Vec<String> = named.iter().map(|(_, name)| name.clone()).collect();
         let settled = unheard(catalog, |name| {
-            self.is_ours(name) && !names.iter().any(|one| one == name)
+            // What no tick names any more had left before.
+            let is_seen = self.crossings.last_of(name).is_some();
+            self.is_ours(name) && is_seen && !names.iter().any(|one| one == name)
         })
         .and_then(|unheard| {
             if unheard.is_empty() {

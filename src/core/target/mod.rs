@@ -156,6 +156,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it may be over by itself within seconds, as when another node takes a lost one's place.
+    #[must_use]
+    pub fn may_pass_soon(&self) -> bool {
+        match self {
+            Error::Net(_) | Error::SlotsMissing { .. } | Error::Unexpected { .. } => true,
+            Error::Refused { reply, .. } => refusal::Kind::of(reply) == refusal::Kind::Transient,
+            _ => false,
+        }
+    }
+
     /// What to do about it, where a person is needed.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -27,6 +27,9 @@ const REST: Duration = Duration::from_secs(1);
 /// Masters that cannot be asked for so long may have any slots: what cannot be known is not waited for.
 const BLIND_MAX: Duration = Duration::from_secs(10);
 
+/// Slots that are on their way key by key for longer may have been left so: then the order is found while they move.
+const RESTLESS_MAX: Duration = Duration::from_secs(60);
+
 /// So often it is looked.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -38,11 +41,11 @@ const LONG: Duration = Duration::from_secs(3);
 pub struct Entangled;
 
 impl Crossings {
-    /// Waits until no slot moves. Cancel safe.
+    /// Waits until no slot moves, as a whole; key by key, for a minute at most. Cancel safe.
     pub async fn at_rest(&self) {
         let (began, mut told) = (Instant::now(), false);
         let before = self.inner().ticks.newest().map_or(0, |tick| tick.number);
-        while !self.is_at_rest(before) {
+        while !self.is_at_rest(before) && !self.is_restless(began) {
             if began.elapsed() > LONG && !told {
                 told = true;
                 tracing::info!("the full sync waits until no slot of the cluster moves");
@@ -50,6 +53,13 @@ impl Crossings {
             self.0.hurry.notify_one();
             sleep(POLL).await;
         }
+    }
+
+    /// Whether what moves has done so for long, as an interrupted reshard leaves it.
+    fn is_restless(&self, since: Instant) -> bool {
+        let inner = self.inner();
+        let migrates = inner.ticks.newest().is_none_or(|tick| tick.migrates());
+        since.elapsed() > RESTLESS_MAX && !migrates
     }
 
     fn is_at_rest(&self, before: u64) -> bool {

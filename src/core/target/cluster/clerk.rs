@@ -28,7 +28,7 @@ use crate::core::target::{Error, Settings};
 /// A slot that is on its way must not hold up the others: its group goes out again later.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A node that is frozen must not keep us from hearing who has taken its place. Marks and checkpoint that come late are older ones, which is
+/// A node that is frozen must not keep us from hearing who has taken its place; where all are slow, the next try may take twice as long. Marks and checkpoint that come late are older ones, which is
 /// harmless: a restart begins there, and fences say what it skips.
 const RECORD_LIMIT: Duration = Duration::from_secs(3);
 
@@ -99,6 +99,7 @@ pub(super) async fn run(
         employer,
         client_name,
         router: None,
+        record_limit: RECORD_LIMIT,
     };
     while let Some(mut errand) = errands.recv().await {
         let one = match clerk.carry_out(&mut errand).await {
@@ -120,6 +121,8 @@ struct Clerk {
     employer: Employer,
     client_name: String,
     router: Option<Router>,
+    /// A checkpoint may take so long.
+    record_limit: Duration,
 }
 
 impl Clerk {
@@ -134,7 +137,12 @@ impl Clerk {
 
     async fn carry_out(&mut self, errand: &mut Errand) -> Result<Done, Error> {
         self.router().await?;
-        let Clerk { employer, router, .. } = self;
+        let Clerk {
+            employer,
+            router,
+            record_limit,
+            ..
+        } = self;
         let router = router.as_mut().expect("it has just been opened");
         match errand {
             Errand::Look => {
@@ -143,14 +151,17 @@ impl Clerk {
             }
             Errand::Record(recording) => {
                 let recorded = record(router, &employer.settings.name, &employer.token, recording);
-                match timeout(RECORD_LIMIT, recorded).await {
-                    Ok(done) => done,
-                    Err(_) => Err(Error::Net(net::Error::Silent {
-                        address: employer.settings.endpoint.address.clone(),
-                        doing: "a checkpoint was being recorded",
-                        limit: RECORD_LIMIT,
-                    })),
+                let limit = *record_limit;
+                if let Ok(done) = timeout(limit, recorded).await {
+                    *record_limit = RECORD_LIMIT;
+                    return done;
                 }
+                *record_limit = (limit * 2).min(employer.settings.reply_limit.max(RECORD_LIMIT));
+                Err(Error::Net(net::Error::Silent {
+                    address: employer.settings.endpoint.address.clone(),
+                    doing: "a checkpoint was being recorded",
+                    limit,
+                }))
             }
             Errand::Deliver(group) => {
                 let fate = deliver(router, employer.writer.as_ref(), group).await?;

@@ -52,6 +52,9 @@ const REST: Duration = Duration::from_millis(100);
 /// While a slot has nobody, or a node is lost, the map is asked for so often.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
+/// A node that has not answered for so long may be frozen: another may have its slots by now.
+const SILENT: Duration = Duration::from_secs(1);
+
 /// After a slot was served by another node than the map says.
 const LOOK_SOON: Duration = Duration::from_millis(20);
 
@@ -123,7 +126,8 @@ struct Node {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
-    Flying,
+    /// Since when.
+    Flying(Instant),
     Resting(Instant),
     Lost,
 }
@@ -291,6 +295,9 @@ impl Fenced {
                 return Ok(Outcome::Advanced(Box::new(std::mem::take(&mut self.report))));
             }
             self.dispatch();
+            if self.silent_at().is_some_and(|at| at <= Instant::now()) && !self.looking {
+                self.look_soon();
+            }
             self.see_to_the_clerk();
             match self.wait().await {
                 Event::News(node, news) => self.hear(&node, news)?,
@@ -321,11 +328,24 @@ impl Fenced {
         });
         let may_record = self.lost.is_none() && !self.acting && !self.recording;
         let record = (may_record && self.is_behind()).then_some(self.record_at);
+        let silent = self
+            .silent_at()
+            .filter(|_| self.look_at.is_none() && !self.looking);
         rests
             .chain(record)
+            .chain(silent)
             .chain(self.look_at.filter(|_| !self.looking))
             .min()
             .unwrap_or_else(|| Instant::now() + FAR)
+    }
+
+    /// When the node that has been asked longest is to be looked after.
+    fn silent_at(&self) -> Option<Instant> {
+        let flying = self.nodes.values().filter_map(|node| match node.state {
+            State::Flying(since) => Some(since + SILENT),
+            _ => None,
+        });
+        flying.min()
     }
 
     fn is_behind(&self) -> bool {
@@ -388,9 +408,10 @@ impl Fenced {
         let token = self.session.token.clone();
         let name = format!("{}:live", self.client_name);
         let (news, tasks) = (self.tell_news.clone(), &mut self.tasks);
-        // One without slots says so of any.
-        let slot = self.map.slots_of(address).next().unwrap_or(0);
+        let map = &self.map;
         self.nodes.entry(address.clone()).or_insert_with(|| {
+            // One without slots says so of any.
+            let slot = map.slots_of(address).next().unwrap_or(0);
             let (flights, to_fly) = mpsc::channel(1);
             tasks.spawn(node::run(settings, slot, name, token, writer, to_fly, news));
             Node {
@@ -408,7 +429,7 @@ impl Fenced {
             let rested = match node.state {
                 State::Idle => true,
                 State::Resting(until) => until <= now,
-                State::Flying | State::Lost => false,
+                State::Flying(_) | State::Lost => false,
             };
             if !rested || node.ready.is_empty() {
                 continue;
@@ -418,7 +439,7 @@ impl Fenced {
                 true => State::Idle,
                 // Where the lane has ended, its news are on their way.
                 false => match node.flights.try_send(flight) {
-                    Ok(()) => State::Flying,
+                    Ok(()) => State::Flying(now),
                     Err(_) => State::Lost,
                 },
             };

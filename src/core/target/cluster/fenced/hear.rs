@@ -217,12 +217,15 @@ impl Fenced {
     /// A new map: slots with something to send go to whoever serves them now.
     fn take_map(&mut self, map: SlotMap) -> Result<(), Error> {
         self.looking = false;
-        let replaced = self.nodes.iter().find(|(address, node)| {
-            let served = self.map.slots_of(address).next().is_some();
-            let serves = map.slots_of(address).next().is_some();
-            (served || node.state == State::Lost) && !serves
-        });
-        if let Some(address) = replaced.map(|(address, _)| address.clone()) {
+        // Also one to which this session has sent nothing: what an earlier one has sent may be gone with it.
+        let lost = self.nodes.iter().filter(|(_, node)| node.state == State::Lost);
+        let replaced = self
+            .map
+            .masters()
+            .chain(lost.map(|(address, _)| address))
+            .find(|address| map.slots_of(address).next().is_none())
+            .cloned();
+        if let Some(address) = replaced {
             // Another may have taken its place without its last writes: marks and fences know.
             return Err(self.lost_again(&address));
         }
