@@ -12,8 +12,8 @@
 //! | --- | --- | --- | --- |
 //! | this shard's, and in the stream up to there it does not begin to come back | - | - | a client's |
 //! | another's, or it had gone and begins to come back | no: it went key by key | - | a client's |
-//! | the same | yes | not in the last run that touches the slot, or behind the run comes something else of the slot | a client's |
-//! | the same | yes | in the last run that touches the slot | left out |
+//! | the same | yes | not in the last run that touches the slot, or behind the run comes something else of the slot, or another run that touches a slot of the same export | a client's |
+//! | the same | yes | in the last run that touches the slot, and the last that touches any of the export | left out |
 //!
 //! A client's deletions right before are in one run with the shard's. They are not lost: they are also the last that the import of the other shard brings of these slots,
 //! and that shard's stream gives them back where its window ends ([`super::windows`]).
@@ -72,13 +72,16 @@ pub fn note_back(gone: &mut BTreeSet<String>, tick: &Tick, name: &str, slots: &R
     gone.extend(exports.iter().filter(is_it).map(|one| one.name.clone()));
 }
 
-/// Whether an export of the slot by that shard is under way, or is over without its slots having been seen to be `gone` before.
-#[must_use]
-pub fn is_exported(name: &str, slot: u16, gone: &BTreeSet<String>, now: &Tick) -> bool {
+/// The slots of each export with this slot by that shard which is under way, or is over without its slots having been seen to be `gone` before.
+pub fn exported<'a>(
+    name: &str,
+    slot: u16,
+    gone: &'a BTreeSet<String>,
+    now: &'a Tick,
+) -> impl Iterator<Item = &'a Ranges> {
     let exports = now.exports(name).unwrap_or_default();
-    exports
-        .iter()
-        .any(|one| covers(&one.slots, slot) && !gone.contains(&one.name))
+    let is_it = move |one: &&Export| covers(&one.slots, slot) && !gone.contains(&one.name);
+    exports.iter().filter(is_it).map(|one| &one.slots)
 }
 
 /// The runs of single deletions in a stretch of a stream.
@@ -93,6 +96,8 @@ pub struct Runs {
     /// Where a slot begins to come back, and what its last run was then.
     back: HashMap<u16, Vec<(Offset, Option<Offset>)>>,
     in_transaction: bool,
+    /// Where the last run of each slot begins before it comes back, in order; when all is taken in.
+    ordered: Vec<(Offset, u16)>,
 }
 
 impl Runs {
@@ -106,7 +111,23 @@ impl Runs {
             last: HashMap::new(),
             back: HashMap::new(),
             in_transaction: false,
+            ordered: Vec::new(),
         }
+    }
+
+    /// All is taken in.
+    #[must_use]
+    pub fn finish(mut self) -> Runs {
+        let gone = self
+            .back
+            .iter()
+            .filter_map(|(slot, all)| Some((all.first()?.1?, *slot)));
+        let here = self.last.iter().filter(|(slot, _)| !self.back.contains_key(slot));
+        let here = here.filter_map(|(slot, begins)| Some(((*begins)?, *slot)));
+        let mut ordered: Vec<(Offset, u16)> = gone.chain(here).collect();
+        ordered.sort_unstable();
+        self.ordered = ordered;
+        self
     }
 
     /// Takes a command in.
@@ -158,14 +179,19 @@ impl Runs {
         self.from < end && end <= self.at
     }
 
-    /// Whether the deletion that ends there is in the last run that touches the slot before it comes back, with nothing of the slot behind it.
+    /// Whether the deletion that ends there is in the last run that touches the slot before it comes back, with nothing of the slot behind it, and no
+    /// other run behind it that touches one of `exported`: all of them are cleared in one.
     #[must_use]
-    pub fn is_last(&self, slot: u16, end: Offset) -> bool {
+    pub fn is_last(&self, slot: u16, end: Offset, exported: &Ranges) -> bool {
         let begins = match self.back_behind(slot, end) {
             Some((_, last)) => *last,
             None => self.last.get(&slot).copied().flatten(),
         };
-        begins.is_some_and(|begins| begins < end)
+        begins.is_some_and(|begins| {
+            let behind = self.ordered.partition_point(|(one, _)| *one <= begins);
+            let mut behind = self.ordered[behind..].iter();
+            begins < end && !behind.any(|(_, other)| covers(exported, *other))
+        })
     }
 }
 
@@ -196,7 +222,9 @@ mod tests {
             runs.take(&frame);
             place += 1;
         }
-        let is_last = |(_, slot, end): &&(usize, u16, Offset)| runs.is_last(*slot, *end);
+        let runs = runs.finish();
+        let all = vec![(0, 16_383)];
+        let is_last = |(_, slot, end): &&(usize, u16, Offset)| runs.is_last(*slot, *end, &all);
         deletions
             .iter()
             .filter(is_last)
@@ -219,6 +247,8 @@ mod tests {
             (&["DEL {a}1", "SELECT 0", "UNLINK {a}2"], &[0, 2]),
             (&["MULTI", "DEL {a}1", "EXEC", "UNLINK {a}2"], &[3]),
             (&["DEL {a}1 {a}2", "UNLINK {a}2"], &[1]),
+            // A client deleted the only key of a slot; the clearing, which finds nothing of it, comes later.
+            (&["DEL {a}1", "SET {b}1 x", "UNLINK {c}2"], &[2]),
             // It comes back, and what is imported and deleted then is another matter.
             (
                 &["UNLINK {a}1", BACK, "SET {a}1 x", "UNLINK {a}3", "SET {a}3 x"],
@@ -259,7 +289,7 @@ mod tests {
                 let tick = tick(owner, *is_over);
                 note_gone(&mut gone, &tick, "a", number == 0, |_| *is_away);
             }
-            let counts = is_exported("a", slot, &gone, &tick("b", true));
+            let counts = exported("a", slot, &gone, &tick("b", true)).next().is_some();
             assert_eq!(counts, expected, "{passed:?} {slot}");
         }
     }

@@ -93,6 +93,9 @@ struct Member {
     base: Option<Arc<Tick>>,
 }
 
+/// How far the target is with a shard, by one or the other count.
+type Rung = fn(&Member) -> Option<Offset>;
+
 impl Member {
     /// How far the target is with it; nothing while a snapshot is being restored.
     fn recorded(&self) -> Option<Offset> {
@@ -105,6 +108,12 @@ impl Member {
         (recorded > Offset::ZERO).then_some(recorded)
     }
 
+    /// How far the target says that it is; a restart begins there.
+    fn checkpointed(&self) -> Option<Offset> {
+        let checkpointed = self.progress.ladder().checkpointed;
+        (checkpointed > Offset::ZERO).then_some(checkpointed)
+    }
+
     /// Whether its snapshot, which is still to be restored, was taken behind `goal`: what was said up to there is said by the snapshot alone, which waits for
     /// those that wait for it.
     fn begins_behind(&self, goal: Position) -> bool {
@@ -112,9 +121,9 @@ impl Member {
         snapshot.is_some_and(|at| at.id == goal.id && goal.offset <= at.offset)
     }
 
-    /// Whether the target is with it as far as `goal`; `newest` is where the shard was when it was last asked.
-    fn has_reached(&self, goal: Position, newest: Position) -> bool {
-        let Some((recorded, history)) = self.recorded().zip(self.log.history()) else {
+    /// Whether the target, which is `recorded` so far with it, is as far as `goal`; `newest` is where the shard was when it was last asked.
+    fn is_at(&self, recorded: Option<Offset>, goal: Position, newest: Position) -> bool {
+        let Some((recorded, history)) = recorded.zip(self.log.history()) else {
             return self.begins_behind(goal);
         };
         if history.contains(&goal) {
@@ -173,7 +182,7 @@ impl Crossings {
         inner.ticks.take(samples);
         let written = written.and_then(|()| {
             let Some(kept) = kept.as_mut() else { return Ok(()) };
-            let passed = inner.newest_reached("", kept.oldest());
+            let passed = inner.newest_checkpointed(kept.oldest());
             passed.map_or(Ok(()), |tick| kept.forget_before(tick.number))
         });
         if let Err(error) = written {
@@ -204,7 +213,8 @@ impl Crossings {
         match kept {
             Some(Ok(windows)) => drop(inner.windows.insert(name.to_owned(), windows)),
             Some(Err(error)) => {
-                tracing::error!(%error, hint = error.hint(), "what was being imported cannot be read");
+                tracing::error!(%error, hint = error.hint(), "what was being imported cannot be read: all shards begin anew");
+                inner.entangle();
             }
             None => {}
         }
@@ -272,7 +282,8 @@ impl Crossings {
         let result = change(&mut windows);
         let kept = inner.kept.as_ref().filter(|_| windows != before);
         if let Some(Err(error)) = kept.map(|kept| kept.set_windows(name, &windows, durability)) {
-            tracing::error!(%error, hint = error.hint(), "what a shard imports could not be written down");
+            tracing::error!(%error, hint = error.hint(), "what a shard imports could not be written down: all shards begin anew");
+            inner.entangle();
         }
         inner.windows.insert(name.to_owned(), windows.clone());
         (result, windows)
@@ -313,20 +324,33 @@ impl Inner {
     /// The newest tick behind the one of that number up to which all shards but that of `name` have recorded everything. One that lacks a shard, which has
     /// come later, does not count.
     pub(super) fn newest_reached(&self, name: &str, after: u64) -> Option<&Arc<Tick>> {
+        self.newest_by(Member::recorded, name, after)
+    }
+
+    /// The same of all shards, as a restart would find it.
+    fn newest_checkpointed(&self, after: u64) -> Option<&Arc<Tick>> {
+        self.newest_by(Member::checkpointed, "", after)
+    }
+
+    fn newest_by(&self, rung: Rung, name: &str, after: u64) -> Option<&Arc<Tick>> {
         let is_whole = |tick: &&Arc<Tick>| self.masters.keys().all(|one| tick.at(one).is_some());
         let ticks: Vec<&Arc<Tick>> = self.ticks.after(after).filter(is_whole).collect();
-        let reached = ticks.partition_point(|tick| self.have_all_reached(tick, name));
+        let reached = ticks.partition_point(|tick| self.have_all_reached(rung, tick, name));
         reached.checked_sub(1).map(|last| ticks[last])
     }
 
     /// Whether all shards but that of `name` have recorded everything up to the tick.
-    fn have_all_reached(&self, tick: &Tick, name: &str) -> bool {
+    fn have_all_reached(&self, rung: Rung, tick: &Tick, name: &str) -> bool {
         let masters = self.masters.keys();
         let mut others = masters.chain(self.members.keys()).filter(|one| *one != name);
-        others.all(|other| self.has_reached(other, tick))
+        others.all(|other| self.is_at(rung, other, tick))
     }
 
     pub(super) fn has_reached(&self, name: &str, tick: &Tick) -> bool {
+        self.is_at(Member::recorded, name, tick)
+    }
+
+    fn is_at(&self, rung: Rung, name: &str, tick: &Tick) -> bool {
         let Some(member) = self.members.get(name) else {
             // A shard whose pipeline has not begun.
             return false;
@@ -334,12 +358,12 @@ impl Inner {
         match (tick.at(name), self.masters.contains_key(name)) {
             (Some(goal), _) => {
                 let newest = self.ticks.newest().and_then(|tick| tick.at(name));
-                member.has_reached(goal, newest.unwrap_or(goal))
+                member.is_at(rung(member), goal, newest.unwrap_or(goal))
             }
             // It came later than the tick.
             (None, true) => false,
             // It has left the cluster: what is in its log is all there will be.
-            (None, false) => member.recorded().is_some_and(|at| at >= member.log.appended()),
+            (None, false) => rung(member).is_some_and(|at| at >= member.log.appended()),
         }
     }
 
@@ -430,7 +454,8 @@ pub(in crate::core::pipeline::crossing) mod tests {
             id: id(letter),
             offset: Offset::new(offset),
         };
-        assert!(!member.has_reached(at(b'1', 10), at(b'1', 90)));
+        let has_reached = |goal| member.is_at(member.recorded(), goal, at(b'1', 90));
+        assert!(!has_reached(at(b'1', 10)));
         let history = History::new(id(b'1'));
         let _writer = member
             .log
@@ -443,11 +468,7 @@ pub(in crate::core::pipeline::crossing) mod tests {
             (b'1', 51, false),
             (b'2', 10, false),
         ] {
-            assert_eq!(
-                member.has_reached(at(letter, offset), at(b'1', 90)),
-                expected,
-                "{offset}"
-            );
+            assert_eq!(has_reached(at(letter, offset)), expected, "{offset}");
         }
     }
 

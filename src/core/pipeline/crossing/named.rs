@@ -71,7 +71,13 @@ impl Index {
     fn mark(&mut self, frame: &Frame<'_>, wanted: impl Fn(u16) -> bool) {
         match marker(frame) {
             Some(Marker::Opens { id, slots, .. }) => {
-                self.windows.retain(|(open, _)| *open != id);
+                // One that is tried again, or whose end a failover has swallowed.
+                let overlaps = |(first, last): &(u16, u16)| {
+                    let mut all = slots.iter();
+                    all.any(|(from, to)| first <= to && from <= last)
+                };
+                self.windows
+                    .retain(|(open, old)| *open != id && !old.iter().any(overlaps));
                 self.windows.push((id, slots));
             }
             Some(Marker::Closes { id, arrived }) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::clearing::{Runs, Whose, is_exported};
+use super::super::clearing::{Runs, Whose, exported};
 use super::super::ticks::Tick;
 use super::{Crossing, Ruling, Waiting};
 use crate::core::position::Offset;
@@ -62,7 +62,8 @@ impl Crossing {
             return Whose::Unknown;
         };
         let Deletion { slot, end, .. } = deletion;
-        if !is_exported(&self.name, slot, &self.gone, now) {
+        let mut exported = exported(&self.name, slot, &self.gone, now).peekable();
+        if exported.peek().is_none() {
             return Whose::Clients;
         }
         let runs = self.runs.as_ref();
@@ -70,7 +71,7 @@ impl Crossing {
             return Whose::Unknown;
         };
         let has_gone = now.owner(slot) != Some(self.name.as_str()) || runs.comes_back(slot, end);
-        match has_gone && runs.is_last(slot, end) {
+        match has_gone && exported.any(|slots| runs.is_last(slot, end, slots)) {
             true => Whose::Shards,
             false => Whose::Clients,
         }
@@ -117,7 +118,7 @@ impl Crossing {
                 break;
             }
         }
-        self.runs = Some((tick.number, runs));
+        self.runs = Some((tick.number, runs.finish()));
         Some(())
     }
 }

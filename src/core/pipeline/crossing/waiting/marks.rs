@@ -9,6 +9,7 @@ use crate::core::command::marker::{Marker, marker};
 use crate::core::position::{Offset, Position};
 use crate::core::resp::Frame;
 
+use super::super::Member;
 use super::super::clearing::is_single;
 use super::super::ticks::Tick;
 use super::super::windows::{Window, Windows};
@@ -141,12 +142,9 @@ impl Crossing {
         if self.windows.is_empty() {
             return;
         }
-        let recorded = self
-            .crossings
-            .inner()
-            .members
-            .get(&self.name)
-            .and_then(|one| one.recorded());
+        let inner = self.crossings.inner();
+        let recorded = inner.members.get(&self.name).and_then(Member::checkpointed);
+        drop(inner);
         if let Some(recorded) = recorded {
             self.change_windows(|windows| windows.forget_before(recorded));
         }
