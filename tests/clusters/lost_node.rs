@@ -10,7 +10,7 @@ use super::support::fleet::slot::tag;
 use super::support::fleet::{Fleet, LONG, Layout, Load, Rate, Shape, wait_equal};
 use super::support::wire::{Batch, put};
 use super::support::workload::Seed;
-use super::support::{Gunyu, SOON, Server, wait_for};
+use super::support::{Gunyu, SOON, Server, wait_for, wait_until};
 
 /// So much longer than before the loss a write to another node may take to get there, where the lost one comes back as it was: it takes
 /// some milliseconds, and the rest is for a busy machine.
@@ -151,28 +151,54 @@ fn lost_for_a_while(
     assert!(longest < before + delay_max, "{slowest:?}\n{}", gunyu.traces());
 }
 
+fn freeze(target: &mut Fleet, node: usize) {
+    target.nodes[node].sigstop();
+}
+
+fn thaw(target: &mut Fleet, node: usize) {
+    target.nodes[node].sigcont();
+}
+
+/// Nothing is recorded in a quiet stream, and nothing else would tell that the node is gone before its answer is given up after a minute.
+#[test]
+fn a_write_to_a_frozen_node_gets_to_its_heir_though_nothing_else_is_written() {
+    let (source, mut target) = (Server::start(), target(1));
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
+    gunyu.wait_ready(LONG);
+    let lost = target.masters_at()[0];
+    let shard = target.shard(lost);
+    let key = format!("{{{}}}quiet", tag(shard.slots[7]));
+    let () = source.run(&["SET", &key, "before"]);
+    gunyu.wait_applied(&source, SOON);
+    gunyu.wait_status(SOON, "all is recorded", |status| {
+        let offset = &status[0]["Offset"];
+        offset["Checkpoint"] == offset["Source"]
+    });
+    freeze(&mut target, lost);
+    let () = source.run(&["SET", &key, "after"]);
+    let heir = shard.replicas[0];
+    wait_until(LONG, "the replica has taken over", || {
+        target.nodes[heir].info("replication")["role"] == "master"
+    });
+    wait_for(SOON, "the heir has what was written", || {
+        let there: Option<String> = target.nodes[heir].run(&["GET", &key]);
+        (there.as_deref() == Some("after"))
+            .then_some(())
+            .ok_or_else(|| format!("{there:?}\n{}", gunyu.traces()))
+    });
+    thaw(&mut target, lost);
+}
+
 #[test]
 fn a_node_that_is_frozen_delays_no_other() {
     let (source, mut target) = (Server::start(), target(0));
-    lost_for_a_while(
-        &source,
-        &mut target,
-        DELAY_MAX,
-        |target, node| target.nodes[node].sigstop(),
-        |target, node| target.nodes[node].sigcont(),
-    );
+    lost_for_a_while(&source, &mut target, DELAY_MAX, freeze, thaw);
 }
 
 #[test]
 fn a_node_that_is_frozen_delays_no_other_of_a_cluster_source() {
     let (source, mut target) = (Fleet::start(3, 0), target(0));
-    lost_for_a_while(
-        &source,
-        &mut target,
-        DELAY_MAX,
-        |target, node| target.nodes[node].sigstop(),
-        |target, node| target.nodes[node].sigcont(),
-    );
+    lost_for_a_while(&source, &mut target, DELAY_MAX, freeze, thaw);
 }
 
 #[test]
@@ -192,16 +218,10 @@ fn a_node_that_was_killed_and_comes_back_as_a_replica_delays_no_other() {
 #[test]
 fn a_node_that_is_frozen_while_its_replica_takes_over_delays_no_other() {
     let (source, mut target) = (Server::start(), target(1));
-    lost_for_a_while(
-        &source,
-        &mut target,
-        SESSION_DELAY_MAX,
-        |target, node| target.nodes[node].sigstop(),
-        |target, node| {
-            target.nodes[node].sigcont();
-            target.wait_whole();
-        },
-    );
+    lost_for_a_while(&source, &mut target, SESSION_DELAY_MAX, freeze, |target, node| {
+        thaw(target, node);
+        target.wait_whole();
+    });
 }
 
 #[test]

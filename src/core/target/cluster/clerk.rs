@@ -28,8 +28,8 @@ use crate::core::target::{Error, Settings};
 /// A slot that is on its way must not hold up the others: its group goes out again later.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A node that is frozen must not keep us from hearing who has taken its place; where all are slow, the next try may take twice as long. Marks and checkpoint that come late are older ones, which is
-/// harmless: a restart begins there, and fences say what it skips.
+/// A node that is frozen must not keep us from hearing who has taken its place; where all are slow, the next try may take twice as long. Marks and
+/// checkpoint that come late are older ones, which is harmless: a restart begins there, and fences say what it skips.
 const RECORD_LIMIT: Duration = Duration::from_secs(3);
 
 /// After an errand that could not be done, so that trying again does not wear anybody out.
