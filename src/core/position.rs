@@ -1,4 +1,4 @@
-//! Where in which history: replication ids, offsets, positions, and what a history contains.
+//! Where in which history: replication ids, offsets, positions, and what a history contains; and under which lease.
 //!
 //! Owns the arithmetic of Redis' replication offsets, off-by-one included, so that no other room does any. Leaves to
 //! others where positions are kept ([`super::progress`], the log, the checkpoint on the target).
@@ -92,6 +92,39 @@ impl Offset {
 }
 
 impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of a lease: who has a higher one has come later, and what stands under a lower one counts no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    /// That of a process which stands alone: it takes part in no election.
+    pub const NONE: Epoch = Epoch(0);
+
+    /// The epoch of that number.
+    #[must_use]
+    pub const fn new(number: u64) -> Epoch {
+        Epoch(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The one after it.
+    #[must_use]
+    pub const fn next(self) -> Epoch {
+        Epoch(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
