@@ -23,6 +23,7 @@ pub mod receive;
 pub mod replay;
 pub mod shard;
 pub mod stale;
+pub mod tenure;
 pub mod turn;
 mod walk;
 
@@ -59,6 +60,7 @@ pub use orders::{Mode, Orders, Wish};
 pub use settings::{
     Delivery, FunctionExists, Goal, KeyExists, ModuleAux, OnError, OnFull, Settings, StaleKeys,
 };
+pub use tenure::Tenure;
 
 use backoff::Backoff;
 use dead_letter::DeadLetters;
@@ -167,7 +169,7 @@ impl Pipeline {
         &self.settings.name
     }
 
-    /// Runs until the wish is to stop.
+    /// Runs until the wish is to stop, or another one is to run it.
     ///
     /// # Errors
     /// The first contact met a trouble that needs a person.
@@ -190,15 +192,15 @@ impl Pipeline {
             requested: false,
             damaged: 0,
         };
-        let joined = self.join_siblings();
         let result = Box::pin(self.rounds(&mut round)).await;
-        drop(joined);
         round.stop_receiving().await;
         if let Err(error) = self.log.persist().await {
             tracing::warn!(%error, "the log could not be persisted at the end");
         }
-        self.orders.close();
-        self.progress.set_state(State::Stop);
+        if self.orders.tenure().is_ours() || self.orders.mode() == Mode::Stop {
+            self.orders.close();
+            self.progress.set_state(State::Stop);
+        }
         result
     }
 
@@ -250,6 +252,9 @@ impl Pipeline {
         let begins_anew = wish.turn != round.wish.turn;
         round.untouched &= wish == round.wish;
         round.wish = wish;
+        if !wish.is_for_us() {
+            return ControlFlow::Break(());
+        }
         match wish.mode {
             Mode::Stop => return ControlFlow::Break(()),
             Mode::Pause => {
