@@ -52,7 +52,7 @@ use super::position::{History, Offset};
 use super::progress::{Counters, Phase, Progress, State};
 use super::resume::{self, Ask, Plan, Read, Reason};
 use super::source::Follower;
-use super::target::session::Session;
+use super::target::session::{Claim, Session};
 use super::topology::Place;
 
 pub use end::End;
@@ -329,7 +329,12 @@ impl Pipeline {
         // Noted before it is used: a session that was given up half-way is no rival.
         round.tokens.truncate(OWN_TOKENS_MAX - 1);
         round.tokens.push_front(token.clone());
-        let mut taking = pin!(Session::take(&settings.target, run_id.as_deref(), token));
+        let mut taking = pin!(Session::take(
+            &settings.target,
+            run_id.as_deref(),
+            token,
+            Claim::ALONE
+        ));
         let mut has_waited = false;
         let taken = loop {
             tokio::select! {

@@ -60,6 +60,32 @@ impl Door {
         }
     }
 
+    /// Sends commands together, on one connection: to the one node, or to the one that serves `key` as far as is known. All replies; nothing is sent on.
+    ///
+    /// # Errors
+    /// The connection fails, or nobody serves the key.
+    pub async fn call_together(
+        &mut self,
+        key: &[u8],
+        commands: Vec<Vec<Vec<u8>>>,
+    ) -> Result<Vec<Value>, Error> {
+        match self {
+            Door::One(lane) => lane.call_many(commands).await,
+            Door::Cluster(router) => router.call_together(key, commands).await,
+        }
+    }
+
+    /// Whether an error reply says only that the slot is elsewhere, or will be. Then it has been looked where, after a while.
+    ///
+    /// # Errors
+    /// Nobody can be asked.
+    pub async fn look_again(&mut self, reply: &str) -> Result<bool, Error> {
+        match self {
+            Door::One(_) => Ok(false),
+            Door::Cluster(router) => router.look_again(reply).await,
+        }
+    }
+
     /// Every node that takes writes.
     #[must_use]
     pub fn masters(&self) -> Vec<Address> {

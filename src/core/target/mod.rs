@@ -28,7 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{net, resp};
-use crate::core::position::Offset;
+use crate::core::position::{Epoch, Offset};
 use cluster::known::Known;
 
 /// Whom to write to, and as whom.
@@ -147,6 +147,15 @@ pub enum Error {
         /// The server.
         address: net::Address,
     },
+    /// What stands on the target has a newer epoch than we have, or has the same and is not ours: another process leads. Whoever holds the lease all the
+    /// same raises its epoch above this one; nobody else may try again.
+    #[error("target {address}: a gunyu with lease epoch {epoch} has taken over")]
+    Outranked {
+        /// The target.
+        address: net::Address,
+        /// What stands there.
+        epoch: Epoch,
+    },
     /// Another session has taken over, or somebody removed the session's key (`FLUSHALL` on the target does).
     #[error("target {address}: another session has taken over, or its key was removed")]
     Superseded {
@@ -186,6 +195,10 @@ impl Error {
             Error::Superseded { .. } => {
                 Some("make sure that only one gunyu runs for this source and target".to_owned())
             }
+            Error::Outranked { epoch, .. } => Some(format!(
+                "nothing, where another process of the group leads this input now; where none does, check that all of the group use one store of leases: the \
+                 leader goes on by itself as soon as its epoch is above {epoch}"
+            )),
             Error::Unexpected { .. } | Error::HalfDone { .. } => None,
         }
     }

@@ -11,6 +11,7 @@
 //!
 //! Owns the taking over. Leaves to [`super::exact`] and [`super::loose`] what is written.
 
+mod claim;
 mod everywhere;
 mod transaction;
 
@@ -24,8 +25,10 @@ use super::door::Door;
 use super::facts::Facts;
 use super::{Error, Settings};
 use crate::core::net::Address;
+use crate::core::position::Epoch;
 use crate::core::resp::{self, Value};
 
+pub use claim::Claim;
 pub use transaction::{Flush, Member};
 
 /// The right to write, and its main connection. At rest database 0 is selected and the session key is watched.
@@ -35,6 +38,8 @@ pub struct Session {
     pub lane: Door,
     /// Names this session among others.
     pub token: String,
+    /// That of its lease.
+    pub epoch: Epoch,
     /// The session that had the right before.
     pub previous: Option<String>,
     /// The deployment's.
@@ -50,14 +55,16 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and takes over; `token` names the session among others.
+    /// Connects and takes over by this claim; `token` names the session among others.
     ///
     /// # Errors
-    /// The target cannot be reached, refuses us or writes, or holds a checkpoint that is none of ours.
+    /// The target cannot be reached, refuses us or writes, or holds a checkpoint that is none of ours; [`Error::Outranked`], nothing being changed, where
+    /// the claim is not good enough.
     pub async fn take(
         settings: &Settings,
         source_run_id: Option<&str>,
         token: String,
+        claim: Claim<'_>,
     ) -> Result<Session, Error> {
         let prefix = format!("gunyu:{}:", settings.name);
         let key = checkpoint::key(&settings.name);
@@ -66,20 +73,22 @@ impl Session {
         for node in lane.masters() {
             // Before anything is written: the source itself must not become its own target.
             refuse_source(&mut lane, &node, source_run_id).await?;
-            end_older(&mut lane, &node, &prefix, &token).await?;
         }
         let session_key = checkpoint::session_key(&settings.name);
-        let previous = holder(&lane.call(&[b"HKEYS", &session_key]).await?);
-        lane.call(&[b"MULTI"]).await?;
-        lane.call(&[b"DEL", &session_key]).await?;
-        lane.call(&[b"HSET", &session_key, token.as_bytes(), b"1"])
-            .await?;
-        lane.call(&[b"EXEC"]).await?;
+        let keys = claim::Keys {
+            checkpoint: key.clone(),
+            session: session_key.clone(),
+        };
+        let previous = claim::take(&mut lane, &keys, &token, claim).await?;
+        for node in lane.masters() {
+            end_older(&mut lane, &node, &prefix, &token).await?;
+        }
         facts.complete(&mut lane, &session_key).await?;
         let record = Record::default();
         let mut session = Session {
             lane,
             token,
+            epoch: claim.epoch,
             previous,
             name: settings.name.clone(),
             key,
@@ -90,6 +99,9 @@ impl Session {
         };
         session.watch().await?;
         session.record = session.read_record().await?;
+        if claim.epoch != Epoch::NONE {
+            session.record.epoch = claim.epoch;
+        }
         if let Some(router) = session.lane.router() {
             session.fences = Arc::new(fences::read(router, &settings.name, &mut session.record).await?);
         }
@@ -129,25 +141,15 @@ impl Session {
 
     async fn read_record(&mut self) -> Result<Record, Error> {
         let reply = self.lane.call(&[b"HGETALL", &self.key]).await?;
-        let fields: Vec<&[u8]> = match &reply {
-            Value::Array(items) => items.iter().filter_map(Value::text).collect(),
-            Value::Map(pairs) => pairs
-                .iter()
-                .flat_map(|(k, v)| [k.text(), v.text()])
-                .flatten()
-                .collect(),
-            _ => {
-                return Err(Error::Unexpected {
-                    address: self.lane.address().clone(),
-                    command: "HGETALL".into(),
-                });
-            }
-        };
-        Record::parse(fields.chunks_exact(2).map(|pair| (pair[0], pair[1]))).map_err(|cause| {
-            Error::Checkpoint {
+        if !matches!(reply, Value::Array(_) | Value::Map(_)) {
+            return Err(Error::Unexpected {
                 address: self.lane.address().clone(),
-                cause,
-            }
+                command: "HGETALL".into(),
+            });
+        }
+        Record::parse(claim::fields(&reply)).map_err(|cause| Error::Checkpoint {
+            address: self.lane.address().clone(),
+            cause,
         })
     }
 
@@ -168,7 +170,14 @@ impl Session {
 
     /// Writes the command that puts the session's key back after a flush.
     pub fn encode_session(&self, out: &mut BytesMut) {
-        resp::encode_command(out, &[b"HSET", &self.session_key, self.token.as_bytes(), b"1"]);
+        let epoch = self.epoch.to_string();
+        let words = [
+            b"HSET",
+            &self.session_key[..],
+            self.token.as_bytes(),
+            epoch.as_bytes(),
+        ];
+        resp::encode_command(out, &words);
     }
 
     /// Writes the command that removes both keys.
@@ -187,13 +196,6 @@ impl Session {
     pub fn encode_question(&self, out: &mut BytesMut) {
         resp::encode_command(out, &[b"HGET", &self.session_key, self.token.as_bytes()]);
     }
-}
-
-/// The one field of the session's key.
-fn holder(keys: &Value) -> Option<String> {
-    let Value::Array(fields) = keys else { return None };
-    let token = fields.first()?.text()?;
-    Some(String::from_utf8_lossy(token).into_owned())
 }
 
 /// Writes `SELECT db`.

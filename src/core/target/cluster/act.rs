@@ -19,7 +19,7 @@ use super::route::Route;
 use super::router::Router;
 use crate::core::command::{self, Kind};
 use crate::core::net::Address;
-use crate::core::position::Offset;
+use crate::core::position::{Epoch, Offset};
 use crate::core::resp::{self, Frame, Framer, Value, said};
 use crate::core::target::{Error, checkpoint, library};
 
@@ -51,6 +51,7 @@ enum What {
 pub(super) struct Actor<'a> {
     pub(super) name: &'a str,
     pub(super) token: &'a str,
+    pub(super) epoch: Epoch,
     pub(super) writer: Option<&'a Writer>,
     pub(super) fences: &'a Fences,
     pub(super) expiry: Expiry,
@@ -98,8 +99,9 @@ impl Act {
                 let refused = on(router, &masters, &self.command).await?;
                 if flushes {
                     let key = checkpoint::session_key(actor.name);
+                    let epoch = actor.epoch.to_string();
                     router
-                        .call(&[b"HSET", &key, actor.token.as_bytes(), b"1"])
+                        .call(&[b"HSET", &key, actor.token.as_bytes(), epoch.as_bytes()])
                         .await?;
                 }
                 Ok(refused)

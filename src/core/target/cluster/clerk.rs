@@ -19,7 +19,7 @@ use super::plan::Expiry;
 use super::redirect::is_passing;
 use super::router::Router;
 use crate::core::net::{self, Address};
-use crate::core::position::Offset;
+use crate::core::position::{Epoch, Offset};
 use crate::core::resp::{Value, said};
 use crate::core::target::checkpoint::{self, Checkpoint, Record};
 use crate::core::target::session::now_ms;
@@ -83,6 +83,8 @@ pub(super) struct Employer {
     pub(super) settings: Settings,
     /// The token of the session that may write.
     pub(super) token: String,
+    /// That of its lease.
+    pub(super) epoch: Epoch,
     pub(super) writer: Option<Writer>,
     pub(super) fences: Arc<Fences>,
     pub(super) expiry: Expiry,
@@ -171,6 +173,7 @@ impl Clerk {
                 let actor = Actor {
                     name: &employer.settings.name,
                     token: &employer.token,
+                    epoch: employer.epoch,
                     writer: employer.writer.as_ref(),
                     fences: &employer.fences,
                     expiry: employer.expiry,

@@ -169,6 +169,7 @@ impl Fenced {
         let employer = Employer {
             settings: settings.clone(),
             token: session.token.clone(),
+            epoch: session.epoch,
             writer: writer.clone(),
             fences: Arc::clone(&session.fences),
             expiry: match session.facts.since((7, 0, 0), (0, 0, 0)) {

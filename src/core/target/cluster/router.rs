@@ -294,6 +294,30 @@ impl Router {
         Ok(replies)
     }
 
+    /// Sends commands together to the node that serves the key, as far as is known. All replies; nothing is sent on, so that what is watched on the
+    /// connection is watched where the transaction after it runs.
+    ///
+    /// # Errors
+    /// The connection fails, or nobody serves the key.
+    pub async fn call_together(&mut self, key: &[u8], commands: Vec<Command>) -> Result<Vec<Value>, Error> {
+        let node = self.owner(slot(key))?;
+        let answers = self.lane(&node).await?.call_many(commands).await;
+        self.kept(&node, answers)
+    }
+
+    /// Whether an error reply says only that a slot is elsewhere, or will be. Then it has been looked where, after a while.
+    ///
+    /// # Errors
+    /// No node can be asked.
+    pub async fn look_again(&mut self, reply: &str) -> Result<bool, Error> {
+        let passing = reply.starts_with("EXECABORT") || Redirect::of(reply, self.home_address()).is_some();
+        if passing {
+            tokio::time::sleep(PAUSE).await;
+            self.refresh().await?;
+        }
+        Ok(passing)
+    }
+
     /// A command that was redirected, on its own.
     async fn again(&mut self, command: &Command) -> Result<Value, Error> {
         match self.call(&borrowed(command)).await {

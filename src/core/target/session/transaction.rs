@@ -110,11 +110,12 @@ impl Session {
             commands.push(command(&[b"DEL", &checkpoint::session_key(&member.name)]));
             commands.extend(self.replacing(&checkpoint::key(&member.name), &member.otherwise));
         }
+        let epoch = self.epoch.to_string();
         commands.push(command(&[
             b"HSET",
             &self.session_key,
             self.token.as_bytes(),
-            b"1",
+            epoch.as_bytes(),
         ]));
         commands
     }
