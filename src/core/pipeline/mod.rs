@@ -52,6 +52,7 @@ use super::position::{History, Offset};
 use super::progress::{Counters, Phase, Progress, State};
 use super::resume::{self, Ask, Plan, Read, Reason};
 use super::source::Follower;
+use super::target;
 use super::target::session::{Claim, Session};
 use super::topology::Place;
 
@@ -329,12 +330,12 @@ impl Pipeline {
         // Noted before it is used: a session that was given up half-way is no rival.
         round.tokens.truncate(OWN_TOKENS_MAX - 1);
         round.tokens.push_front(token.clone());
-        let mut taking = pin!(Session::take(
-            &settings.target,
-            run_id.as_deref(),
-            token,
-            Claim::ALONE
-        ));
+        let ours: Vec<String> = round.tokens.iter().cloned().collect();
+        let claim = Claim {
+            epoch: round.wish.tenure.epoch(),
+            ours: &ours,
+        };
+        let mut taking = pin!(Session::take(&settings.target, run_id.as_deref(), token, claim));
         let mut has_waited = false;
         let taken = loop {
             tokio::select! {
@@ -364,6 +365,13 @@ impl Pipeline {
                     message: error.to_string(),
                     hint: error.hint(),
                 })
+            }
+            Err(target::Error::Outranked { address, epoch }) => {
+                // Whoever holds the lease finds out whether it still is ours; until then nothing is written.
+                self.orders.set_outranked(epoch);
+                let error = target::Error::Outranked { address, epoch };
+                self.wait_for_target(round, &error).await;
+                Ok(None)
             }
             Err(error) => {
                 // The source must not wait for the target: what comes after the log's end can be received meanwhile.
@@ -538,7 +546,15 @@ impl Pipeline {
                 }
             }
         };
+        let mut wish = self.wish.clone();
+        let lost = async {
+            // An error: nobody can wish any more.
+            let _ = wish.wait_for(|wish| wish.tenure == Tenure::Follows).await;
+        };
         tokio::select! {
+            // First: nothing may be written under a lease that is lost, and what is under way may hang.
+            biased;
+            () = lost => Ok(End::Wished),
             end = applying => Ok(end),
             () = self.target_place.changed() => Ok(End::TargetMoved),
             // It ends only when it is stopped, or by a bug of ours.
