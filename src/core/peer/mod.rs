@@ -9,4 +9,7 @@
 //! the leader's log holds, or ends: never a gap, never bytes of another history; and that the leader's own tasks wait for no follower. Leaves
 //! HTTP's server to the HTTP room, and who leads to the supervisor.
 
+pub mod serve;
 pub mod wire;
+
+pub use serve::{Ask, Board, Refused, serve};
