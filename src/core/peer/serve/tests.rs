@@ -1,1 +1,1 @@
-//! Which part of the log a follower gets, and what it hears, on real logs.
+//! x
