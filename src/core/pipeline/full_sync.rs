@@ -83,7 +83,8 @@ impl<'a> FullSync<'a> {
         let settings = &self.context.settings;
         let dialect = Replayer::dialect(&settings.replay, &session.facts);
         let name = session.client_name(&settings.target);
-        let restorer = Restorer::open(&settings.target, &name, settings.connections, dialect).await;
+        let guard = Some(session.guard());
+        let restorer = Restorer::open(&settings.target, &name, guard, settings.connections, dialect).await;
         let mut restoring = self.restoring(session, cursor, restorer.map_err(End::Target)?)?;
         restoring.stream_db = stream_db;
         restoring.libraries = libraries;

@@ -21,14 +21,16 @@ use bytes::{Bytes, BytesMut};
 
 use super::checkpoint::{self, Record};
 use super::cluster::fences::{self, Fences};
-use super::door::Door;
+use super::door::{Door, Seat};
 use super::facts::Facts;
+use super::guard::Guard;
 use super::{Error, Settings};
 use crate::core::net::Address;
 use crate::core::position::Epoch;
 use crate::core::resp::{self, Value};
 
 pub use claim::Claim;
+use transaction::command;
 pub use transaction::{Flush, Member};
 
 /// The right to write, and its main connection. At rest database 0 is selected and the session key is watched.
@@ -46,6 +48,8 @@ pub struct Session {
     name: String,
     key: Bytes,
     session_key: Bytes,
+    /// Where the session's key is watched.
+    seat: Seat,
     /// What the server is.
     pub facts: Facts,
     /// What is applied already, slot by slot, where the target is a cluster.
@@ -80,11 +84,10 @@ impl Session {
             session: session_key.clone(),
         };
         let previous = claim::take(&mut lane, &keys, &token, claim).await?;
-        for node in lane.masters() {
-            end_older(&mut lane, &node, &prefix, &token).await?;
-        }
+        lane.set_guard(Guard::new(&settings.name, &token));
+        end_older_everywhere(&mut lane, &prefix, &token).await?;
         facts.complete(&mut lane, &session_key).await?;
-        let record = Record::default();
+        let (record, seat) = (Record::default(), lane.watch(&session_key).await?);
         let mut session = Session {
             lane,
             token,
@@ -96,6 +99,7 @@ impl Session {
             facts,
             fences: Arc::default(),
             record,
+            seat,
         };
         session.watch().await?;
         session.record = session.read_record().await?;
@@ -120,6 +124,12 @@ impl Session {
         format!("gunyu:{}:{}", settings.name, self.token)
     }
 
+    /// What its further connections ask before they carry data.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        Guard::new(&self.name, &self.token)
+    }
+
     /// The command that counts the deployment's keys in the selected database.
     #[must_use]
     pub fn count_own_keys(&self) -> Vec<Vec<u8>> {
@@ -128,14 +138,13 @@ impl Session {
 
     /// Watches the session key and makes sure that it is still ours.
     async fn watch(&mut self) -> Result<(), Error> {
-        self.lane.call(&[b"WATCH", &self.session_key]).await?;
-        match self
-            .lane
-            .call(&[b"HGET", &self.session_key, self.token.as_bytes()])
-            .await?
-        {
-            Value::Nil => Err(self.superseded()),
-            _ => Ok(()),
+        self.seat = self.lane.watch(&self.session_key).await?;
+        let question = command(&[b"HGET", &self.session_key, self.token.as_bytes()]);
+        let replies = self.lane.call_seated(&self.seat, vec![question]).await?;
+        match replies.first() {
+            None | Some(Value::Nil) => Err(self.superseded()),
+            Some(Value::Error(text)) => Err(self.refused("HGET", text)),
+            Some(_) => Ok(()),
         }
     }
 
@@ -221,6 +230,25 @@ async fn refuse_source(lane: &mut Door, node: &Address, source_run_id: Option<&s
             address: node.clone(),
         }),
         false => Ok(()),
+    }
+}
+
+/// Ends the connections of older sessions to every node that takes writes; of a cluster, until there is none that has come to take some meanwhile.
+async fn end_older_everywhere(lane: &mut Door, prefix: &str, token: &str) -> Result<(), Error> {
+    let mut done: Vec<Address> = Vec::new();
+    loop {
+        if let Some(router) = lane.router() {
+            router.refresh().await?;
+        }
+        let mut left = lane.masters();
+        left.retain(|node| !done.contains(node));
+        if left.is_empty() {
+            return Ok(());
+        }
+        for node in left {
+            end_older(lane, &node, prefix, token).await?;
+            done.push(node);
+        }
     }
 }
 

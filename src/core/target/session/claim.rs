@@ -20,10 +20,14 @@ use crate::core::position::Epoch;
 use crate::core::resp::{Value, said};
 use crate::core::target::Error;
 use crate::core::target::checkpoint::{self, Record};
+use crate::core::target::cluster::redirect::Redirect;
 use crate::core::target::door::Door;
 
 /// A slot on its way, or another who takes the session at the same moment: it is tried again for so long.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// By what right a session is taken.
 #[derive(Debug, Clone, Copy)]
@@ -112,49 +116,42 @@ pub(super) async fn take(
 ) -> Result<Option<String>, Error> {
     let began = Instant::now();
     loop {
-        let Some(standing) = look(door, keys, began).await? else {
+        let seat = door.watch(&keys.session).await?;
+        let asks = [&keys.session, &keys.checkpoint].map(|key| command(&[b"HGETALL", key]));
+        let replies = door.call_seated(&seat, asks.to_vec()).await?;
+        if let Some(reply) = replies.iter().find_map(Value::error).map(said) {
+            wait_for_slot(door, "HGETALL", reply, began).await?;
             continue;
-        };
+        }
+        let standing = Standing::of(&replies[0], &replies[1]).map_err(|cause| Error::Checkpoint {
+            address: door.address().clone(),
+            cause,
+        })?;
         if let Some(epoch) = claim.outranked(&standing) {
             return Err(Error::Outranked {
                 address: door.address().clone(),
                 epoch,
             });
         }
-        if replace(door, keys, token, claim, &standing, began).await? {
-            return Ok(standing.session.map(|(token, _)| token));
+        let replacing = replacing(keys, token, claim, &standing);
+        let replies = door.call_seated(&seat, replacing).await?;
+        if let Some(reply) = replies.iter().find_map(Value::error).map(said) {
+            wait_for_slot(door, "EXEC", reply, began).await?;
+            continue;
+        }
+        match replies.last() {
+            Some(Value::Array(_)) => return Ok(standing.session.map(|(token, _)| token)),
+            // Somebody else has done the same.
+            Some(Value::Nil) if began.elapsed() < PATIENCE => {}
+            _ => {
+                let address = door.address().clone();
+                return Err(Error::Superseded { address });
+            }
         }
     }
 }
 
-/// What stands there, the session's key being watched; nothing where it must be asked again.
-async fn look(door: &mut Door, keys: &Keys, began: Instant) -> Result<Option<Standing>, Error> {
-    let asks = vec![
-        command(&[b"WATCH", &keys.session]),
-        command(&[b"HGETALL", &keys.session]),
-        command(&[b"HGETALL", &keys.checkpoint]),
-    ];
-    let replies = door.call_together(&keys.session, asks).await?;
-    if let Some(refused) = replies.iter().find_map(Value::error).map(said) {
-        wait_for_slot(door, "HGETALL", refused, began).await?;
-        return Ok(None);
-    }
-    let standing = Standing::of(&replies[1], &replies[2]).map_err(|cause| Error::Checkpoint {
-        address: door.address().clone(),
-        cause,
-    })?;
-    Ok(Some(standing))
-}
-
-/// False where something has changed meanwhile.
-async fn replace(
-    door: &mut Door,
-    keys: &Keys,
-    token: &str,
-    claim: Claim<'_>,
-    standing: &Standing,
-    began: Instant,
-) -> Result<bool, Error> {
+fn replacing(keys: &Keys, token: &str, claim: Claim<'_>, standing: &Standing) -> Vec<Command> {
     let epoch = claim.epoch.to_string();
     let mut commands: Vec<Command> = vec![
         command(&[b"MULTI"]),
@@ -165,24 +162,15 @@ async fn replace(
         commands.push(command(&[b"HSET", &keys.checkpoint, b"epoch", epoch.as_bytes()]));
     }
     commands.push(command(&[b"EXEC"]));
-    let replies = door.call_together(&keys.session, commands).await?;
-    if let Some(refused) = replies.iter().find_map(Value::error).map(said) {
-        wait_for_slot(door, "EXEC", refused, began).await?;
-        return Ok(false);
-    }
-    match replies.last() {
-        Some(Value::Array(_)) => Ok(true),
-        Some(Value::Nil) if began.elapsed() < PATIENCE => Ok(false),
-        _ => Err(Error::Superseded {
-            address: door.address().clone(),
-        }),
-    }
+    commands
 }
 
-/// Waits where the refusal says nothing but that the slot is elsewhere, or will be.
+/// Waits a moment where the refusal says nothing but that the slot is on its way.
 async fn wait_for_slot(door: &mut Door, command: &str, reply: String, began: Instant) -> Result<(), Error> {
     let address = door.address().clone();
-    if began.elapsed() < PATIENCE && door.look_again(&reply).await? {
+    let is_passing = door.map().is_some() && Redirect::of(&reply, &address).is_some();
+    if is_passing && began.elapsed() < PATIENCE {
+        tokio::time::sleep(PAUSE).await;
         return Ok(());
     }
     Err(Error::Refused {
