@@ -11,11 +11,22 @@ use super::support::process::Process;
 use super::support::workload::Seed;
 use super::support::{SOON, Server, wait_until};
 
-/// A `redis-cli` that writes once in a while, as if it were that member.
+/// Writes once in a while, and connects again whenever that fails.
+const WRITER: &str = r#"
+    trap '' PIPE
+    while :; do
+        if { exec 3<>"/dev/tcp/$1/$2"; } 2>/dev/null; then
+            while printf 'INCR %s\r\n' "$3" >&3 && read -r -t 2 <&3; do sleep 0.02; done 2>/dev/null
+            exec 3>&-
+        fi
+        sleep 0.05
+    done"#;
+
+/// A process that writes as if it were that member.
 fn member(number: usize, world: &World, roster: &Roster, gate: &Gate, key: &str) -> Process {
-    let mut command = world.command(number, "redis-cli");
+    let mut command = world.command(number, "bash");
     let (host, port) = (gate.addr().ip().to_string(), gate.addr().port().to_string());
-    command.args(["-h", &host, "-p", &port, "-r", "-1", "-i", "0.02", "INCR", key]);
+    command.args(["-c", WRITER, "bash", &host, &port, key]);
     let nowhere = std::path::Path::new("/dev/null");
     let process = Process::start(command, nowhere, nowhere);
     roster.set(number, process.pid());
@@ -76,8 +87,8 @@ fn machines_are_apart_where_the_system_permits_it() {
         let server = Process::start(command, nowhere, nowhere);
         roster.set(1, server.pid());
         let reaches = || {
-            let mut command = world.command(0, "redis-cli");
-            command.args(["-t", "1", "-h", &address, "-p", "7000", "PING"]);
+            let mut command = world.command(0, "timeout");
+            command.args(["1", "redis-cli", "-h", &address, "-p", "7000", "PING"]);
             command.output().unwrap().stdout.starts_with(b"PONG")
         };
         wait_until(SOON, "one machine reaches the other", reaches);
