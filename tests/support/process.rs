@@ -128,7 +128,7 @@ fn append(path: &Path) -> File {
 }
 
 #[cfg(target_os = "linux")]
-fn die_with_us(command: &mut Command) {
+pub(super) fn die_with_us(command: &mut Command) {
     let parent = i32::try_from(std::process::id()).unwrap();
     // SAFETY: between fork and exec only system calls that are safe there.
     unsafe {
@@ -143,7 +143,7 @@ fn die_with_us(command: &mut Command) {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn die_with_us(_: &mut Command) {}
+pub(super) fn die_with_us(_: &mut Command) {}
 
 /// What a file holds from byte `from` on, as text.
 pub fn text_from(path: &Path, from: u64) -> String {

@@ -133,6 +133,23 @@ impl Proxy {
         format!("redis://{}", self.addr())
     }
 
+    /// Carries a connection that was accepted elsewhere; `known` is told, before the first byte moves, from which port it goes on to the server.
+    pub fn take(&self, client: TcpStream, known: impl FnOnce(u16)) {
+        let (refusing, upstream) = {
+            let state = self.shared.state();
+            (state.refusing, state.upstream)
+        };
+        // A server that is down looks to the client like a connection closed at once.
+        if refusing {
+            return;
+        }
+        let Ok(server) = TcpStream::connect(upstream) else {
+            return;
+        };
+        known(server.local_addr().unwrap().port());
+        open(client, server, &self.shared);
+    }
+
     /// New connections go to this port from now on (a failover's new address).
     pub fn point_to(&self, port: u16) {
         self.shared.change(|state| state.upstream.set_port(port));

@@ -1,0 +1,17 @@
+//! Several gunyu that stand in for each other: leaders are spread, followers are warm, whoever is lost is replaced, and nothing is lost or
+//! written twice.
+//!
+//! [`support::group`] is the rig. That no second full sync happened is asked of the source itself; who wrote what, of the
+//! target.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a helper that fails fails its test, and measurements are shown"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod rig;

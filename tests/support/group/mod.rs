@@ -1,0 +1,388 @@
+//! Several gunyu that stand in for each other, with everything around them, and what can happen to it.
+//!
+//! - [`Group`]: members, source, target and store; links between them that can be cut.
+//! - [`member`]: one gunyu. [`store`]: what holds the leases. [`side`]: a source or target behind gates.
+//! - [`gate`]: a proxy that knows which member a connection comes from. [`world`]: machines of their own, where the system permits them.
+//! - [`watch`]: who says that he leads what. [`ledger`]: who wrote what, as the target tells it. [`tally`]: writers whose every write is known.
+//!
+//! | link | how it is cut |
+//! | --- | --- |
+//! | member to source, target, store | at the gate: connections end, or stay open and silent |
+//! | member to the other members | its cable is pulled; only where members have machines of their own |
+//!
+//! A failing test prints what happened when, and the end of each member's traces.
+
+pub mod gate;
+pub mod ledger;
+pub mod member;
+pub mod side;
+pub mod store;
+pub mod tally;
+pub mod watch;
+pub mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub use ledger::Ledger;
+pub use member::{Member, TOKEN};
+pub use side::{Nodes, Side};
+pub use store::{Kind, Store};
+pub use tally::{Sent, Tally};
+pub use watch::{Gaps, Said, Watch};
+pub use world::World;
+
+use super::fleet::{Fleet, LONG, Layout};
+use super::server::Server;
+use super::wait_for;
+use gate::{Gate, Roster};
+
+/// `cluster.leaseTimeout` of all groups here.
+pub const LEASE: Duration = Duration::from_secs(3);
+
+/// Within this time another leads, or the judge says no.
+pub const TAKEN_OVER: Duration = Duration::from_secs(5);
+
+/// What a group is to be.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// How many members at most. The first [`Plan::begin`] of them are started.
+    pub members: usize,
+    /// How many at the beginning.
+    pub begin: usize,
+    /// Shards of the source; 0: one server that is no cluster.
+    pub source: usize,
+    /// The same of the target.
+    pub target: usize,
+    /// What holds the leases.
+    pub store: Kind,
+    /// More of the configuration: whole sections.
+    pub sections: String,
+    /// More lines of the section `cluster`.
+    pub cluster: String,
+    /// Options of the source's servers.
+    pub source_options: Vec<String>,
+    /// Where all live.
+    pub world: World,
+}
+
+impl Plan {
+    /// Three members of a source with three shards, onto one server, with this store.
+    pub fn of(store: Kind) -> Plan {
+        Plan {
+            members: 3,
+            begin: 3,
+            source: 3,
+            target: 0,
+            store,
+            sections: String::new(),
+            cluster: String::new(),
+            source_options: vec!["--repl-backlog-size".to_owned(), "64mb".to_owned()],
+            world: World::of_one(),
+        }
+    }
+
+    /// A source that is one server: one input.
+    #[must_use]
+    pub fn of_one_input(store: Kind) -> Plan {
+        Plan {
+            source: 0,
+            ..Plan::of(store)
+        }
+    }
+
+    /// The same where members may have machines of their own.
+    #[must_use]
+    pub fn on(self, world: World) -> Plan {
+        Plan { world, ..self }
+    }
+
+    fn side(&self, shards: usize, options: &[String], roster: &Roster) -> Side {
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let nodes = match shards {
+            0 => Nodes::One(Server::with(&options)),
+            shards => Nodes::Many(Fleet::with(Layout::of(shards, 0).with(&options))),
+        };
+        Side::behind_gates(nodes, self.members, &self.world, roster)
+    }
+
+    /// What all members have in common.
+    fn yaml(&self, source: &Side, target: &Side, store: &Store) -> String {
+        format!(
+            "input:\n  redis: {}\noutput:\n  redis: {}\n{}cluster:\n  groupName: of-the-test\n  leaseTimeout: {}s\n  \
+             leaseRenewInterval: 1s\n{}{}",
+            source.yaml(),
+            target.yaml(),
+            self.sections,
+            LEASE.as_secs(),
+            store.yaml(),
+            self.cluster
+        )
+    }
+}
+
+/// A way between a member and something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// To the store.
+    Store,
+    /// To all nodes of the source.
+    Source,
+    /// To all nodes of the target.
+    Target,
+    /// To all other members.
+    Peers,
+}
+
+/// How it breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// Connections end, new ones are refused.
+    Cut,
+    /// Nothing moves, and nobody is told.
+    Stall,
+}
+
+/// Members and all that is around them. Fields are dropped in their order.
+#[derive(Debug)]
+pub struct Group {
+    /// Who says that he leads what.
+    pub watch: Watch,
+    /// Who wrote what.
+    pub ledger: Ledger,
+    /// The members, those that are not started yet too.
+    pub members: Vec<Member>,
+    /// The source.
+    pub source: Side,
+    /// The target.
+    pub target: Side,
+    /// What holds the leases.
+    pub store: Store,
+    world: World,
+}
+
+impl Group {
+    /// Everything but the members runs.
+    pub fn prepare(plan: &Plan) -> Group {
+        let roster = Roster::default();
+        let (source, target) = std::thread::scope(|scope| {
+            let source = scope.spawn(|| plan.side(plan.source, &plan.source_options, &roster));
+            let target = plan.side(plan.target, &[], &roster);
+            (source.join().unwrap(), target)
+        });
+        let store = Store::start(plan.store, plan.members, &plan.world, &roster);
+        let yaml = plan.yaml(&source, &target, &store);
+        let members: Vec<Member> = (0..plan.members)
+            .map(|number| Member::new(number, &yaml, &plan.world, &roster))
+            .collect();
+        let apis: Vec<_> = members.iter().map(Member::api).collect();
+        Group {
+            watch: Watch::start(&apis),
+            ledger: Ledger::of(&target.servers(), target.gates()),
+            members,
+            source,
+            target,
+            store,
+            world: plan.world,
+        }
+    }
+
+    /// As planned: those members that begin have been started, each input is led and live, and the others follow it.
+    #[track_caller]
+    pub fn start(plan: &Plan) -> Group {
+        let mut group = Group::prepare(plan);
+        for number in 0..plan.begin {
+            group.members[number].start();
+        }
+        group.wait_settled(LONG);
+        group
+    }
+
+    /// How many inputs there are.
+    pub fn inputs(&self) -> usize {
+        self.source.servers().len()
+    }
+
+    /// Breaks a link. A member's link to its fellows can only be stalled.
+    pub fn sever(&self, member: usize, link: Link, how: Break) {
+        self.watch.note(&format!("member {member}: {link:?} {how:?}"));
+        match (link, how) {
+            (Link::Peers, _) => self.world.plug_peers(member, false),
+            (_, Break::Cut) => self.gates(link).iter().for_each(|gate| gate.cut(member)),
+            (_, Break::Stall) => self.gates(link).iter().for_each(|gate| gate.stall(member)),
+        }
+    }
+
+    /// Mends it.
+    pub fn heal(&self, member: usize, link: Link) {
+        self.watch.note(&format!("member {member}: {link:?} is well"));
+        match link {
+            Link::Peers => self.world.plug_peers(member, true),
+            _ => self.gates(link).iter().for_each(|gate| gate.heal(member)),
+        }
+    }
+
+    fn gates(&self, link: Link) -> &[Gate] {
+        match link {
+            Link::Store => self.store.gates(&self.source),
+            Link::Source => self.source.gates(),
+            Link::Target => self.target.gates(),
+            Link::Peers => &[],
+        }
+    }
+
+    /// Who leads each input, under which epoch, as far as the members say so: under the highest epoch where several do.
+    pub fn leaders(&self) -> BTreeMap<String, (usize, u64)> {
+        let mut leaders = BTreeMap::<String, (usize, u64)>::new();
+        for member in &self.members {
+            for said in member.said().into_iter().filter(|said| said.leads) {
+                let entry = leaders.entry(said.input).or_insert((member.number, said.epoch));
+                if said.epoch > entry.1 {
+                    *entry = (member.number, said.epoch);
+                }
+            }
+        }
+        leaders
+    }
+
+    /// Who leads the only input, or the first.
+    #[track_caller]
+    pub fn leader(&self) -> usize {
+        let leaders = self.leaders();
+        let first = leaders.values().next();
+        first.unwrap_or_else(|| panic!("nobody leads\n{}", self.last_words())).0
+    }
+
+    /// How many inputs each running member leads.
+    pub fn shares(&self) -> BTreeMap<usize, usize> {
+        let mut shares = BTreeMap::new();
+        for (member, _) in self.leaders().into_values() {
+            *shares.entry(member).or_default() += 1;
+        }
+        shares
+    }
+
+    /// Waits until every input is led and live, and every running member that does not lead it follows it and knows by whom it is led.
+    #[track_caller]
+    pub fn wait_settled(&mut self, limit: Duration) {
+        self.wait_for(limit, "every input is led and followed", Group::settled);
+    }
+
+    fn settled(&mut self) -> Result<(), String> {
+        let running: Vec<usize> = (0..self.members.len())
+            .filter(|number| self.members[*number].runs())
+            .collect();
+        let said: BTreeMap<usize, Vec<Said>> = running
+            .iter()
+            .map(|number| (*number, self.members[*number].said()))
+            .collect();
+        let inputs: BTreeSet<&String> = said.values().flatten().map(|said| &said.input).collect();
+        if inputs.len() != self.inputs() {
+            return Err(format!("{} inputs of {}: {said:?}", inputs.len(), self.inputs()));
+        }
+        for input in inputs {
+            let of_it: Vec<(usize, &Said)> = said
+                .iter()
+                .filter_map(|(number, all)| Some((*number, all.iter().find(|said| said.input == *input)?)))
+                .collect();
+            let leading: Vec<&(usize, &Said)> = of_it.iter().filter(|(_, said)| said.leads).collect();
+            let [(leader, words)] = leading.as_slice() else {
+                return Err(format!("{} lead {input}: {of_it:?}", leading.len()));
+            };
+            let id = self.members[*leader].id();
+            let follows = |said: &Said| said.leads || (said.phase == "following" && said.leader == id);
+            if words.phase != "incremental" || of_it.len() != running.len() {
+                return Err(format!("{input}: {of_it:?}"));
+            }
+            if !of_it.iter().all(|(_, said)| follows(said)) {
+                return Err(format!("{input} is led by {id}: {of_it:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a member other than `old` leads and has gone live with the only input (or all that `old` led): which.
+    #[track_caller]
+    pub fn wait_successor(&mut self, old: usize, limit: Duration) -> usize {
+        let inputs = self.inputs();
+        self.wait_for(limit, &format!("others lead what member {old} led"), |group| {
+            let leaders = group.leaders();
+            let held = leaders.values().filter(|(member, _)| *member == old).count();
+            match (leaders.len() == inputs && held == 0, leaders.values().next()) {
+                (true, Some((member, _))) => Ok(*member),
+                _ => Err(format!("{leaders:?}")),
+            }
+        })
+    }
+
+    /// As [`wait_for`], with the members' last words where it fails, and at once where one of them has ended by itself.
+    #[track_caller]
+    pub fn wait_for<T>(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        mut probe: impl FnMut(&mut Group) -> Result<T, String>,
+    ) -> T {
+        wait_for(limit, what, || {
+            let found = probe(self);
+            if found.is_err() {
+                self.refuse_the_dead(what);
+            }
+            found
+        })
+    }
+
+    /// A member that ended with a code was not killed by the test.
+    #[track_caller]
+    fn refuse_the_dead(&mut self, what: &str) {
+        for member in &mut self.members {
+            if let Some(code) = member.exit_code() {
+                panic!("before {what}, a member has ended with code {code}: {}", member.last_words());
+            }
+        }
+    }
+
+    /// Full syncs that the servers of the source have made, by their own count.
+    pub fn full_syncs(&self) -> u64 {
+        self.source.stat("sync_full")
+    }
+
+    /// Links that were continued without one.
+    pub fn continued(&self) -> u64 {
+        self.source.stat("sync_partial_ok")
+    }
+
+    /// Stops the writers and waits until both sides hold just what was sent, and no fault was seen.
+    #[track_caller]
+    pub fn finish(&mut self, tally: Tally) -> Sent {
+        let sent = tally.stop();
+        sent.wait_on(self.source.shape(), Duration::ZERO);
+        sent.wait_on(self.target.shape(), LONG);
+        self.assert_sound();
+        sent
+    }
+
+    /// Nothing was seen that must not be.
+    #[track_caller]
+    pub fn assert_sound(&self) {
+        self.ledger.catch_up(&self.target.servers());
+        let faults = [self.ledger.faults(), self.watch.faults()].concat();
+        assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+        let epochs = self.ledger.epochs();
+        let written = epochs.values().filter(|epochs| epochs.iter().any(|epoch| *epoch > 0));
+        assert_eq!(written.count(), self.inputs(), "each checkpoint bears an epoch: {epochs:?}");
+    }
+
+    /// The end of each member's traces.
+    pub fn last_words(&self) -> String {
+        self.members.iter().map(Member::last_words).collect()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.last_words());
+        }
+    }
+}

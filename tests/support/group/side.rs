@@ -1,0 +1,107 @@
+//! A source or a target behind gates: one server, or a cluster whose nodes announce their gates, so that whoever follows
+//! the cluster goes through these.
+
+use super::gate::{Gate, Roster};
+use super::world::World;
+use crate::support::fleet::{Fleet, LONG, Shape};
+use crate::support::server::Server;
+use crate::support::wait_for;
+
+/// The servers themselves.
+#[derive(Debug)]
+pub enum Nodes {
+    /// One.
+    One(Server),
+    /// A cluster.
+    Many(Fleet),
+}
+
+/// Servers, and a gate before each.
+#[derive(Debug)]
+pub struct Side {
+    /// First, so that connections end before servers do.
+    gates: Vec<Gate>,
+    /// What is behind.
+    pub nodes: Nodes,
+}
+
+impl Side {
+    /// Puts gates before these.
+    pub fn behind_gates(nodes: Nodes, members: usize, world: &World, roster: &Roster) -> Side {
+        let servers: Vec<&Server> = match &nodes {
+            Nodes::One(server) => vec![server],
+            Nodes::Many(fleet) => fleet.nodes.iter().collect(),
+        };
+        let gates: Vec<Gate> = servers
+            .iter()
+            .map(|server| Gate::to(server.port(), members, world, roster))
+            .collect();
+        if matches!(nodes, Nodes::Many(_)) {
+            announce(&servers, &gates);
+        }
+        Side { gates, nodes }
+    }
+
+    /// For what compares and writes.
+    pub fn shape(&self) -> &dyn Shape {
+        match &self.nodes {
+            Nodes::One(server) => server,
+            Nodes::Many(fleet) => fleet,
+        }
+    }
+
+    /// The servers, in the order of the gates.
+    pub fn servers(&self) -> Vec<&Server> {
+        match &self.nodes {
+            Nodes::One(server) => vec![server],
+            Nodes::Many(fleet) => fleet.nodes.iter().collect(),
+        }
+    }
+
+    /// The gates.
+    pub fn gates(&self) -> &[Gate] {
+        &self.gates
+    }
+
+    /// Whether it is a cluster.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.nodes, Nodes::Many(_))
+    }
+
+    /// `host:port` of every gate.
+    pub fn addresses(&self) -> Vec<String> {
+        self.gates.iter().map(|gate| gate.addr().to_string()).collect()
+    }
+
+    /// As `input.redis` or `output.redis` has it.
+    pub fn yaml(&self) -> String {
+        let kind = if self.is_cluster() { "cluster" } else { "standalone" };
+        format!("{{type: {kind}, addresses: [{}]}}", self.addresses().join(", "))
+    }
+
+    /// The sum over all servers of a field of `INFO stats`.
+    pub fn stat(&self, field: &str) -> u64 {
+        let servers = self.servers();
+        let stats = servers.iter().map(|server| server.info("stats"));
+        stats.map(|stats| stats[field].parse::<u64>().unwrap()).sum()
+    }
+}
+
+/// Makes the nodes of a cluster call each other by their gates, and waits until all do.
+fn announce(servers: &[&Server], gates: &[Gate]) {
+    for (server, gate) in servers.iter().zip(gates) {
+        let (ip, port) = (gate.addr().ip().to_string(), gate.addr().port().to_string());
+        let () = server.run(&["CONFIG", "SET", "cluster-announce-ip", &ip]);
+        let () = server.run(&["CONFIG", "SET", "cluster-announce-port", &port]);
+    }
+    wait_for(LONG, "all nodes call each other by their gates", || {
+        for server in servers {
+            let told: String = server.run(&["CLUSTER", "NODES"]);
+            let knows = |gate: &Gate| told.contains(&format!(" {}@", gate.addr()));
+            if !gates.iter().all(knows) {
+                return Err(told);
+            }
+        }
+        Ok(())
+    });
+}
