@@ -5,6 +5,7 @@
 //!
 //! - [`server`]: a Redis-compatible server as a child process; [`secured`]: one that speaks TLS alone. [`cluster`]: several that are one. [`fleet`]: several that
 //!   change, with clients, writers and a comparison that follow them. [`gunyu`]: the program under test, likewise.
+//! - [`etcd`]: etcd as a child process, alone or as several that are one.
 //! - [`workload`]: data of every type and encoding, writers that go on until told to stop, counters that know what they
 //!   sent. All of it follows from one [`workload::Seed`], which a failing test prints.
 //! - [`rdb`]: RDB files written by hand.
@@ -26,6 +27,7 @@
 pub mod cluster;
 pub mod compare;
 pub mod encodings;
+pub mod etcd;
 pub mod fleet;
 pub mod gunyu;
 pub mod http;
@@ -44,6 +46,7 @@ use std::time::{Duration, Instant};
 
 pub use cluster::Cluster;
 pub use compare::{assert_equal, equal, equal_key_by_key};
+pub use etcd::Etcd;
 pub use gunyu::Gunyu;
 pub use proxy::Proxy;
 pub use server::{Binary, Server};
@@ -88,25 +91,34 @@ pub fn soak() -> Option<Duration> {
 /// A server is `dir/LABEL/bin/*-server`. Empty where no matrix was asked for.
 #[must_use]
 pub fn matrix() -> Vec<(String, Binary)> {
+    let folders = matrix_folders().into_iter();
+    folders
+        .filter_map(|(label, folder)| Some((label, server_in(&folder)?)))
+        .collect()
+}
+
+/// The folders of the version matrix, by their labels, in order.
+#[must_use]
+pub fn matrix_folders() -> Vec<(String, PathBuf)> {
     let named = std::env::var_os("GUNYU_TEST_SERVERS").filter(|dir| !dir.is_empty());
     let Some(dir) = named.map(PathBuf::from) else {
         return Vec::new();
     };
     let listing =
         std::fs::read_dir(&dir).unwrap_or_else(|e| panic!("GUNYU_TEST_SERVERS={}: {e}", dir.display()));
-    let mut found: Vec<_> = listing
-        .filter_map(|entry| server_in(&entry.unwrap().path()))
+    let mut found: Vec<(String, PathBuf)> = listing
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
         .collect();
-    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found.sort();
     found
 }
 
-fn server_in(folder: &std::path::Path) -> Option<(String, Binary)> {
+fn server_in(folder: &std::path::Path) -> Option<Binary> {
     let binary = std::fs::read_dir(folder.join("bin"))
         .ok()?
         .filter_map(Result::ok)
         .map(|entry| entry.path())
         .find(|path| path.to_string_lossy().ends_with("-server"))?;
-    let label = folder.file_name()?.to_string_lossy().into_owned();
-    Some((label, Binary::at(&binary)))
+    Some(Binary::at(&binary))
 }
