@@ -62,7 +62,10 @@ fn links_are_cut_one_by_one(world: &World) {
     }
     let () = server.run(&["INCR", "of-the-test"]);
     ledger.catch_up(&[&server]);
-    let of_members: u64 = [0, 1].map(|number| server.run::<u64>(&["GET", &format!("key{number}")])).iter().sum();
+    let of_members: u64 = [0, 1]
+        .map(|number| server.run::<u64>(&["GET", &format!("key{number}")]))
+        .iter()
+        .sum();
     assert!(ledger.writes().0 <= of_members);
     assert_eq!(ledger.faults(), Vec::<String>::new());
 }
@@ -83,7 +86,16 @@ fn machines_are_apart_where_the_system_permits_it() {
         let (roster, nowhere) = (Roster::default(), std::path::Path::new("/dev/null"));
         let mut command = world.command(1, "redis-server");
         let address = world.hosts_of(1).1.to_string();
-        command.args(["--port", "7000", "--bind", &address, "--save", "", "--protected-mode", "no"]);
+        command.args([
+            "--port",
+            "7000",
+            "--bind",
+            &address,
+            "--save",
+            "",
+            "--protected-mode",
+            "no",
+        ]);
         let server = Process::start(command, nowhere, nowhere);
         roster.set(1, server.pid());
         let reaches = || {

@@ -136,10 +136,16 @@ impl Ledger {
         let mut faults = Vec::new();
         for (number, book) in self.books.iter().enumerate() {
             let book = lock(book);
-            faults.extend(book.faults.iter().map(|fault| format!("server {number}: {fault}")));
+            faults.extend(
+                book.faults
+                    .iter()
+                    .map(|fault| format!("server {number}: {fault}")),
+            );
             let several = book.members.iter().filter(|(_, members)| members.len() > 1);
             faults.extend(several.map(|((deployment, epoch), members)| {
-                format!("server {number}: {deployment}: members {members:?} have both written under epoch {epoch}")
+                format!(
+                    "server {number}: {deployment}: members {members:?} have both written under epoch {epoch}"
+                )
             }));
         }
         faults
@@ -253,8 +259,9 @@ impl Book {
         let epochs = self.epochs.entry(deployment.clone()).or_default();
         let last = epochs.last().copied();
         if last.is_some_and(|last| epoch < last) {
-            self.faults
-                .push(format!("{deployment}: epoch {epoch} of member {who:?} was written after {last:?}"));
+            self.faults.push(format!(
+                "{deployment}: epoch {epoch} of member {who:?} was written after {last:?}"
+            ));
         }
         if last != Some(epoch) {
             epochs.push(epoch);
@@ -310,13 +317,22 @@ fn an_epoch_that_falls_a_session_that_comes_back_and_two_members_under_one_epoch
         let several = book.members.values().filter(|members| members.len() > 1).count();
         (book.faults.len(), several)
     };
-    let (one, other) = (r#""CLIENT" "SETNAME" "gunyu:a:one""#, r#""client" "setname" "gunyu:a:two""#);
+    let (one, other) = (
+        r#""CLIENT" "SETNAME" "gunyu:a:one""#,
+        r#""client" "setname" "gunyu:a:two""#,
+    );
     let (set, first, second) = (
         r#""SET" "k\"" "1""#,
         r#""HSET" "redis-gunyu-checkpoint:{a}" "offset" "9" "epoch" "1""#,
         r#""HSET" "redis-gunyu-checkpoint:{a}:session" "two" "2""#,
     );
-    let begun = [("1", 0, one), ("1", 0, first), ("1", 0, set), ("2", 1, other), ("2", 1, second)];
+    let begun = [
+        ("1", 0, one),
+        ("1", 0, first),
+        ("1", 0, set),
+        ("2", 1, other),
+        ("2", 1, second),
+    ];
     let more = |line| [&begun[..], &[line]].concat();
     assert_eq!(tell(&begun), (0, 0));
     assert_eq!(tell(&more(("2", 1, set))), (0, 0));

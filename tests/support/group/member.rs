@@ -217,7 +217,9 @@ impl Member {
 
     /// What it says of its inputs; nothing where it is silent.
     pub fn said(&self) -> Vec<Said> {
-        self.api.status().map_or_else(|_| Vec::new(), |status| Said::all(&status))
+        self.api
+            .status()
+            .map_or_else(|_| Vec::new(), |status| Said::all(&status))
     }
 
     /// A call of its API; fails the test where nobody answers.
@@ -233,7 +235,12 @@ impl Member {
     pub fn must(&self, code: u16, method: &str, path: &str) -> Response {
         let response = self.call(method, path);
         let text = response.text();
-        assert_eq!(response.status, code, "{method} {path}: {text}\n{}", self.last_words());
+        assert_eq!(
+            response.status,
+            code,
+            "{method} {path}: {text}\n{}",
+            self.last_words()
+        );
         response
     }
 

@@ -250,7 +250,9 @@ impl Group {
     pub fn leader(&self) -> usize {
         let leaders = self.leaders();
         let first = leaders.values().next();
-        first.unwrap_or_else(|| panic!("nobody leads\n{}", self.last_words())).0
+        first
+            .unwrap_or_else(|| panic!("nobody leads\n{}", self.last_words()))
+            .0
     }
 
     /// How many inputs each running member leads.
@@ -337,7 +339,10 @@ impl Group {
     fn refuse_the_dead(&mut self, what: &str) {
         for member in &mut self.members {
             if let Some(code) = member.exit_code() {
-                panic!("before {what}, a member has ended with code {code}: {}", member.last_words());
+                panic!(
+                    "before {what}, a member has ended with code {code}: {}",
+                    member.last_words()
+                );
             }
         }
     }
@@ -367,10 +372,21 @@ impl Group {
     pub fn assert_sound(&self) {
         self.ledger.catch_up(&self.target.servers());
         let faults = [self.ledger.faults(), self.watch.faults()].concat();
-        assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+        assert!(
+            faults.is_empty(),
+            "{} faults:\n{}",
+            faults.len(),
+            faults.join("\n")
+        );
         let epochs = self.ledger.epochs();
-        let written = epochs.values().filter(|epochs| epochs.iter().any(|epoch| *epoch > 0));
-        assert_eq!(written.count(), self.inputs(), "each checkpoint bears an epoch: {epochs:?}");
+        let written = epochs
+            .values()
+            .filter(|epochs| epochs.iter().any(|epoch| *epoch > 0));
+        assert_eq!(
+            written.count(),
+            self.inputs(),
+            "each checkpoint bears an epoch: {epochs:?}"
+        );
     }
 
     /// The end of each member's traces.

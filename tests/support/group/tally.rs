@@ -51,7 +51,10 @@ impl Tally {
                 draw: Draw(seed.rng(0x7A11 + number)),
                 sent: vec![0; PAIRS],
             };
-            let (shared, pace) = (Arc::clone(&shared), Pace::new(Some(per_second as f64 / THREADS as f64)));
+            let (shared, pace) = (
+                Arc::clone(&shared),
+                Pace::new(Some(per_second as f64 / THREADS as f64)),
+            );
             std::thread::spawn(move || writer.write_on(pace, &shared))
         });
         Tally {
@@ -129,7 +132,9 @@ impl Writer {
                 put!(batch, "EXEC");
             }
             let fault = match self.client.send(tag.as_bytes(), &batch) {
-                Ok(replies) => replies.into_iter().find(|reply| matches!(reply, Value::ServerError(_))),
+                Ok(replies) => replies
+                    .into_iter()
+                    .find(|reply| matches!(reply, Value::ServerError(_))),
                 Err(why) => Some(Value::SimpleString(why)),
             };
             if let Some(fault) = fault {
@@ -178,7 +183,11 @@ impl Sent {
         wrong.truncate(20);
         match count {
             0 => Ok(()),
-            _ => Err(format!("{count} of {} pairs are wrong:\n{}", self.0.len(), wrong.join("\n"))),
+            _ => Err(format!(
+                "{count} of {} pairs are wrong:\n{}",
+                self.0.len(),
+                wrong.join("\n")
+            )),
         }
     }
 }
@@ -201,7 +210,11 @@ fn judge(replies: &[Value], sent: u64) -> Result<(), String> {
     let begins_right = list.first().is_none_or(|first| first % LENGTH == 0);
     match list.len() as u64 == sent && begins_right {
         true => Ok(()),
-        false => Err(format!("the list has {} of {sent}, from {:?} on", list.len(), list.first())),
+        false => Err(format!(
+            "the list has {} of {sent}, from {:?} on",
+            list.len(),
+            list.first()
+        )),
     }
 }
 

@@ -181,7 +181,10 @@ impl Board {
         for said in said.iter().filter(|said| said.leads) {
             let track = self.inputs.get_mut(&said.input);
             let Some(track) = track else {
-                self.tell(format!("{}: member {member} leads, epoch {}", said.input, said.epoch));
+                self.tell(format!(
+                    "{}: member {member} leads, epoch {}",
+                    said.input, said.epoch
+                ));
                 let track = Track {
                     epoch: said.epoch,
                     leader: member,
