@@ -3,6 +3,7 @@
 //! Owns how a connection is opened, with TLS or without, and what its limits are, for source and target alike. Promises that no connect,
 //! handshake, read or write waits for ever. Leaves to others what is said on the connection.
 
+pub mod http;
 pub mod pem;
 mod stream;
 pub mod tls;
