@@ -136,10 +136,16 @@ impl Ledger {
         let mut faults = Vec::new();
         for (number, book) in self.books.iter().enumerate() {
             let book = lock(book);
-            faults.extend(book.faults.iter().map(|fault| format!("server {number}: {fault}")));
+            faults.extend(
+                book.faults
+                    .iter()
+                    .map(|fault| format!("server {number}: {fault}")),
+            );
             let several = book.members.iter().filter(|(_, members)| members.len() > 1);
             faults.extend(several.map(|((deployment, epoch), members)| {
-                format!("server {number}: {deployment}: members {members:?} have both written under epoch {epoch}")
+                format!(
+                    "server {number}: {deployment}: members {members:?} have both written under epoch {epoch}"
+                )
             }));
         }
         faults
@@ -253,8 +259,9 @@ impl Book {
         let epochs = self.epochs.entry(deployment.clone()).or_default();
         let last = epochs.last().copied();
         if last.is_some_and(|last| epoch < last) {
-            self.faults
-                .push(format!("{deployment}: epoch {epoch} of member {who:?} was written after {last:?}"));
+            self.faults.push(format!(
+                "{deployment}: epoch {epoch} of member {who:?} was written after {last:?}"
+            ));
         }
         if last != Some(epoch) {
             epochs.push(epoch);
@@ -296,31 +303,4 @@ fn words(text: &str) -> Vec<String> {
         }
     }
     words
-}
-
-#[test]
-fn an_epoch_that_falls_a_session_that_comes_back_and_two_members_under_one_epoch_are_faults() {
-    let tell = |lines: &[(&str, usize, &str)]| {
-        let mut book = Book::default();
-        for (port, who, command) in lines {
-            let line = format!("+1.5 [0 127.0.0.1:{port}] {command}");
-            let (client, words) = parse(line.as_bytes()).unwrap();
-            book.note(&client, Some(*who), &words, |name| name == "set");
-        }
-        let several = book.members.values().filter(|members| members.len() > 1).count();
-        (book.faults.len(), several)
-    };
-    let (one, other) = (r#""CLIENT" "SETNAME" "gunyu:a:one""#, r#""client" "setname" "gunyu:a:two""#);
-    let (set, first, second) = (
-        r#""SET" "k\"" "1""#,
-        r#""HSET" "redis-gunyu-checkpoint:{a}" "offset" "9" "epoch" "1""#,
-        r#""HSET" "redis-gunyu-checkpoint:{a}:session" "two" "2""#,
-    );
-    let begun = [("1", 0, one), ("1", 0, first), ("1", 0, set), ("2", 1, other), ("2", 1, second)];
-    let more = |line| [&begun[..], &[line]].concat();
-    assert_eq!(tell(&begun), (0, 0));
-    assert_eq!(tell(&more(("2", 1, set))), (0, 0));
-    assert_eq!(tell(&more(("1", 0, set))), (1, 0), "an older session");
-    assert_eq!(tell(&more(("2", 1, first))), (1, 1), "an older epoch, another's");
-    assert_eq!(tell(&more(("3", 2, second))), (0, 1), "one epoch, two members");
 }

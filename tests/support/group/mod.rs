@@ -22,6 +22,7 @@ pub mod watch;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use ledger::Ledger;
@@ -32,6 +33,7 @@ pub use tally::{Sent, Tally};
 pub use watch::{Gaps, Said, Watch};
 pub use world::World;
 
+use super::etcd;
 use super::fleet::{Fleet, LONG, Layout};
 use super::server::Server;
 use super::wait_for;
@@ -62,6 +64,10 @@ pub struct Plan {
     pub cluster: String,
     /// Options of the source's servers.
     pub source_options: Vec<String>,
+    /// Who signed the members' certificates, where they serve HTTPS.
+    pub ca: Option<PathBuf>,
+    /// How an etcd speaks TLS, if it does.
+    pub etcd_tls: Option<etcd::Tls>,
     /// Where all live.
     pub world: World,
 }
@@ -78,6 +84,8 @@ impl Plan {
             sections: String::new(),
             cluster: String::new(),
             source_options: vec!["--repl-backlog-size".to_owned(), "64mb".to_owned()],
+            ca: None,
+            etcd_tls: None,
             world: World::of_one(),
         }
     }
@@ -170,11 +178,14 @@ impl Group {
             let target = plan.side(plan.target, &[], &roster);
             (source.join().unwrap(), target)
         });
-        let store = Store::start(plan.store, plan.members, &plan.world, &roster);
+        let store = Store::start(plan, &roster);
         let yaml = plan.yaml(&source, &target, &store);
-        let members: Vec<Member> = (0..plan.members)
+        let mut members: Vec<Member> = (0..plan.members)
             .map(|number| Member::new(number, &yaml, &plan.world, &roster))
             .collect();
+        if let Some(ca) = &plan.ca {
+            members.iter_mut().for_each(|member| member.trust(ca));
+        }
         let apis: Vec<_> = members.iter().map(Member::api).collect();
         Group {
             watch: Watch::start(&apis),
@@ -250,7 +261,9 @@ impl Group {
     pub fn leader(&self) -> usize {
         let leaders = self.leaders();
         let first = leaders.values().next();
-        first.unwrap_or_else(|| panic!("nobody leads\n{}", self.last_words())).0
+        first
+            .unwrap_or_else(|| panic!("nobody leads\n{}", self.last_words()))
+            .0
     }
 
     /// How many inputs each running member leads.
@@ -337,7 +350,10 @@ impl Group {
     fn refuse_the_dead(&mut self, what: &str) {
         for member in &mut self.members {
             if let Some(code) = member.exit_code() {
-                panic!("before {what}, a member has ended with code {code}: {}", member.last_words());
+                panic!(
+                    "before {what}, a member has ended with code {code}: {}",
+                    member.last_words()
+                );
             }
         }
     }
@@ -367,10 +383,21 @@ impl Group {
     pub fn assert_sound(&self) {
         self.ledger.catch_up(&self.target.servers());
         let faults = [self.ledger.faults(), self.watch.faults()].concat();
-        assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+        assert!(
+            faults.is_empty(),
+            "{} faults:\n{}",
+            faults.len(),
+            faults.join("\n")
+        );
         let epochs = self.ledger.epochs();
-        let written = epochs.values().filter(|epochs| epochs.iter().any(|epoch| *epoch > 0));
-        assert_eq!(written.count(), self.inputs(), "each checkpoint bears an epoch: {epochs:?}");
+        let written = epochs
+            .values()
+            .filter(|epochs| epochs.iter().any(|epoch| *epoch > 0));
+        assert_eq!(
+            written.count(),
+            self.inputs(),
+            "each checkpoint bears an epoch: {epochs:?}"
+        );
     }
 
     /// The end of each member's traces.

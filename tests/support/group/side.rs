@@ -75,7 +75,11 @@ impl Side {
 
     /// As `input.redis` or `output.redis` has it.
     pub fn yaml(&self) -> String {
-        let kind = if self.is_cluster() { "cluster" } else { "standalone" };
+        let kind = if self.is_cluster() {
+            "cluster"
+        } else {
+            "standalone"
+        };
         format!("{{type: {kind}, addresses: [{}]}}", self.addresses().join(", "))
     }
 

@@ -19,7 +19,10 @@ use crate::support::process::die_with_us;
 const WITHIN: &str = "GUNYU_TEST_MACHINES";
 
 /// What makes a namespace: as whoever one is, else as root.
-const WAYS: [&[&str]; 2] = [&["--user", "--map-root-user", "--net", "--mount"], &["--net", "--mount"]];
+const WAYS: [&[&str]; 2] = [
+    &["--user", "--map-root-user", "--net", "--mount"],
+    &["--net", "--mount"],
+];
 
 /// The way that works here.
 static WAY: LazyLock<Option<&'static [&'static str]>> = LazyLock::new(|| {
@@ -81,11 +84,15 @@ impl World {
             ip(&format!("-n m{machine} link set lo up"));
             for (number, bridge) in ["hall", "peers"].into_iter().enumerate() {
                 let (outer, inner) = (format!("{bridge}{machine}"), format!("eth{number}"));
-                ip(&format!("link add {outer} type veth peer name {inner} netns m{machine}"));
+                ip(&format!(
+                    "link add {outer} type veth peer name {inner} netns m{machine}"
+                ));
                 ip(&format!("link set {outer} master {bridge}"));
                 ip(&format!("link set {outer} up"));
                 let last = machine + FIRST;
-                ip(&format!("-n m{machine} addr add 10.77.{number}.{last}/24 dev {inner}"));
+                ip(&format!(
+                    "-n m{machine} addr add 10.77.{number}.{last}/24 dev {inner}"
+                ));
                 ip(&format!("-n m{machine} link set {inner} up"));
             }
         }
@@ -148,7 +155,10 @@ impl World {
     /// Pulls the cable between this member and all others, or plugs it in again.
     pub fn plug_peers(&self, member: usize, plugged: bool) {
         assert!(self.has_machines(), "there is no cable to pull");
-        ip(&format!("link set peers{member} {}", if plugged { "up" } else { "down" }));
+        ip(&format!(
+            "link set peers{member} {}",
+            if plugged { "up" } else { "down" }
+        ));
     }
 }
 
@@ -175,7 +185,10 @@ fn run_within(way: &[&str], path: &str) {
     command.args(way).args(["sh", "-c", "exec \"$@\" 2>&1", "sh"]);
     command.arg(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--nocapture", "--include-ignored"]);
-    command.env(WITHIN, "1").stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+        .env(WITHIN, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
     die_with_us(&mut command);
     let mut child = command.spawn().unwrap();
     let mut ran = false;
@@ -185,5 +198,8 @@ fn run_within(way: &[&str], path: &str) {
         println!("  {line}");
     }
     let status = child.wait().unwrap();
-    assert!(status.success() && ran, "{name}, run on machines of its own: {status}, see above");
+    assert!(
+        status.success() && ran,
+        "{name}, run on machines of its own: {status}, see above"
+    );
 }
