@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use redis::Value;
 
-use super::support::fleet::{Fleet, Layout};
+use super::support::fleet::{Fleet, LONG, Layout};
 use super::support::group::gate::{Gate, Roster};
 use super::support::group::tally::{LENGTH, judge};
 use super::support::group::watch::{Board, Said};
-use super::support::group::{Ledger, Nodes, Side, Tally, World};
+use super::support::group::{Break, Group, Kind, Ledger, Link, Nodes, Plan, Side, Tally, World};
 use super::support::process::Process;
 use super::support::server::connect;
 use super::support::workload::Seed;
@@ -220,4 +220,40 @@ fn the_time_between_two_leaders_counts_and_two_under_one_epoch_are_a_fault() {
     hear(2, 8_200, 2, true);
     assert_eq!(board.gaps().all(), [Duration::from_secs(3)]);
     assert_eq!((board.gaps().outranked(), board.faults().len()), (1, 1));
+}
+
+/// As one that belongs to no group runs: it shows that source, target and writers go together.
+#[test]
+fn what_a_member_copies_is_exact_and_its_writes_are_known_as_its_own() {
+    for (source, target) in [(3, 0), (0, 3)] {
+        let seed = Seed::pick();
+        let mut group = Group::prepare(&Plan {
+            members: 1,
+            source,
+            target,
+            ..Plan::of(Kind::Redis)
+        });
+        let yaml = group.members[0].yaml().split("cluster:\n").next().unwrap().to_owned();
+        group.members[0].configure(&yaml);
+        group.members[0].start();
+        group.wait_settled(LONG);
+        let tally = Tally::start(group.source.shape(), &seed, 900);
+        for how in [Break::Cut, Break::Stall] {
+            tally.wait_more(500);
+            group.sever(0, Link::Target, how);
+            tally.wait_more(500);
+            group.heal(0, Link::Target);
+        }
+        group.sever(0, Link::Source, Break::Cut);
+        tally.wait_more(200);
+        group.heal(0, Link::Source);
+        let sent = tally.stop();
+        sent.wait_on(group.source.shape(), Duration::ZERO);
+        sent.wait_on(group.target.shape(), LONG);
+        group.ledger.catch_up(&group.target.servers());
+        let (of_it, of_all) = (group.ledger.writes_of(0).0, group.ledger.writes().0);
+        assert!(of_it == of_all && of_it >= 2 * sent.total(), "{of_it} of {of_all}, {}", sent.total());
+        assert_eq!(group.full_syncs(), group.inputs() as u64);
+        assert!(group.continued() >= 1);
+    }
 }

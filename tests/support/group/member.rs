@@ -277,6 +277,14 @@ impl Member {
             .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.last_words()))
     }
 
+    /// The same within a limit.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn try_call(&self, method: &str, path: &str, limit: Duration) -> Result<Response, String> {
+        self.api.send(method, path, limit)
+    }
+
     /// A call that must be answered with this code.
     #[track_caller]
     pub fn must(&self, code: u16, method: &str, path: &str) -> Response {
