@@ -43,8 +43,8 @@ pub use error::{Error, Origin, Problem};
 pub use example::full_file;
 pub use secret::Secret;
 pub use sections::{
-    Auth, Channel, Cluster, Databases, Etcd, Filter, Flush, Input, Lists, Log, LogFile, Output, RateLimit,
-    Redis, RedisKind, Replay, Server, ServerTls, Tls,
+    Auth, Channel, Cluster, Databases, Etcd, Filter, Flush, Input, Lists, Log, LogFile, Meta, Output,
+    RateLimit, Redis, RedisKind, Replay, Server, ServerTls, Tls,
 };
 pub use token::NoToken;
 pub use url::{Endpoint, NotAUrl};

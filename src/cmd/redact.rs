@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::sync::{PoisonError, RwLock};
 
-use super::config::{Auth, Config, Redis, RedisKind, Secret};
+use super::config::{Auth, Config, Meta, Redis, RedisKind, Secret};
 
 pub use arguments::{Found, find, scrub_written};
 
@@ -53,9 +53,19 @@ pub fn register(secret: &str) {
 pub fn register_config(config: &Config) {
     register_redis(&config.input.redis);
     register_redis(&config.output.redis);
-    let etcd = config.cluster.as_ref().and_then(|cluster| cluster.etcd.as_ref());
-    register_some(etcd.and_then(|etcd| etcd.password.as_ref()));
-    match &config.server.auth {
+    register_auth(&config.server.auth);
+    if let Some(cluster) = &config.cluster {
+        register_auth(&cluster.auth);
+        match &cluster.meta {
+            Meta::Etcd(etcd) => register_some(etcd.password.as_ref()),
+            Meta::Redis(redis) => register_redis(redis),
+            Meta::Source => {}
+        }
+    }
+}
+
+fn register_auth(auth: &Auth) {
+    match auth {
         Auth::None => {}
         Auth::Token(token) => register(token.expose()),
         // Where it cannot be read there is nothing to keep secret; whoever needs it reports that.

@@ -14,7 +14,7 @@ use super::config::Config;
 use super::{ConfigArgs, Exit, Failure, progress, settings, traces};
 use crate::core::supervisor::{Begin, Handle, Supervisor};
 use crate::http::access::Guard;
-use crate::http::serve::Server;
+use crate::http::serve::{Listening, Server};
 use crate::http::tls::{self, Certificates};
 use crate::http::{Api, ConfigText};
 
@@ -52,13 +52,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     // Whatever still blocks (a disk, a name server) must not keep a process alive that has said goodbye.
     runtime.shutdown_timeout(Duration::from_millis(200));
     // The address is given back last: by then folder and catalog are free for the next process.
-    let (ended, listener) = served?;
-    drop(listener);
+    let (ended, listeners) = served?;
+    drop(listeners);
     ended
 }
 
-/// How the pipelines ended, and the listener, which keeps the address.
-type Served = (Result<(), Failure>, Option<TcpListener>);
+/// How the pipelines ended, and the listeners, which keep the addresses.
+type Served = (Result<(), Failure>, Vec<TcpListener>);
 
 /// The runtime of the pipelines.
 ///
@@ -90,15 +90,19 @@ async fn serve(config: &Config, quiet: bool) -> Result<Served, Failure> {
     tracing::info!(listen = %config.server.listen, version = env!("CARGO_PKG_VERSION"), "gunyu is up");
     let server = listener
         .into_std()
-        .and_then(|listener| Server::start(api, listener, guard, certificates))
+        .map(|listener| Listening {
+            listener,
+            certificates,
+        })
+        .and_then(|at| Server::start(&api, &guard, at, None))
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot serve the API: {error}")))?;
     tokio::spawn(progress::draw(handle.clone(), quiet));
     tokio::spawn(stop_at_signals(handle.clone()));
     let ended = drain(&mut supervisor, &handle, config.server.graceful_stop_timeout).await;
     handle.stop();
     // The answer to DELETE / may still be on its way.
-    let listener = tokio::time::timeout(Duration::from_secs(1), server.end()).await;
-    Ok((ended, listener.ok().flatten()))
+    let listeners = tokio::time::timeout(Duration::from_secs(1), server.end()).await;
+    Ok((ended, listeners.unwrap_or_default()))
 }
 
 /// Waits for the pipelines: without limit while they run, up to `limit` once they are asked to stop.
@@ -137,6 +141,7 @@ fn guard(config: &Config) -> Result<Guard, Failure> {
         allowed_hosts: server.allowed_hosts.clone(),
         metrics_path: server.metric_route_path.clone(),
         token: token.map(|token| token.expose().to_owned()),
+        peer_token: None,
         is_https: server.tls.is_some(),
     })
 }

@@ -31,4 +31,5 @@ pub mod target;
 pub mod resume;
 pub mod survey;
 pub mod pipeline;
+pub mod peer;
 pub mod supervisor;

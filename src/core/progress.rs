@@ -50,9 +50,10 @@ pub struct Status {
     pub ladder: Ladder,
     /// The source's own offset when last asked.
     pub source_offset: Offset,
-    /// How far the target is behind the source, in bytes of stream.
+    /// How far the target is behind the source, in bytes of stream; for a follower, how far its log is behind what the leader has received.
     pub lag_bytes: u64,
-    /// How long the oldest command not yet applied has been waiting here; zero when all are applied.
+    /// How long the oldest command not yet applied has been waiting here; zero when all are applied. For a follower: since when
+    /// its log has been behind the leader's.
     pub lag: Duration,
     /// The full sync, while there is one and until the next.
     pub full_sync: Option<FullSync>,
@@ -77,8 +78,11 @@ struct Inner {
     /// (end of a chunk, when it was received), oldest first: the lag in time without a clock per command.
     marks: VecDeque<(Offset, Instant)>,
     source_offset: Offset,
+    /// What the leader has received, as a follower has heard it last, and since when there is less here.
+    leader_received: Offset,
+    behind_since: Option<Instant>,
     phase: Phase,
-    /// The source is not being followed just now.
+    /// The source, or for a follower the leader, is not being followed just now.
     link_down: bool,
     state: State,
     full_sync: Option<FullSync>,
@@ -192,6 +196,18 @@ impl Progress {
             progress: Arc::clone(self),
             generation: inner.applying,
         })
+    }
+
+    /// Starts to mirror what another process applies of the current history; whoever applied here is deaf from here on.
+    pub fn begin_mirroring(self: &Arc<Self>) -> Mirroring {
+        let mut inner = unpoisoned(&self.inner);
+        inner.applying += 1;
+        inner.leader_received = inner.ladder.received;
+        inner.behind_since = None;
+        Mirroring {
+            progress: Arc::clone(self),
+            generation: inner.applying,
+        }
     }
 
     /// Wakes whenever the checkpoint moves.
@@ -320,11 +336,17 @@ impl Progress {
         // A stream that is applied to its end and does not go on is not live, nor is a full sync whose snapshot does not come.
         let received = inner.full_sync.as_ref().map_or(0, |one| one.received_bytes);
         let waits_for_source = match inner.phase {
-            Phase::Incremental => true,
+            Phase::Incremental | Phase::Following => true,
             Phase::FullSync => received == 0,
             Phase::Connecting | Phase::Backoff => false,
         };
         let lost = inner.link_down && waits_for_source;
+        let (lag_bytes, lag_since) = match inner.phase {
+            Phase::Following => (inner.leader_received.since(ladder.received), inner.behind_since),
+            Phase::Connecting | Phase::FullSync | Phase::Incremental | Phase::Backoff => {
+                (newest.since(ladder.applied), waiting.map(|(_, at)| *at))
+            }
+        };
         Status {
             phase: match (lost, &inner.last_error) {
                 (false, _) => inner.phase,
@@ -334,8 +356,8 @@ impl Progress {
             state: inner.state,
             ladder,
             source_offset: inner.source_offset,
-            lag_bytes: newest.since(ladder.applied),
-            lag: waiting.map_or(Duration::ZERO, |(_, at)| at.elapsed()),
+            lag_bytes,
+            lag: lag_since.map_or(Duration::ZERO, |at| at.elapsed()),
             full_sync: inner.full_sync.clone(),
             last_error: inner.last_error.clone(),
             dead_letters: Counters::read(&self.counters.dead_letters),
@@ -348,6 +370,18 @@ impl Inner {
     /// comes to say so. What was read is in the log.
     fn know_appended(&mut self, end: Offset) {
         self.ladder.appended = self.ladder.appended.max(end);
+    }
+
+    fn applied_to(&mut self, end: Offset) {
+        self.ladder.applied = end;
+        while self.marks.front().is_some_and(|(mark, _)| *mark <= end) {
+            self.marks.pop_front();
+        }
+    }
+
+    fn know_behind(&mut self) {
+        let is_behind = self.ladder.received < self.leader_received;
+        self.behind_since = is_behind.then(|| self.behind_since.unwrap_or_else(Instant::now));
     }
 
     fn mark(&mut self, end: Offset) {
@@ -386,6 +420,7 @@ impl Receiving {
         if inner.receiving == self.generation {
             assert!(inner.ladder.received <= end, "received moves forward");
             inner.ladder.received = end;
+            inner.know_behind();
             inner.mark(end);
         }
     }
@@ -433,11 +468,8 @@ impl Applying {
             ladder.checkpointed <= checkpoint && checkpoint <= end,
             "a checkpoint never passes the data"
         );
-        inner.ladder.applied = end;
+        inner.applied_to(end);
         inner.ladder.checkpointed = checkpoint;
-        while inner.marks.front().is_some_and(|(mark, _)| *mark <= end) {
-            inner.marks.pop_front();
-        }
         drop(inner);
         if ladder.checkpointed != checkpoint {
             self.progress.checkpointed.send_replace(checkpoint);
@@ -460,133 +492,56 @@ impl Applying {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// How far the leader of a history is, as it told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// Received from the source.
+    pub received: Offset,
+    /// The source's own offset.
+    pub source: Offset,
+    /// Confirmed by the target.
+    pub applied: Offset,
+    /// Recorded on the target.
+    pub checkpointed: Offset,
+}
 
-    const fn at(n: u64) -> Offset {
-        Offset::new(n)
-    }
+/// The right to move `applied`, `checkpointed` and `released` as the leader does.
+#[derive(Debug)]
+pub struct Mirroring {
+    progress: Arc<Progress>,
+    generation: u64,
+}
 
-    #[test]
-    fn the_rungs_move_forward_in_their_order() {
-        let progress = Progress::new();
-        let receiving = progress.begin_history(at(10));
-        let applying = progress.begin_applying(progress.generation(), at(0)).unwrap();
-        receiving.received(at(30));
-        receiving.appended(at(25));
-        applying.applied(at(20), at(15));
-        applying.released(at(15));
-        let ladder = Ladder {
-            received: at(30),
-            appended: at(25),
-            applied: at(20),
-            checkpointed: at(15),
-            released: at(15),
-        };
-        assert_eq!(progress.ladder(), ladder);
-    }
-
-    #[test]
-    #[should_panic(expected = "a checkpoint never passes the data")]
-    fn a_checkpoint_beyond_the_data_is_a_bug() {
-        let progress = Progress::new();
-        progress.begin_history(at(30));
-        progress
-            .begin_applying(progress.generation(), at(0))
-            .unwrap()
-            .applied(at(10), at(11));
-    }
-
-    #[test]
-    fn what_is_applied_before_its_append_is_told_counts_as_appended() {
-        let progress = Progress::new();
-        let receiving = progress.begin_history(at(10));
-        let applying = progress.begin_applying(progress.generation(), at(10)).unwrap();
-        receiving.received(at(30));
-        applying.applied(at(25), at(25));
-        assert_eq!(progress.ladder().appended, at(25));
-        receiving.appended(at(30));
-        assert_eq!(progress.ladder().appended, at(30));
-    }
-
-    #[test]
-    fn an_older_task_cannot_move_a_newer_ladder() {
-        let progress = Progress::new();
-        let receiving = progress.begin_history(at(500));
-        let applying = progress.begin_applying(progress.generation(), at(100)).unwrap();
-        progress.begin_history(at(7));
-        receiving.received(at(900));
-        applying.applied(at(500), at(500));
-        assert_eq!(
-            progress.ladder(),
-            Ladder {
-                received: at(7),
-                appended: at(7),
-                ..Ladder::default()
-            }
+impl Mirroring {
+    /// The leader is there. Of what is applied only what the log here has counts, so the rungs keep their order; they may go back, as the leader's
+    /// do when the target has lost its tail.
+    ///
+    /// # Panics
+    /// When the checkpoint passes the data.
+    pub fn told(&self, told: Told) {
+        assert!(
+            told.checkpointed <= told.applied,
+            "a checkpoint never passes the data"
         );
-    }
-
-    #[test]
-    fn applying_does_not_begin_on_a_history_that_is_gone() {
-        let progress = Progress::new();
-        progress.begin_history(at(1_000));
-        let generation = progress.generation();
-        progress.begin_history(at(5));
-        assert!(progress.begin_applying(generation, at(900)).is_none());
-    }
-
-    #[test]
-    fn a_target_that_lost_its_tail_takes_applied_back() {
-        let progress = Progress::new();
-        progress.begin_history(at(100));
-        progress
-            .begin_applying(progress.generation(), at(50))
-            .unwrap()
-            .applied(at(90), at(90));
-        progress.begin_applying(progress.generation(), at(60)).unwrap();
-        assert_eq!(progress.ladder().applied, at(60));
-        assert_eq!(progress.ladder().checkpointed, at(60));
-    }
-
-    #[test]
-    fn a_stream_whose_source_is_not_followed_is_not_live() {
-        let progress = Progress::new();
-        progress.set_phase(Phase::Incremental);
-        progress.set_link(false);
-        assert_eq!(progress.status().phase, Phase::Connecting);
-        progress.report("the source is gone".into(), None);
-        assert_eq!(progress.status().phase, Phase::Backoff);
-        progress.set_link(true);
-        assert_eq!(progress.status().phase, Phase::Incremental);
-    }
-
-    #[test]
-    fn the_lag_is_that_of_the_oldest_command_waiting() {
-        let progress = Progress::new();
-        let receiving = progress.begin_history(at(0));
-        let applying = progress.begin_applying(progress.generation(), at(0)).unwrap();
-        assert_eq!(progress.status().lag, Duration::ZERO);
-        receiving.received(at(10));
-        receiving.appended(at(10));
-        progress.set_source_offset(at(14));
-        assert!(progress.status().lag > Duration::ZERO);
-        assert_eq!(progress.status().lag_bytes, 14);
-        applying.applied(at(10), at(10));
-        assert_eq!(progress.status().lag, Duration::ZERO);
-        assert_eq!(progress.status().lag_bytes, 4);
-    }
-
-    #[test]
-    fn the_marks_for_the_lag_are_bounded() {
-        let mut inner = Inner::default();
-        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-        for n in 0..MARKS_MAX as u64 {
-            inner.marks.push_back((at(n), long_ago));
+        let mut inner = unpoisoned(&self.progress.inner);
+        if inner.applying != self.generation {
+            return;
         }
-        inner.mark(at(9_999));
-        assert_eq!(inner.marks.len(), MARKS_MAX / 2 + 1);
-        assert_eq!(inner.marks.front(), Some(&(at(0), long_ago)));
+        let before = inner.ladder.checkpointed;
+        let held = inner.ladder.appended;
+        let checkpointed = told.checkpointed.min(held);
+        inner.applied_to(told.applied.min(held));
+        inner.ladder.checkpointed = checkpointed;
+        inner.ladder.released = inner.ladder.released.min(checkpointed);
+        inner.source_offset = told.source;
+        inner.leader_received = told.received;
+        inner.know_behind();
+        drop(inner);
+        if before != checkpointed {
+            self.progress.checkpointed.send_replace(checkpointed);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

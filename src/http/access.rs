@@ -7,6 +7,7 @@
 //! | is `Host` ours? (DNS rebinding) | every call but the three below | see the next table | 400, 421 |
 //! | does it come from another site? (CSRF) | every method but GET, HEAD, OPTIONS; and all of `/storage/gc`, which deletes | no `Origin`, or our own; and `Sec-Fetch-Site` absent, `same-origin` or `none` | 403 |
 //! | does it bear the token? | every call but the three below, where there is a token | `Authorization: Bearer <token>` | 401 |
+//! | does it bear the group's token? | the peers' calls (`/peer/…`), instead of the API's; where there is none they must come from loopback | the same | 401 |
 //!
 //! The three are `GET /debug/health`, `GET /debug/ready` and `GET {metricRoutePath}`: what probes and Prometheus call, by
 //! whatever name the machine has in their world (`gunyu:18001`), and often without a way to give them a token. They change
@@ -14,6 +15,7 @@
 //!
 //! | `Host` | verdict |
 //! | --- | --- |
+//! | any, of a peer's call, where the group has a token | good: a page that rebinds a name does not have it |
 //! | missing, HTTP/1.0 | good: 1.0 has no such header, and no browser speaks it |
 //! | missing, HTTP/1.1 | 400 |
 //! | cannot be read, or given twice | 400 |
@@ -51,6 +53,8 @@ pub struct Asked<'a> {
     pub fetch_site: Option<&'a str>,
     /// `Authorization`.
     pub authorization: Option<&'a str>,
+    /// The caller's address, where it is known.
+    pub from: Option<IpAddr>,
 }
 
 /// What the judgement goes by.
@@ -66,6 +70,8 @@ pub struct Guard {
     pub metrics_path: String,
     /// The token that calls must bear.
     pub token: Option<String>,
+    /// The token that the calls of the group's other members must bear.
+    pub peer_token: Option<String>,
     /// Whether the API is served over TLS.
     pub is_https: bool,
 }
@@ -77,6 +83,7 @@ impl fmt::Debug for Guard {
             .field("listen_host", &self.listen_host)
             .field("allowed_hosts", &self.allowed_hosts)
             .field("has_token", &self.token.is_some())
+            .field("has_peer_token", &self.peer_token.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -88,16 +95,35 @@ impl Guard {
     /// 400, 421, 403, 401, as the tables of this room have it.
     pub fn judge(&self, asked: &Asked<'_>) -> Result<(), Failure> {
         let is_probe = self.is_probe(asked);
-        if !is_probe {
+        let is_peer = asked.path.starts_with("/peer/");
+        if !is_probe && !(is_peer && self.peer_token.is_some()) {
             self.judge_host(asked)?;
         }
         if changes_state(asked) {
             self.judge_site(asked)?;
         }
-        if is_probe {
-            return Ok(());
+        match (is_probe, is_peer) {
+            (true, _) => Ok(()),
+            (false, true) => self.judge_peer(asked),
+            (false, false) => {
+                let hint = "give it with GUNYU_TOKEN or --token (Authorization: Bearer …); it is server.auth of the daemon's configuration";
+                judge_token(self.token.as_deref(), asked.authorization, hint)
+            }
         }
-        self.judge_token(asked.authorization)
+    }
+
+    /// What a log holds is all of the source's data: without a token nobody beyond this machine gets it, whatever the API allows.
+    fn judge_peer(&self, asked: &Asked<'_>) -> Result<(), Failure> {
+        let hint = "only members of the group call this; they bear the cluster.token of its configuration";
+        let is_local = asked.from.is_some_and(|ip| ip.to_canonical().is_loopback());
+        if self.peer_token.is_none() && !is_local {
+            return Err(Failure::new(
+                401,
+                "without a token of the group, its members are served on this machine only",
+                "give all members the same cluster.token",
+            ));
+        }
+        judge_token(self.peer_token.as_deref(), asked.authorization, hint)
     }
 
     fn is_probe(&self, asked: &Asked<'_>) -> bool {
@@ -168,24 +194,23 @@ impl Guard {
             (None, _) | (_, None) => false,
         }
     }
+}
 
-    /// The time it takes says nothing of the token but its length.
-    fn judge_token(&self, authorization: Option<&str>) -> Result<(), Failure> {
-        let Some(token) = &self.token else {
-            return Ok(());
-        };
-        let borne = authorization
-            .and_then(|value| value.trim().split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, borne)| borne.trim_start());
-        let error = match borne {
-            Some(borne) if bool::from(borne.as_bytes().ct_eq(token.as_bytes())) => return Ok(()),
-            Some(_) => "the token is not the daemon's",
-            None => "this daemon asks for a token",
-        };
-        let hint = "give it with GUNYU_TOKEN or --token (Authorization: Bearer …); it is server.auth of the daemon's configuration";
-        Err(Failure::new(401, error, hint))
-    }
+/// The time it takes says nothing of the token but its length.
+fn judge_token(token: Option<&str>, authorization: Option<&str>, hint: &str) -> Result<(), Failure> {
+    let Some(token) = token else {
+        return Ok(());
+    };
+    let borne = authorization
+        .and_then(|value| value.trim().split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, borne)| borne.trim_start());
+    let error = match borne {
+        Some(borne) if bool::from(borne.as_bytes().ct_eq(token.as_bytes())) => return Ok(()),
+        Some(_) => "the token is not the daemon's",
+        None => "this daemon asks for a token",
+    };
+    Err(Failure::new(401, error, hint))
 }
 
 /// Warp takes a path with or without a `/` at its end, so whatever begins like the one GET that deletes counts as it.
@@ -254,6 +279,7 @@ mod tests {
             allowed_hosts: Vec::new(),
             metrics_path: "/prometheus".into(),
             token: None,
+            peer_token: None,
             is_https: false,
         }
     }
@@ -466,5 +492,41 @@ mod tests {
                 assert_eq!(code(&guard(), &asked), 200, "{asked:?}");
             }
         }
+    }
+
+    #[test]
+    fn peers_bear_the_groups_token_or_come_from_this_machine() {
+        let [open, grouped] = [None, Some("gr0up")].map(|token| Guard {
+            token: Some("api".into()),
+            peer_token: token.map(str::to_owned),
+            ..guard()
+        });
+        let (near, far) = ("127.0.0.1".parse().ok(), "192.0.2.1".parse().ok());
+        let mapped = "::ffff:127.0.0.1".parse().ok();
+        for (guard, host, from, authorization, expected) in [
+            (&open, "127.0.0.1", near, None, 200),
+            (&open, "127.0.0.1", mapped, None, 200),
+            (&open, "127.0.0.1", far, None, 401),
+            (&open, "127.0.0.1", None, None, 401),
+            (&open, "127.0.0.1", far, Some("Bearer api"), 401),
+            (&open, "rebound.example", near, None, 421),
+            (&grouped, "127.0.0.1", far, Some("Bearer gr0up"), 200),
+            (&grouped, "peer.example", far, Some("Bearer gr0up"), 200),
+            (&grouped, "127.0.0.1", near, None, 401),
+            (&grouped, "127.0.0.1", near, Some("Bearer api"), 401),
+        ] {
+            let asked = Asked {
+                host: Some(host),
+                from,
+                authorization,
+                ..asked("GET", "/peer/log")
+            };
+            assert_eq!(code(guard, &asked), expected, "{asked:?} to {guard:?}");
+        }
+        let of_the_api = Asked {
+            authorization: Some("Bearer gr0up"),
+            ..asked("GET", "/syncer/status")
+        };
+        assert_eq!(code(&grouped, &of_the_api), 401);
     }
 }

@@ -1,6 +1,14 @@
 //! The calls that there are: method, path, and what is meant.
 //!
-//! Owns the table. Everything that lists calls (routing, 405 with its `Allow`, the check of docs/openapi.yaml) reads it here.
+//! Owns the tables: of the API's calls, each of which docs/openapi.yaml describes, and of those that only members of one group make of each other, which
+//! are no part of the API and change as they like. Everything that lists calls (routing, 405 with its `Allow`, the check of the description) reads
+//! them here.
+//!
+//! | what an address serves | the API | `/debug/health` | the peers' calls |
+//! | --- | --- | --- | --- |
+//! | [`Face::All`]: `server.listen`, where `server.listenPeer` is the same | yes | yes | yes |
+//! | [`Face::Api`]: `server.listen` | yes | yes | no |
+//! | [`Face::Peers`]: `server.listenPeer` | no | yes | yes |
 
 /// What a call asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,26 +78,56 @@ pub const CALLS: &[(&str, &str, Call)] = &[
     ("GET", "/openapi.yaml", Call::Description),
 ];
 
+/// What a member of the group asks another for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerCall {
+    /// The log of an input, without end.
+    Log,
+}
+
+/// Method, path and call of the peers.
+pub const PEER_CALLS: &[(&str, &str, PeerCall)] = &[("GET", "/peer/log", PeerCall::Log)];
+
+/// What an address serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Face {
+    /// Everything.
+    All,
+    /// The API alone.
+    Api,
+    /// The peers' calls, and whether the process is alive.
+    Peers,
+}
+
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// To this call.
     To(Call),
+    /// To this one, if a peer makes it.
+    ToPeer(PeerCall),
     /// The path knows other methods only: these.
     OtherMethod(String),
     /// Nowhere.
     Nowhere,
 }
 
-/// Looks up the table. `HEAD` goes where `GET` does, unless that would remove something.
+/// Looks up the tables. `HEAD` goes where `GET` does, unless that would remove something, or begin what has no end.
 #[must_use]
-pub fn route(method: &str, path: &str, metrics_path: &str) -> Route {
+pub fn route(method: &str, path: &str, metrics_path: &str, face: Face) -> Route {
+    let of_peers = PEER_CALLS.iter().find(|(_, known, _)| *known == path);
+    if let Some((known, _, call)) = of_peers.filter(|_| face != Face::Api) {
+        return match *known == method {
+            true => Route::ToPeer(*call),
+            false => Route::OtherMethod((*known).to_owned()),
+        };
+    }
     let metrics = [("GET", metrics_path, Call::Metrics)];
     let here = || {
         CALLS
             .iter()
             .chain(&metrics)
-            .filter(|(_, known, _)| *known == path)
+            .filter(|(_, known, call)| *known == path && (face != Face::Peers || *call == Call::Health))
     };
     let takes = |known: &str, call: Call| {
         known == method || (method == "HEAD" && known == "GET" && call != Call::CollectGarbage)
@@ -121,7 +159,69 @@ mod tests {
             ("GET", "/syncer", Route::Nowhere),
         ];
         for (method, path, expected) in rows {
-            assert_eq!(route(method, path, "/m"), expected, "{method} {path}");
+            assert_eq!(route(method, path, "/m", Face::All), expected, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn each_address_serves_what_the_table_says() {
+        let other = || Route::OtherMethod("GET".into());
+        let rows = [
+            (
+                "GET",
+                "/syncer/status",
+                [Route::To(Call::Status), Route::To(Call::Status), Route::Nowhere],
+            ),
+            (
+                "GET",
+                "/m",
+                [Route::To(Call::Metrics), Route::To(Call::Metrics), Route::Nowhere],
+            ),
+            ("GET", "/debug/health", [(); 3].map(|()| Route::To(Call::Health))),
+            (
+                "DELETE",
+                "/",
+                [Route::To(Call::Stop), Route::To(Call::Stop), Route::Nowhere],
+            ),
+            (
+                "GET",
+                "/peer/log",
+                [
+                    Route::ToPeer(PeerCall::Log),
+                    Route::Nowhere,
+                    Route::ToPeer(PeerCall::Log),
+                ],
+            ),
+            ("HEAD", "/peer/log", [other(), Route::Nowhere, other()]),
+        ];
+        for (method, path, expected) in rows {
+            let found = [Face::All, Face::Api, Face::Peers].map(|face| route(method, path, "/m", face));
+            assert_eq!(found, expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_description_has_every_call_of_the_api_and_none_of_the_peers() {
+        let document: serde_json::Value = serde_yaml::from_str(crate::http::DESCRIPTION).unwrap();
+        let mut described: Vec<(String, String)> = Vec::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for method in methods
+                .as_object()
+                .unwrap()
+                .keys()
+                .filter(|key| *key != "parameters")
+            {
+                described.push((method.to_uppercase(), path.clone()));
+            }
+        }
+        let metrics = ("GET", "/prometheus", Call::Metrics);
+        let mut served: Vec<(String, String)> = CALLS
+            .iter()
+            .chain([&metrics])
+            .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()))
+            .collect();
+        described.sort();
+        served.sort();
+        assert_eq!(described, served);
     }
 }

@@ -291,7 +291,7 @@ impl Page<'_> {
                     .set(value);
             }
             let value = match status.phase {
-                Phase::Connecting | Phase::Backoff => 0,
+                Phase::Connecting | Phase::Following | Phase::Backoff => 0,
                 Phase::FullSync => 1,
                 Phase::Incremental => 2,
             };

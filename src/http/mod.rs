@@ -1,7 +1,7 @@
 //! The daemon's HTTP API.
 //!
 //! Owns connections ([`serve`], [`tls`]), who may call ([`access`]), routes ([`routes`]; besides `serve`, which drives them, the only room that
-//! knows warp), what they do ([`handlers`]), what they print ([`model`], [`metrics`]) and how they fail ([`error`]). Promises that a
+//! knows warp), what they do ([`handlers`]; [`peer`] for members of the group), what they print ([`model`], [`metrics`]) and how they fail ([`error`]). Promises that a
 //! request never waits for a pipeline and never holds one up: everything shown is read from `core::progress`, on a thread of the API's own.
 //! Leaves to `core::supervisor` what is done.
 
@@ -11,6 +11,7 @@ pub mod error;
 pub mod handlers;
 pub mod metrics;
 pub mod model;
+pub mod peer;
 pub mod routes;
 pub mod serve;
 mod steady;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use futures_util::stream;
+use tokio::sync::watch;
 use warp::http::header::{ALLOW, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use warp::http::{Method, StatusCode};
 use warp::path::FullPath;
@@ -10,16 +11,26 @@ use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
 use super::Api;
-use super::calls::{Call, Route, route};
+use super::calls::{Call, Face, PeerCall, Route, route};
 use super::error::Failure;
 use super::handlers::{self, Answer, Body, Query};
+use super::peer;
 use crate::core::log::{self, SnapshotFile};
 
 /// The largest body that a call may have. No call needs one.
 pub(super) const BODY_BYTES_MAX: usize = 16 << 10;
 
+/// What an address serves, and how what has no end of its own gets one.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// Which calls.
+    pub face: Face,
+    /// Bodies without end stop when this is true.
+    pub stop: watch::Receiver<bool>,
+}
+
 /// All routes.
-pub fn all(api: Api) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone {
+pub fn all(api: Api, serving: Serving) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone {
     let small = warp::body::content_length_limit(BODY_BYTES_MAX as u64)
         .or(no_body())
         .unify();
@@ -28,15 +39,18 @@ pub fn all(api: Api) -> impl Filter<Extract = (impl Reply,), Error = Infallible>
         .and(warp::path::full())
         .and(warp::query::<Query>())
         .and_then(move |method: Method, path: FullPath, query: Query| {
-            let api = api.clone();
-            async move { Ok::<Response, Rejection>(answer(&method, path.as_str(), &query, &api).await) }
+            let (api, serving) = (api.clone(), serving.clone());
+            async move {
+                Ok::<Response, Rejection>(answer(&method, path.as_str(), &query, &api, &serving).await)
+            }
         })
         .recover(refuse)
 }
 
-async fn answer(method: &Method, path: &str, query: &Query, api: &Api) -> Response {
-    let call = match route(method.as_str(), path, &api.metrics_path) {
+async fn answer(method: &Method, path: &str, query: &Query, api: &Api, serving: &Serving) -> Response {
+    let call = match route(method.as_str(), path, &api.metrics_path, serving.face) {
         Route::To(call) => call,
+        Route::ToPeer(PeerCall::Log) => return peer_log(query, api, serving),
         Route::OtherMethod(allowed) => return wrong_method(&allowed),
         Route::Nowhere => {
             let failure = Failure::new(
@@ -96,6 +110,19 @@ fn wrong_method(allowed: &str) -> Response {
     if let Ok(allowed) = HeaderValue::from_str(allowed) {
         response.headers_mut().insert(ALLOW, allowed);
     }
+    response
+}
+
+/// A follower that goes away is noticed by the write that fails; one that does not read, by the limit of a write.
+fn peer_log(query: &Query, api: &Api, serving: &Serving) -> Response {
+    let frames = match peer::log(query, api, serving.stop.clone()) {
+        Ok(frames) => frames,
+        Err(failure) => return refused(&failure),
+    };
+    let mut response = warp::reply::stream(frames).into_response();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     response
 }
 

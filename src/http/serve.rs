@@ -1,7 +1,8 @@
 //! How the API is served: connections, their limits, and their end.
 //!
 //! The API has a thread and a runtime of its own, at a lower priority than the replication has: hundreds of clients that poll
-//! cannot hold up the stream, and a handler that panics ends its connection and nothing else.
+//! cannot hold up the stream, and a handler that panics ends its connection and nothing else. Where the group's other members have an address of their
+//! own (`server.listenPeer`), that has another thread, of the common priority: followers carry as much as the source sends.
 //!
 //! Promises that whoever connects cannot keep others out for ever:
 //!
@@ -19,6 +20,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +43,9 @@ use warp::reply::Response;
 
 use super::Api;
 use super::access::{Asked, Guard};
+use super::calls::Face;
 use super::error::Failure;
-use super::routes::{self, BODY_BYTES_MAX};
+use super::routes::{self, BODY_BYTES_MAX, Serving};
 use super::steady::Steady;
 use super::tls::Certificates;
 
@@ -61,54 +64,89 @@ const HEADERS_MAX: usize = 64;
 const BUFFER_BYTES: usize = 64 << 10;
 /// How long to wait where no connection can be accepted (no file descriptor left, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// An address to serve at.
+#[derive(Debug)]
+pub struct Listening {
+    /// It.
+    pub listener: std::net::TcpListener,
+    /// For TLS.
+    pub certificates: Option<Certificates>,
+}
+
 /// The API, being served.
 #[derive(Debug)]
 pub struct Server {
-    end: oneshot::Sender<()>,
-    ended: oneshot::Receiver<TcpListener>,
+    end: watch::Sender<bool>,
+    ended: Vec<oneshot::Receiver<TcpListener>>,
 }
 
 impl Server {
-    /// Serves on a thread of its own until [`Server::end`]: while the pipelines drain, whoever asks is told so.
+    /// Serves on threads of its own until [`Server::end`]: while the pipelines drain, whoever asks is told so. Where `peers` is an address of its own, the
+    /// peers' calls are served there alone.
     ///
     /// # Errors
-    /// The thread or its runtime cannot be had.
-    pub fn start(
-        api: Api,
-        listener: std::net::TcpListener,
-        guard: Guard,
-        certificates: Option<Certificates>,
-    ) -> io::Result<Server> {
+    /// A thread or its runtime cannot be had.
+    pub fn start(api: &Api, guard: &Guard, at: Listening, peers: Option<Listening>) -> io::Result<Server> {
+        let mut server = Server {
+            end: watch::Sender::new(false),
+            ended: Vec::new(),
+        };
+        let face = match peers {
+            Some(_) => Face::Api,
+            None => Face::All,
+        };
+        server.serve(api, guard, at, face)?;
+        if let Some(peers) = peers {
+            server.serve(api, guard, peers, Face::Peers)?;
+        }
+        Ok(server)
+    }
+
+    fn serve(&mut self, api: &Api, guard: &Guard, at: Listening, face: Face) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let (end, ending) = oneshot::channel();
+        let mut ending = self.end.subscribe();
+        let serving = Serving {
+            face,
+            stop: self.end.subscribe(),
+        };
+        let accepting = Accepting {
+            router: Router::new(guard.clone(), to_routes(routes::all(api.clone(), serving))),
+            certificates: at.certificates,
+        };
+        let (name, is_niced) = match face {
+            Face::All | Face::Api => ("gunyu-http", true),
+            Face::Peers => ("gunyu-peers", false),
+        };
         let (tell, ended) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("gunyu-http".to_owned())
-            .spawn(move || {
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            if is_niced {
                 step_back();
-                let accepting = Accepting {
-                    router: Router::new(guard, to_routes(routes::all(api))),
-                    certificates,
-                };
-                // An error means that nobody can end it any more: then it ends.
-                let listener = runtime.block_on(accepting.run(listener, async move { drop(ending.await) }));
-                // Whatever a handler left on a blocking thread is not waited for.
-                runtime.shutdown_background();
-                if let Some(listener) = listener {
-                    let _ = tell.send(listener);
-                }
-            })?;
-        Ok(Server { end, ended })
+            }
+            // An error means that nobody can end it any more: then it ends.
+            let stopping = async move { drop(ending.wait_for(|end| *end).await) };
+            let listener = runtime.block_on(accepting.run(at.listener, stopping));
+            // Whatever a handler left on a blocking thread is not waited for.
+            runtime.shutdown_background();
+            if let Some(listener) = listener {
+                let _ = tell.send(listener);
+            }
+        })?;
+        self.ended.push(ended);
+        Ok(())
     }
 
-    /// Takes no new connection, finishes the answers under way, and waits for that; the caller sets a limit. The address stays taken until the
-    /// listener is dropped: whoever finds it free can be sure that everything else is.
-    pub async fn end(self) -> Option<TcpListener> {
-        let _ = self.end.send(());
-        // Nothing comes where the thread has panicked.
-        self.ended.await.ok()
+    /// Takes no new connection, ends what has no end of its own, finishes the other answers under way, and waits for that; the caller sets a limit. The
+    /// addresses stay taken until the listeners are dropped: whoever finds them free can be sure that everything else is.
+    pub async fn end(self) -> Vec<TcpListener> {
+        self.end.send_replace(true);
+        let mut listeners = Vec::new();
+        for ended in self.ended {
+            // Nothing comes where the thread has panicked.
+            listeners.extend(ended.await.ok());
+        }
+        listeners
     }
 }
 
@@ -162,8 +200,8 @@ impl Router {
 
     /// No call of this API reads a body, so none is waited for whose length is announced: hyper ends the connection where it does not arrive. One that
     /// comes in chunks may be empty, and shows its length only when it is read.
-    async fn answer(self, request: Request<Incoming>) -> Result<Response, Infallible> {
-        if let Err(failure) = self.judge(&request) {
+    async fn answer(self, request: Request<Incoming>, from: IpAddr) -> Result<Response, Infallible> {
+        if let Err(failure) = self.judge(&request, from) {
             return Ok(refuse(&failure));
         }
         let (mut head, body) = request.into_parts();
@@ -176,7 +214,7 @@ impl Router {
         Ok((self.routes)(Request::from_parts(head, String::new())).await)
     }
 
-    fn judge(&self, request: &Request<Incoming>) -> Result<(), Failure> {
+    fn judge(&self, request: &Request<Incoming>, from: IpAddr) -> Result<(), Failure> {
         let headers = request.headers();
         // A target that names its host wins over the header (RFC 9112, 3.2.2).
         let host = match request.uri().authority() {
@@ -194,6 +232,7 @@ impl Router {
             origin: origin.as_deref(),
             fetch_site: fetch_site.as_deref(),
             authorization: authorization.as_deref(),
+            from: Some(from),
         })
     }
 }
@@ -271,9 +310,9 @@ impl Accepting {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, from)) => {
                     is_told = false;
-                    self.take(stream, &mut connections, &stopped);
+                    self.take((stream, from.ip()), &mut connections, &stopped);
                 }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
@@ -295,7 +334,12 @@ impl Accepting {
         Some(listener)
     }
 
-    fn take(&mut self, stream: TcpStream, connections: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
+    fn take(
+        &mut self,
+        (stream, from): (TcpStream, IpAddr),
+        connections: &mut JoinSet<()>,
+        stopped: &watch::Receiver<bool>,
+    ) {
         if connections.len() >= CONNECTIONS_MAX {
             if self.certificates.is_none() {
                 // It fits into an empty socket buffer; where it does not, the client sees the end all the same.
@@ -307,10 +351,10 @@ impl Accepting {
         let (router, stopped) = (self.router.clone(), stopped.clone());
         let stream = Steady::new(stream, WRITE_LIMIT);
         match self.certificates.as_mut().map(Certificates::current) {
-            None => connections.spawn(converse(stream, router, stopped)),
+            None => connections.spawn(converse((stream, from), router, stopped)),
             Some(acceptor) => connections.spawn(async move {
                 match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => converse(stream, router, stopped).await,
+                    Ok(Ok(stream)) => converse((stream, from), router, stopped).await,
                     Ok(Err(error)) => tracing::debug!(%error, "no TLS with a client of the API"),
                     Err(_) => tracing::debug!("a client of the API did not shake hands in time"),
                 }
@@ -320,11 +364,11 @@ impl Accepting {
 }
 
 /// Serves one connection to its end.
-async fn converse<S>(stream: S, router: Router, mut stopped: watch::Receiver<bool>)
+async fn converse<S>((stream, from): (S, IpAddr), router: Router, mut stopped: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| router.clone().answer(request));
+    let service = service_fn(move |request| router.clone().answer(request, from));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
@@ -379,6 +423,7 @@ mod tests {
             allowed_hosts: Vec::new(),
             metrics_path: "/prometheus".into(),
             token: None,
+            peer_token: None,
             is_https: false,
         };
         let (stop, stopping) = oneshot::channel::<()>();

@@ -29,8 +29,8 @@ fn documented_and_really_read_spellings_mean_the_same() {
             "input: {redis: {tlsEnable: true}}",
         ),
         (
-            "cluster: {groupName: g, metaEtcd: {endpoints: [e:1], dialTimeout: 3s, dialKeepAliveTime: 1s}}",
-            "cluster: {groupName: g, metaEtcd: {endpoints: [e:1], dialtimeout: 3s, dialkeepalivetime: 1s}}",
+            "cluster: {groupName: g, metaEtcd: {endpoints: [e:1], dialTimeout: 3s}}",
+            "cluster: {groupName: g, metaEtcd: {endpoints: [e:1], dialtimeout: 3s}}",
         ),
         (
             "output: {replay: {targetDb: 3}}",
@@ -50,6 +50,7 @@ fn files_of_redis_gunyu_load_and_their_dead_keys_are_told() {
 server:
   listen: 127.0.0.1:18000
   listenPeer: 10.0.0.1:18000
+  auth: {token: t}
   gracefullStopTimeout: 1s
   checkRedisTypologyTicker: 10s
 input:
@@ -102,14 +103,17 @@ cluster:
     assert_eq!(config.output.replay.keepalive_interval, Duration::from_secs(3));
     let cluster = config.cluster.unwrap();
     assert_eq!(cluster.lease_renew_interval, Duration::from_secs(1));
-    assert_eq!(cluster.etcd.unwrap().endpoints, ["127.0.0.1:2379"]);
+    let Meta::Etcd(etcd) = cluster.meta else {
+        unreachable!("{:?}", cluster.meta)
+    };
+    assert_eq!(etcd.endpoints[0].to_string(), "127.0.0.1:2379");
     let lines: Vec<&str> = config
         .notes
         .iter()
         .map(|note| note.split(": ").next().unwrap())
         .collect();
     let expected =
-        [10, 11, 11, 26, 27, 28, 29, 31, 34, 13, 33].map(|line| format!("gunyu.yaml, line {line}"));
+        [11, 12, 12, 27, 28, 29, 30, 32, 35, 14, 34].map(|line| format!("gunyu.yaml, line {line}"));
     assert_eq!(lines, expected, "{:#?}", config.notes);
     assert!(
         config.notes[4]

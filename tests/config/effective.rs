@@ -3,7 +3,7 @@
 use super::*;
 
 /// Files that between them set every kind of value to something else than its default.
-const VARIED: [&str; 4] = [
+const VARIED: [&str; 5] = [
     "",
     "\
 input: {name: n, mode: static, syncFrom: master, psyncCommand: P, syncCommand: S, rdbParallel: 2,
@@ -31,11 +31,15 @@ output: {redis: {type: cluster}}
 ",
     "\
 cluster: {groupName: g, leaseTimeout: 30s, leaseRenewInterval: 3s, metaEtcd: {endpoints: [e:1], username: u,
-  dialTimeout: 1s, dialKeepAliveTime: 2s, dialKeepAliveTimeout: 3s}}
-server: {listenPeer: 'p:2'}
+  dialTimeout: 1s, tls: {enable: true, ca: /e}}, tokenFile: /t, tls: {serverName: n}}
+server: {listenPeer: 'p:2', tls: {cert: /c, key: /k}}
 channel: {storer: {flush: {everyWrite: true}}}
 output: {replay: {targetDb: 4}}
 log: {handler: {file: {fileName: /f}}}
+",
+    "\
+cluster: {groupName: g, tokenFile: /t, metaRedis: {addresses: [r:1], type: sentinel, sentinel: {masterName: m}}}
+server: {listenPeer: 'p:2', auth: {tokenFile: /u}}
 ",
 ];
 
@@ -56,12 +60,12 @@ fn the_effective_configuration_loads_again_as_it_was() {
 fn the_effective_configuration_masks_secrets_and_only_those_change() {
     let secrets = "\
 input: {redis: {type: sentinel, password: a, sentinel: {masterName: m, password: b}}}
-cluster: {groupName: g, metaEtcd: {endpoints: [e:1], password: c}}
+cluster: {groupName: g, metaEtcd: {endpoints: [e:1], password: c}, token: e}
 server: {auth: {token: d}, listenPeer: 'p:1'}
 ";
     let config = Written::with(secrets).config();
     let masked = Written::file(&config.to_yaml()).config();
-    let all_masked = ["a", "b", "c", "d"]
+    let all_masked = ["a", "b", "c", "d", "e"]
         .iter()
         .fold(secrets.to_owned(), |text, secret| {
             text.replace(&format!("password: {secret}"), "password: '***'")

@@ -148,13 +148,10 @@ fn what_belongs_together_is_asked_for_together() {
 
 #[test]
 fn what_this_release_cannot_do_is_refused_with_what_to_do() {
-    for (file, keys) in [
-        ("cluster: {groupName: g}", &["cluster.groupName"][..]),
-        (
-            "output: {replay: {replaceHashTag: true}}",
-            &["output.replay.replaceHashTag"],
-        ),
-    ] {
+    for (file, keys) in [(
+        "output: {replay: {replaceHashTag: true}}",
+        &["output.replay.replaceHashTag"][..],
+    )] {
         let error = Written::with(file).config().refuse_unbuilt().unwrap_err();
         let told: Vec<&str> = error
             .problems()
@@ -204,5 +201,44 @@ fn only_the_certificates_of_a_side_that_is_reached_are_read() {
         };
         assert_eq!(problem.key, "output.redis.tls.ca");
         assert!(problem.message.contains("/nowhere/ca.pem"), "{error}");
+    }
+}
+
+#[test]
+fn what_a_member_of_a_group_goes_by_must_reach_it() {
+    let group = "cluster: {groupName: g}\n";
+    for (file, key) in [
+        ("server: {listenPeer: '0.0.0.0:1'}", "server.listenPeer"),
+        ("server: {listenPeer: '[::]:1'}", "server.listenPeer"),
+        ("server: {listenPeer: 'p:1'}", "server.listenPeer"),
+        ("cluster: {groupName: 'a{b'}", "cluster.groupName"),
+        (
+            "cluster: {groupName: g, metaEtcd: {endpoints: [e]}, metaRedis: {addresses: [r]}}",
+            "cluster.metaRedis.addresses",
+        ),
+        (
+            "cluster: {groupName: g, tls: {enable: true}}",
+            "cluster.tls.enable",
+        ),
+        ("cluster: {groupName: g, token: 'a b'}", "cluster.token"),
+        (
+            "cluster: {groupName: g, metaEtcd: {endpoints: ['e:x']}}",
+            "cluster.metaEtcd.endpoints",
+        ),
+    ] {
+        let file = match file.contains("groupName") {
+            true => file.to_owned(),
+            false => format!("{group}{file}"),
+        };
+        assert_eq!(Written::with(&file).problem().key, key, "{file}");
+    }
+    for good in [
+        "cluster: {groupName: g}",
+        "cluster: {groupName: g, token: t}\nserver: {listenPeer: 'p:1'}",
+        "cluster: {groupName: g, metaEtcd: {endpoints: ['https://e', 'http://e:1/']}}",
+        "cluster: {groupName: g, metaRedis: {addresses: [r], password: x}}",
+        "cluster: {groupName: g, tls: {ca: /ca}}\nserver: {tls: {cert: /c, key: /k}}",
+    ] {
+        Written::with(good).config();
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Promises: every problem names the key that should change, and where it was written.
 
+mod cluster;
 mod output;
 mod server;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::Config;
 use super::address::{REDIS_PORT, SENTINEL_PORT};
@@ -133,7 +133,7 @@ impl Check {
             Sides::Both => true,
             Sides::Source => side == "input.redis",
             Sides::Target => side == "output.redis",
-        };
+        } && side != "cluster.metaRedis";
         if addresses.is_empty() && is_needed {
             self.problem(
                 &of("addresses"),
@@ -175,10 +175,12 @@ impl Check {
     }
 
     fn tls(&mut self, section: &str) -> Option<Tls> {
+        let is_on = self.values.flag(&join(section, "enable"));
+        is_on.then(|| self.tls_that_is_on(section))
+    }
+
+    fn tls_that_is_on(&mut self, section: &str) -> Tls {
         let of = |key: &str| join(section, key);
-        if !self.values.flag(&of("enable")) {
-            return None;
-        }
         let tls = Tls {
             ca: self.path(&of("ca")),
             cert: self.path(&of("cert")),
@@ -191,7 +193,7 @@ impl Check {
             let there = if tls.cert.is_some() { "cert" } else { "key" };
             self.problem(&of(there), "cert and key go together", "write both or neither");
         }
-        Some(tls)
+        tls
     }
 
     fn channel(&mut self, environment: Environment<'_>) -> Channel {
@@ -264,42 +266,6 @@ impl Check {
             );
         }
         flush
-    }
-
-    fn cluster(&mut self) -> Option<Cluster> {
-        let group_name = self.values.owned("cluster.groupName")?;
-        let lease_timeout = self.values.duration("cluster.leaseTimeout");
-        Some(Cluster {
-            group_name,
-            etcd: self.etcd(),
-            lease_timeout,
-            lease_renew_interval: self.lease_renew_interval(lease_timeout / 3),
-        })
-    }
-
-    fn lease_renew_interval(&mut self, most: Duration) -> Duration {
-        let path = "cluster.leaseRenewInterval";
-        let interval = self.values.duration_if_set(path).unwrap_or(most);
-        if interval > most {
-            self.note(path, "is more than a third of leaseTimeout; that third is used");
-        }
-        interval.min(most)
-    }
-
-    fn etcd(&self) -> Option<Etcd> {
-        let values = &self.values;
-        let endpoints = values.texts("cluster.metaEtcd.endpoints");
-        if endpoints.is_empty() {
-            return None;
-        }
-        Some(Etcd {
-            endpoints,
-            user: values.owned("cluster.metaEtcd.username"),
-            password: values.secret("cluster.metaEtcd.password"),
-            dial_timeout: values.duration("cluster.metaEtcd.dialTimeout"),
-            keep_alive_time: values.duration_if_set("cluster.metaEtcd.dialKeepAliveTime"),
-            keep_alive_timeout: values.duration_if_set("cluster.metaEtcd.dialKeepAliveTimeout"),
-        })
     }
 
     fn log(&mut self) -> Log {
@@ -389,15 +355,6 @@ impl Check {
                 );
             }
             Databases::Same | Databases::All(_) | Databases::Mapped(_) => {}
-        }
-    }
-
-    fn peers(&mut self, config: &Config) {
-        let peer = &config.server.listen_peer;
-        if config.cluster.is_some() && (peer.is_loopback() || peer.is_unspecified()) {
-            let message =
-                "other machines cannot reach this address, and two of them would go by the same name";
-            self.note("server.listenPeer", message);
         }
     }
 }

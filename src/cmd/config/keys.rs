@@ -1,8 +1,9 @@
 //! The table of every key of the configuration.
 //!
 //! The order is that of `config/gunyu.yaml`. Names, defaults and limits are those of redis-GunYu where it has the key;
-//! what differs from it says so in its text. The keys of `output` have a file of their own.
+//! what differs from it says so in its text. The keys of `output` and `cluster` have files of their own.
 
+mod cluster;
 mod output;
 
 use std::time::Duration;
@@ -58,7 +59,7 @@ pub(super) static ROOT: &[Entry] = &[
     section("server", SERVER, "The HTTP API, and the limits of the process."),
     section(
         "cluster",
-        CLUSTER,
+        cluster::CLUSTER,
         "Several gunyu that stand in for each other. Off without a groupName.",
     ),
     section("log", LOG, "What gunyu tells about itself."),
@@ -369,67 +370,6 @@ static SERVER_TLS: &[Entry] = &[
         "The certificate, and after it those that lead to its CA (PEM file).",
     ),
     key("key", Kind::Text, "", "Its key (PEM file)."),
-];
-
-static CLUSTER: &[Entry] = &[
-    key(
-        "groupName",
-        Kind::Text,
-        "",
-        "The name of the group, the same on all of them.",
-    ),
-    section(
-        "metaEtcd",
-        ETCD,
-        "etcd for election and registry. Without endpoints: a lock in Redis.",
-    ),
-    key(
-        "leaseTimeout",
-        duration(Duration::from_secs(3), Duration::from_secs(600)),
-        "10s",
-        "After this long without a sign of life another one takes over.",
-    )
-    .zero_is_unset(),
-    key(
-        "leaseRenewInterval",
-        at_least(Duration::from_secs(1)),
-        "",
-        "At most a third of leaseTimeout. Unset: that.",
-    )
-    .zero_is_unset(),
-];
-
-static ETCD: &[Entry] = &[
-    key("endpoints", TEXTS, "[]", "host:port of etcd nodes."),
-    key("username", Kind::Text, "", "The user.").or(&["userName"]),
-    key("password", Kind::Secret, "", "The password."),
-    key(
-        "dialTimeout",
-        ANY_DURATION,
-        "10s",
-        "How long connecting may take.",
-    )
-    .or(&["dialtimeout"])
-    .zero_is_unset(),
-    key(
-        "dialKeepAliveTime",
-        ANY_DURATION,
-        "",
-        "How often an idle connection is tried. Unset: never.",
-    )
-    .or(&["dialkeepalivetime"])
-    .zero_is_unset(),
-    key(
-        "dialKeepAliveTimeout",
-        ANY_DURATION,
-        "",
-        "How long such a try may take.",
-    )
-    .or(&["dialkeepalivetimeout"])
-    .zero_is_unset(),
-    ignored("autoSyncInterval", "the endpoints are those listed").or(&["autosyncinterval"]),
-    ignored("rejectOldCluster", "gunyu does not ask etcd for its version").or(&["rejectoldcluster"]),
-    ignored("ttl", "see cluster.leaseTimeout"),
 ];
 
 static LOG: &[Entry] = &[

@@ -319,29 +319,42 @@ pub struct ServerTls {
 pub struct Cluster {
     /// The name of the group.
     pub group_name: String,
-    /// etcd; otherwise a lock in Redis.
-    pub etcd: Option<Etcd>,
+    /// Where leases and registry are.
+    pub meta: Meta,
     /// How long a lease lasts.
     pub lease_timeout: Duration,
     /// How often it is renewed.
     pub lease_renew_interval: Duration,
+    /// What the members bear among themselves; none stands for that of the API.
+    pub auth: Auth,
+    /// How members are reached that serve TLS.
+    pub tls: Option<Tls>,
+}
+
+/// Where leases and registry of a group are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Meta {
+    /// In etcd.
+    Etcd(Etcd),
+    /// In this Redis.
+    Redis(Redis),
+    /// In the source.
+    Source,
 }
 
 /// How to reach etcd.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Etcd {
     /// At least one.
-    pub endpoints: Vec<String>,
+    pub endpoints: Vec<Address>,
     /// The user.
     pub user: Option<String>,
     /// The password.
     pub password: Option<Secret>,
     /// How long connecting may take.
     pub dial_timeout: Duration,
-    /// How often an idle connection is tried.
-    pub keep_alive_time: Option<Duration>,
-    /// How long such a try may take.
-    pub keep_alive_timeout: Option<Duration>,
+    /// TLS, where it is on.
+    pub tls: Option<Tls>,
 }
 
 /// What gunyu tells about itself.

@@ -7,18 +7,26 @@ use std::sync::Arc;
 use super::Config;
 use super::error::{Error, Origin, Problem};
 use super::schema::join;
-use super::sections::{Redis, Tls};
+use super::sections::{Meta, Tls};
 use crate::core::net::tls::{self, Given, Identity};
 
 impl Config {
-    /// Reads certificates and keys of both sides.
+    /// Reads certificates and keys of both sides, and of the group.
     ///
     /// # Errors
     /// One [`Problem`] for each side on which something is wrong.
     pub fn read_tls(&mut self) -> Result<(), Error> {
         let mut problems = Vec::new();
-        problems.extend(read(&mut self.input.redis, "input.redis"));
-        problems.extend(read(&mut self.output.redis, "output.redis"));
+        problems.extend(read(self.input.redis.tls.as_mut(), "input.redis.tls"));
+        problems.extend(read(self.output.redis.tls.as_mut(), "output.redis.tls"));
+        if let Some(cluster) = &mut self.cluster {
+            problems.extend(read(cluster.tls.as_mut(), "cluster.tls"));
+            problems.extend(match &mut cluster.meta {
+                Meta::Etcd(etcd) => read(etcd.tls.as_mut(), "cluster.metaEtcd.tls"),
+                Meta::Redis(redis) => read(redis.tls.as_mut(), "cluster.metaRedis.tls"),
+                Meta::Source => None,
+            });
+        }
         ended(problems)
     }
 
@@ -27,7 +35,11 @@ impl Config {
     /// # Errors
     /// As [`Config::read_tls`].
     pub fn read_source_tls(&mut self) -> Result<(), Error> {
-        ended(read(&mut self.input.redis, "input.redis").into_iter().collect())
+        ended(
+            read(self.input.redis.tls.as_mut(), "input.redis.tls")
+                .into_iter()
+                .collect(),
+        )
     }
 
     /// The same for a command that only writes to the target.
@@ -35,7 +47,11 @@ impl Config {
     /// # Errors
     /// As [`Config::read_tls`].
     pub fn read_target_tls(&mut self) -> Result<(), Error> {
-        ended(read(&mut self.output.redis, "output.redis").into_iter().collect())
+        ended(
+            read(self.output.redis.tls.as_mut(), "output.redis.tls")
+                .into_iter()
+                .collect(),
+        )
     }
 }
 
@@ -46,15 +62,15 @@ fn ended(problems: Vec<Problem>) -> Result<(), Error> {
     }
 }
 
-fn read(redis: &mut Redis, side: &str) -> Option<Problem> {
-    let section = redis.tls.as_mut()?;
+fn read(section: Option<&mut Tls>, path: &str) -> Option<Problem> {
+    let section = section?;
     match tls::Tls::load(&given(section)) {
         Ok(client) => {
             section.client = Some(Arc::new(client));
             None
         }
         Err(error) => {
-            let key = join(&join(side, "tls"), error.key);
+            let key = join(path, error.key);
             Some(Problem::new(Origin::Default, &key, error.reason).hint(&error.hint))
         }
     }

@@ -11,7 +11,7 @@ use super::sections::Auth;
 #[derive(Debug, thiserror::Error)]
 pub enum NoToken {
     /// The file cannot be read.
-    #[error("server.auth.tokenFile: cannot read {}: {source}", path.display())]
+    #[error("tokenFile: cannot read {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -19,10 +19,10 @@ pub enum NoToken {
         source: io::Error,
     },
     /// Nothing but blanks.
-    #[error("server.auth.tokenFile: {} is empty", .0.display())]
+    #[error("tokenFile: {} is empty", .0.display())]
     Empty(PathBuf),
     /// Something that a header cannot bear.
-    #[error("server.auth.tokenFile: {} must hold one token of visible ASCII characters, without spaces", .0.display())]
+    #[error("tokenFile: {} must hold one token of visible ASCII characters, without spaces", .0.display())]
     Unfit(PathBuf),
     /// A client was given something that a header cannot bear.
     #[error("the token of --token or GUNYU_TOKEN must be of visible ASCII characters, without spaces")]
@@ -51,7 +51,7 @@ impl Auth {
         let mode = std::fs::metadata(path).ok()?.permissions().mode();
         (mode & 0o077 != 0).then(|| {
             format!(
-                "server.auth.tokenFile: others on this machine may use {} (mode {:03o}); chmod 600 it",
+                "tokenFile: others on this machine may use {} (mode {:03o}); chmod 600 it",
                 path.display(),
                 mode & 0o777
             )

@@ -14,13 +14,6 @@ impl Config {
     pub fn refuse_unbuilt(&self) -> Result<(), Error> {
         let mut unbuilt = Vec::new();
         self.refuse_unbuilt_replay(&mut unbuilt);
-        if self.cluster.is_some() {
-            unbuilt.push(problem(
-                "cluster.groupName",
-                "several gunyu that stand in for each other",
-                "take the section out and run one gunyu; after a crash it goes on from its checkpoint",
-            ));
-        }
         refused(unbuilt)
     }
 

@@ -81,14 +81,19 @@ impl Tree {
         self.put(&of("sentinel.masterName"), text(master));
         self.put(&of("sentinel.userName"), text(user));
         self.put(&of("sentinel.password"), secret(password));
+        self.tls(&of("tls"), redis.tls.as_ref());
+    }
+
+    fn tls(&mut self, section: &str, given: Option<&Tls>) {
+        let of = |key: &str| format!("{section}.{key}");
         let off = Tls::default();
-        let tls = redis.tls.as_ref().unwrap_or(&off);
-        self.put(&of("tls.enable"), redis.tls.is_some());
-        self.put(&of("tls.ca"), path(tls.ca.as_ref()));
-        self.put(&of("tls.cert"), path(tls.cert.as_ref()));
-        self.put(&of("tls.key"), path(tls.key.as_ref()));
-        self.put(&of("tls.serverName"), text(tls.server_name.as_ref()));
-        self.put(&of("tls.insecureSkipVerify"), tls.insecure_skip_verify);
+        let tls = given.unwrap_or(&off);
+        self.put(&of("enable"), given.is_some());
+        self.put(&of("ca"), path(tls.ca.as_ref()));
+        self.put(&of("cert"), path(tls.cert.as_ref()));
+        self.put(&of("key"), path(tls.key.as_ref()));
+        self.put(&of("serverName"), text(tls.server_name.as_ref()));
+        self.put(&of("insecureSkipVerify"), tls.insecure_skip_verify);
     }
 
     fn output(&mut self, output: &Output) {
@@ -200,17 +205,21 @@ impl Tree {
             "server.gracefullStopTimeout",
             duration(server.graceful_stop_timeout),
         );
-        let (token, file) = match &server.auth {
-            Auth::None => (None, None),
-            Auth::Token(token) => (Some(token), None),
-            Auth::TokenFile(file) => (None, Some(file)),
-        };
-        self.put("server.auth.token", secret(token));
-        self.put("server.auth.tokenFile", path(file));
+        self.auth("server.auth", &server.auth);
         self.put("server.allowUnauthenticated", server.allow_unauthenticated);
         self.put("server.allowedHosts", server.allowed_hosts.clone());
         self.put("server.tls.cert", path(server.tls.as_ref().map(|tls| &tls.cert)));
         self.put("server.tls.key", path(server.tls.as_ref().map(|tls| &tls.key)));
+    }
+
+    fn auth(&mut self, section: &str, auth: &Auth) {
+        let (token, file) = match auth {
+            Auth::None => (None, None),
+            Auth::Token(token) => (Some(token), None),
+            Auth::TokenFile(file) => (None, Some(file)),
+        };
+        self.put(&format!("{section}.token"), secret(token));
+        self.put(&format!("{section}.tokenFile"), path(file));
     }
 
     fn cluster(&mut self, cluster: Option<&Cluster>) {
@@ -218,25 +227,27 @@ impl Tree {
             return self.put("cluster", Mapping::new());
         };
         self.put("cluster.groupName", cluster.group_name.as_str());
-        if let Some(etcd) = &cluster.etcd {
-            self.put("cluster.metaEtcd.endpoints", etcd.endpoints.clone());
-            self.put("cluster.metaEtcd.username", text(etcd.user.as_ref()));
-            self.put("cluster.metaEtcd.password", secret(etcd.password.as_ref()));
-            self.put("cluster.metaEtcd.dialTimeout", duration(etcd.dial_timeout));
-            self.put(
-                "cluster.metaEtcd.dialKeepAliveTime",
-                etcd.keep_alive_time.map_or(Value::Null, duration),
-            );
-            self.put(
-                "cluster.metaEtcd.dialKeepAliveTimeout",
-                etcd.keep_alive_timeout.map_or(Value::Null, duration),
-            );
+        match &cluster.meta {
+            Meta::Etcd(etcd) => self.etcd(etcd),
+            Meta::Redis(redis) => self.redis("cluster.metaRedis", redis),
+            Meta::Source => {}
         }
+        self.tls("cluster.tls", cluster.tls.as_ref());
+        self.auth("cluster", &cluster.auth);
         self.put("cluster.leaseTimeout", duration(cluster.lease_timeout));
         self.put(
             "cluster.leaseRenewInterval",
             duration(cluster.lease_renew_interval),
         );
+    }
+
+    fn etcd(&mut self, etcd: &Etcd) {
+        let endpoints: Vec<Value> = etcd.endpoints.iter().map(|a| a.to_string().into()).collect();
+        self.put("cluster.metaEtcd.endpoints", endpoints);
+        self.put("cluster.metaEtcd.username", text(etcd.user.as_ref()));
+        self.put("cluster.metaEtcd.password", secret(etcd.password.as_ref()));
+        self.put("cluster.metaEtcd.dialTimeout", duration(etcd.dial_timeout));
+        self.tls("cluster.metaEtcd.tls", etcd.tls.as_ref());
     }
 
     fn log(&mut self, log: &Log) {

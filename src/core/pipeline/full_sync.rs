@@ -25,7 +25,7 @@ use super::parked::{GUARD_MS, HORIZON_MS_MIN};
 use super::refused::{no_database, refuse};
 use super::replay::{Placed, Replayer};
 use super::stale;
-use super::{End, StaleKeys, Wish};
+use super::{End, StaleKeys, Tenure, Wish};
 use crate::core::catalog::{KeySet, ParkedKeys};
 use crate::core::log::{SnapshotInfo, SnapshotReader};
 use crate::core::position::Offset;
@@ -83,7 +83,8 @@ impl<'a> FullSync<'a> {
         let settings = &self.context.settings;
         let dialect = Replayer::dialect(&settings.replay, &session.facts);
         let name = session.client_name(&settings.target);
-        let restorer = Restorer::open(&settings.target, &name, settings.connections, dialect).await;
+        let guard = Some(session.guard());
+        let restorer = Restorer::open(&settings.target, &name, guard, settings.connections, dialect).await;
         let mut restoring = self.restoring(session, cursor, restorer.map_err(End::Target)?)?;
         restoring.stream_db = stream_db;
         restoring.libraries = libraries;
@@ -475,10 +476,13 @@ impl Restoring<'_> {
     }
 
     async fn end_if_wished(&mut self) -> Result<(), End> {
-        if *self.wish.borrow_and_update() == self.context.wished {
+        let wish = *self.wish.borrow_and_update();
+        if wish == self.context.wished {
             return Ok(());
         }
-        self.look().await?;
+        if wish.tenure != Tenure::Follows {
+            self.look().await?;
+        }
         Err(End::Wished)
     }
 

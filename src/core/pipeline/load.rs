@@ -183,7 +183,7 @@ impl Loading {
         let mut control = control.map_err(Error::Target)?;
         let facts = facts(&mut control, &settings).await.map_err(Error::Target)?;
         let dialect = Replayer::dialect(&settings.replay, &facts);
-        let restorer = Restorer::open(&settings.target, &name, settings.connections, dialect).await;
+        let restorer = Restorer::open(&settings.target, &name, None, settings.connections, dialect).await;
         let restorer = restorer.map_err(Error::Target)?;
         let policy = settings.replay.clone();
         Ok(Loading {

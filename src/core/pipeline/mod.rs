@@ -23,6 +23,7 @@ pub mod receive;
 pub mod replay;
 pub mod shard;
 pub mod stale;
+pub mod tenure;
 pub mod turn;
 mod walk;
 
@@ -51,7 +52,8 @@ use super::position::{History, Offset};
 use super::progress::{Counters, Phase, Progress, State};
 use super::resume::{self, Ask, Plan, Read, Reason};
 use super::source::Follower;
-use super::target::session::Session;
+use super::target;
+use super::target::session::{Claim, Session};
 use super::topology::Place;
 
 pub use end::End;
@@ -59,6 +61,7 @@ pub use orders::{Mode, Orders, Wish};
 pub use settings::{
     Delivery, FunctionExists, Goal, KeyExists, ModuleAux, OnError, OnFull, Settings, StaleKeys,
 };
+pub use tenure::Tenure;
 
 use backoff::Backoff;
 use dead_letter::DeadLetters;
@@ -167,7 +170,7 @@ impl Pipeline {
         &self.settings.name
     }
 
-    /// Runs until the wish is to stop.
+    /// Runs until the wish is to stop, or another one is to run it.
     ///
     /// # Errors
     /// The first contact met a trouble that needs a person.
@@ -190,15 +193,15 @@ impl Pipeline {
             requested: false,
             damaged: 0,
         };
-        let joined = self.join_siblings();
         let result = Box::pin(self.rounds(&mut round)).await;
-        drop(joined);
         round.stop_receiving().await;
         if let Err(error) = self.log.persist().await {
             tracing::warn!(%error, "the log could not be persisted at the end");
         }
-        self.orders.close();
-        self.progress.set_state(State::Stop);
+        if self.orders.tenure().is_ours() || self.orders.mode() == Mode::Stop {
+            self.orders.close();
+            self.progress.set_state(State::Stop);
+        }
         result
     }
 
@@ -250,6 +253,9 @@ impl Pipeline {
         let begins_anew = wish.turn != round.wish.turn;
         round.untouched &= wish == round.wish;
         round.wish = wish;
+        if !wish.is_for_us() {
+            return ControlFlow::Break(());
+        }
         match wish.mode {
             Mode::Stop => return ControlFlow::Break(()),
             Mode::Pause => {
@@ -324,7 +330,12 @@ impl Pipeline {
         // Noted before it is used: a session that was given up half-way is no rival.
         round.tokens.truncate(OWN_TOKENS_MAX - 1);
         round.tokens.push_front(token.clone());
-        let mut taking = pin!(Session::take(&settings.target, run_id.as_deref(), token));
+        let ours: Vec<String> = round.tokens.iter().cloned().collect();
+        let claim = Claim {
+            epoch: round.wish.tenure.epoch(),
+            ours: &ours,
+        };
+        let mut taking = pin!(Session::take(&settings.target, run_id.as_deref(), token, claim));
         let mut has_waited = false;
         let taken = loop {
             tokio::select! {
@@ -354,6 +365,13 @@ impl Pipeline {
                     message: error.to_string(),
                     hint: error.hint(),
                 })
+            }
+            Err(target::Error::Outranked { address, epoch }) => {
+                // Whoever holds the lease finds out whether it still is ours; until then nothing is written.
+                self.orders.set_outranked(epoch);
+                let error = target::Error::Outranked { address, epoch };
+                self.wait_for_target(round, &error).await;
+                Ok(None)
             }
             Err(error) => {
                 // The source must not wait for the target: what comes after the log's end can be received meanwhile.
@@ -528,7 +546,15 @@ impl Pipeline {
                 }
             }
         };
+        let mut wish = self.wish.clone();
+        let lost = async {
+            // An error: nobody can wish any more.
+            let _ = wish.wait_for(|wish| wish.tenure == Tenure::Follows).await;
+        };
         tokio::select! {
+            // First: nothing may be written under a lease that is lost, and what is under way may hang.
+            biased;
+            () = lost => Ok(End::Wished),
             end = applying => Ok(end),
             () = self.target_place.changed() => Ok(End::TargetMoved),
             // It ends only when it is stopped, or by a bug of ours.

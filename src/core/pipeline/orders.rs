@@ -18,6 +18,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::gate::Gate;
+use super::tenure::Tenure;
+use crate::core::position::Epoch;
 
 /// What a pipeline is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,6 +40,16 @@ pub struct Wish {
     pub mode: Mode,
     /// Grows whenever everything is to begin anew from the checkpoint.
     pub turn: u64,
+    /// Who is to do it.
+    pub tenure: Tenure,
+}
+
+impl Wish {
+    /// Whether the pipeline is to run, or to rest in a pause.
+    #[must_use]
+    pub fn is_for_us(&self) -> bool {
+        self.mode != Mode::Stop && self.tenure.is_ours()
+    }
 }
 
 /// The command that empties a database: `FLUSHDB`, or what it was renamed to.
@@ -135,6 +147,8 @@ impl Order {
 #[derive(Debug)]
 pub struct Orders {
     wish: watch::Sender<Wish>,
+    /// The epoch of somebody else that stands on the target, newer than ours.
+    outranked: watch::Sender<Option<Epoch>>,
     inner: Mutex<Inner>,
 }
 
@@ -156,7 +170,11 @@ impl Orders {
     #[must_use]
     pub fn new(mode: Mode) -> Arc<Orders> {
         Arc::new(Orders {
-            wish: watch::Sender::new(Wish { mode, turn: 0 }),
+            wish: watch::Sender::new(Wish {
+                mode,
+                ..Wish::default()
+            }),
+            outranked: watch::Sender::new(None),
             inner: Mutex::default(),
         })
     }
@@ -197,6 +215,37 @@ impl Orders {
             wish.turn += u64::from(changes);
             changes
         });
+    }
+
+    /// Says who is to run the pipeline. A full sync that waits is withdrawn where that is another one: it is asked for there.
+    pub fn set_tenure(&self, tenure: Tenure) {
+        self.wish.send_if_modified(|wish| {
+            let changes = wish.tenure != tenure;
+            wish.tenure = tenure;
+            changes
+        });
+        if tenure.is_ours() {
+            self.outranked.send_replace(None);
+        } else {
+            self.withdraw("the input is led by another gunyu now");
+        }
+    }
+
+    /// Who is to run the pipeline.
+    #[must_use]
+    pub fn tenure(&self) -> Tenure {
+        self.wish.borrow().tenure
+    }
+
+    /// The target bears the mark of a newer lease than ours. Whoever holds the lease must find out which counts.
+    pub(super) fn set_outranked(&self, by: Epoch) {
+        self.outranked.send_replace(Some(by));
+    }
+
+    /// The newer epoch that stands on the target, where one does.
+    #[must_use]
+    pub fn outranked(&self) -> Option<Epoch> {
+        *self.outranked.borrow()
     }
 
     /// Asks for a full sync. One that waits for its turn already is joined, and flushes where either was to; so is one that is being carried out and does

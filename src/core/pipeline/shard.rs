@@ -118,7 +118,8 @@ impl Settings {
 
 impl Pipeline {
     /// Takes its place among the pipelines of the cluster, until what is returned is dropped.
-    pub(super) fn join_siblings(&self) -> Option<Joined> {
+    #[must_use]
+    pub fn join_siblings(&self) -> Option<Joined> {
         let shard = self.settings.shard.as_ref()?;
         Some(
             shard

@@ -12,6 +12,8 @@ pub enum Phase {
     FullSync,
     /// The live stream is being applied.
     Incremental,
+    /// Another process leads this input; its log is being copied here.
+    Following,
     /// Something failed; waiting before the next try.
     Backoff,
 }
@@ -24,6 +26,7 @@ impl Phase {
             Phase::Connecting => "connecting",
             Phase::FullSync => "full_sync",
             Phase::Incremental => "incremental",
+            Phase::Following => "following",
             Phase::Backoff => "backoff",
         }
     }

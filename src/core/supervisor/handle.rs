@@ -5,6 +5,8 @@
 //!
 use std::sync::{Arc, PoisonError, RwLock};
 
+use bytes::Bytes;
+use futures_util::Stream;
 use tokio::sync::{Mutex, watch};
 
 use super::full_syncs::{Asked, BEGIN_LIMIT, FullSyncs, Verdict, verdict_on};
@@ -13,8 +15,9 @@ use super::selection::{Names, select};
 use super::{Shared, catalog, sharing};
 use crate::core::catalog::Catalog;
 use crate::core::filter::Filter;
-use crate::core::log::{Log, SnapshotFile, Space};
+use crate::core::log::{self, Log, SnapshotFile, Space};
 use crate::core::net::{Address, Endpoint};
+use crate::core::peer::{self, Ask, Board, Refused};
 use crate::core::pipeline::orders::FlushCommand;
 use crate::core::pipeline::shard::Shard;
 use crate::core::pipeline::{Delivery, Mode, Orders, Settings};
@@ -43,6 +46,7 @@ pub struct Input {
     filter: Arc<Filter>,
     orders: Arc<Orders>,
     log: Log,
+    board: Arc<Board>,
 }
 
 impl Input {
@@ -73,6 +77,7 @@ impl Input {
             filter: Arc::clone(&settings.filter),
             orders: Arc::clone(orders),
             log: log.clone(),
+            board: Arc::default(),
         }
     }
 
@@ -105,6 +110,24 @@ impl Input {
     #[must_use]
     pub fn snapshot_file(&self) -> Option<SnapshotFile> {
         self.log.snapshot_file()
+    }
+
+    /// What those who copy its log are told beside.
+    #[must_use]
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Its log, for a follower, until `stop` is true.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is nothing to follow, or the follower is ahead.
+    pub fn serve(
+        &self,
+        ask: &Ask,
+        stop: watch::Receiver<bool>,
+    ) -> Result<impl Stream<Item = Result<Bytes, log::Error>> + Send + use<>, Refused> {
+        peer::serve(&self.log, &self.progress, &self.board, ask, stop)
     }
 
     /// The other nodes of its shard, as far as they are known.
@@ -243,6 +266,16 @@ impl Handle {
     pub fn inputs(&self) -> Vec<Input> {
         let inputs = self.inputs.read().unwrap_or_else(PoisonError::into_inner);
         inputs.iter().map(Input::as_of_now).collect()
+    }
+
+    /// The input whose pipeline has that name.
+    #[must_use]
+    pub fn input_named(&self, name: &str) -> Option<Input> {
+        let inputs = self.inputs.read().unwrap_or_else(PoisonError::into_inner);
+        inputs
+            .iter()
+            .find(|input| input.name == name)
+            .map(Input::as_of_now)
     }
 
     /// Whether it is known which inputs there are: those of a cluster have to be asked for.

@@ -20,13 +20,20 @@
 //! | `libraries` | `1` | there was no library of functions when this deployment first synced: they are ours alone |
 //!
 //! Beside it `redis-gunyu-checkpoint:{name}:session`, a hash with one field: the session that may write. A session watches
-//! that key; whoever replaces it makes every transaction of the others fail, even one that was sent before.
+//! that key; whoever replaces it makes every transaction of the others fail, even one that was sent before. The field's value:
+//!
+//! | value | written by | epoch |
+//! | --- | --- | --- |
+//! | `0` | a process that stands alone | none |
+//! | `7` | the holder of a lease | that of the lease |
+//! | `1` | any process before there were leases; or the holder of the very first lease | none: of the very first, the checkpoint says it, as soon as there is one |
+//! | anything else | – | none |
 //!
 //! The braces make all keys of a deployment hash to one slot. Owns the format; leaves to [`super::exact`] when it is written.
 
 use bytes::Bytes;
 
-use crate::core::position::{Offset, Position, ReplId};
+use crate::core::position::{Epoch, Offset, Position, ReplId};
 
 /// All checkpoint keys begin so; keys that do are never replicated from a source.
 pub const KEY_PREFIX: &str = "redis-gunyu-checkpoint";
@@ -46,6 +53,16 @@ pub fn session_key(name: &str) -> Bytes {
     Bytes::from(format!("{KEY_PREFIX}:{{{name}}}:session"))
 }
 
+/// The epoch of a session, by the value of its field: the second table above.
+#[must_use]
+pub fn epoch_of_session(value: &[u8]) -> Epoch {
+    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    match number {
+        None | Some(1) => Epoch::NONE,
+        Some(number) => Epoch::new(number),
+    }
+}
+
 /// A position and what is needed to go on from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -63,7 +80,7 @@ pub struct Record {
     /// The position of a snapshot whose replay has begun and not ended.
     pub full_sync: Option<Position>,
     /// The lease epoch under which it was written.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The source's databases that have been replicated so far, ascending; empty where that is not known.
     pub seen: Vec<u32>,
     /// Target databases whose keys are this deployment's alone.
@@ -124,7 +141,7 @@ impl Record {
                 b"replid" => id = Some(ReplId::parse(value).map_err(|_| malformed())?),
                 b"offset" => offset = Some(text.parse().map(Offset::new).map_err(|_| malformed())?),
                 b"db" => db = text.parse().map_err(|_| malformed())?,
-                b"epoch" => record.epoch = text.parse().map_err(|_| malformed())?,
+                b"epoch" => record.epoch = text.parse().map(Epoch::new).map_err(|_| malformed())?,
                 b"snapshot_ms" => record.snapshot_ms = text.parse().map_err(|_| malformed())?,
                 b"cursor" => record.cursor = Some(Cursor::parse(text).ok_or_else(malformed)?),
                 b"full_sync" => record.full_sync = Some(parse_position(text).ok_or_else(malformed)?),
@@ -235,7 +252,7 @@ mod tests {
         let record = Record {
             checkpoint: Some(Checkpoint { position, db: 3 }),
             full_sync: Some(position),
-            epoch: 7,
+            epoch: Epoch::new(7),
             snapshot_ms: 1_760_000_000_000,
             seen: vec![0, 1, 7],
             owned: vec![0, 3],
@@ -265,6 +282,19 @@ mod tests {
             Some((5, 0))
         );
         assert!(Record::parse([(&b"cursor"[..], &b"5:1:9:x"[..])]).is_err());
+    }
+
+    #[test]
+    fn the_session_of_an_older_gunyu_has_no_epoch() {
+        for (value, epoch) in [
+            ("0", 0),
+            ("1", 0),
+            ("2", 2),
+            ("18446744073709551615", u64::MAX),
+            ("x", 0),
+        ] {
+            assert_eq!(epoch_of_session(value.as_bytes()), Epoch::new(epoch), "{value}");
+        }
     }
 
     #[test]

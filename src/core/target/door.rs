@@ -5,11 +5,16 @@
 use bytes::Bytes;
 
 use super::cluster::map::SlotMap;
-use super::cluster::router::Router;
+use super::cluster::router::{self, Router};
+use super::guard::Guard;
 use super::lane::Lane;
 use super::{Error, Settings, Shape};
 use crate::core::net::Address;
 use crate::core::resp::{Event, Value};
+
+/// Where a key is watched.
+#[derive(Debug, Clone)]
+pub struct Seat(Option<router::Seat>);
 
 /// The way to a target.
 #[derive(Debug)]
@@ -57,6 +62,42 @@ impl Door {
         match self {
             Door::One(lane) => lane.call_many(commands).await,
             Door::Cluster(router) => router.call_many(commands).await,
+        }
+    }
+
+    /// Watches a key.
+    ///
+    /// # Errors
+    /// As [`Door::call`].
+    pub async fn watch(&mut self, key: &[u8]) -> Result<Seat, Error> {
+        match self {
+            Door::One(lane) => {
+                lane.call(&[b"WATCH", key]).await?;
+                Ok(Seat(None))
+            }
+            Door::Cluster(router) => Ok(Seat(Some(router.watch(key).await?))),
+        }
+    }
+
+    /// Sends commands, or one transaction, on the connection on which the key is watched. All replies; nothing is sent on.
+    ///
+    /// # Errors
+    /// The connection fails, or has failed since.
+    pub async fn call_seated(
+        &mut self,
+        seat: &Seat,
+        commands: Vec<Vec<Vec<u8>>>,
+    ) -> Result<Vec<Value>, Error> {
+        match (self, &seat.0) {
+            (Door::Cluster(router), Some(seat)) => router.call_seated(seat, commands).await,
+            (door, _) => door.call_many(commands).await,
+        }
+    }
+
+    /// From now on, connections that carry data must be of that session. Of one node there is but one, which is watching.
+    pub fn set_guard(&mut self, guard: Guard) {
+        if let Door::Cluster(router) = self {
+            router.set_guard(guard);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns batches ([`batch`]), the ordered connection ([`lane`]), the two deliveries of the live stream ([`exact`]: every batch a transaction with its
 //! checkpoint; [`loose`]: pipelined, the checkpoint after the replies), the restoring of snapshots ([`restore`]) and the writing of values
-//! with ordinary commands ([`rewrite`]), what is known of the target ([`facts`]), the checkpoint's format
+//! with ordinary commands ([`rewrite`]), what is known of the target ([`facts`]), whose a connection is ([`guard`]), the checkpoint's format
 //! ([`checkpoint`]), libraries of functions ([`library`]), what error replies mean ([`refusal`]) and the rate limit ([`pace`]). Promises that a checkpoint never passes data that is not
 //! applied, and that no connection but that of the newest session can apply anything. Leaves to the pipeline what is sent, and what to do
 //! about a refusal.
@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod door;
 pub mod exact;
 pub mod facts;
+pub mod guard;
 pub mod lane;
 pub mod library;
 pub mod loose;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{net, resp};
-use crate::core::position::Offset;
+use crate::core::position::{Epoch, Offset};
 use cluster::known::Known;
 
 /// Whom to write to, and as whom.
@@ -147,6 +148,15 @@ pub enum Error {
         /// The server.
         address: net::Address,
     },
+    /// What stands on the target has a newer epoch than we have, or has the same and is not ours: another process leads. Whoever holds the lease all the
+    /// same raises its epoch above this one; nobody else may try again.
+    #[error("target {address}: a gunyu with lease epoch {epoch} has taken over")]
+    Outranked {
+        /// The target.
+        address: net::Address,
+        /// What stands there.
+        epoch: Epoch,
+    },
     /// Another session has taken over, or somebody removed the session's key (`FLUSHALL` on the target does).
     #[error("target {address}: another session has taken over, or its key was removed")]
     Superseded {
@@ -186,6 +196,10 @@ impl Error {
             Error::Superseded { .. } => {
                 Some("make sure that only one gunyu runs for this source and target".to_owned())
             }
+            Error::Outranked { epoch, .. } => Some(format!(
+                "nothing, where another process of the group leads this input now; where none does, check that all of the group use one store of leases: the \
+                 leader goes on by itself as soon as its epoch is above {epoch}"
+            )),
             Error::Unexpected { .. } | Error::HalfDone { .. } => None,
         }
     }

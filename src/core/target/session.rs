@@ -11,6 +11,7 @@
 //!
 //! Owns the taking over. Leaves to [`super::exact`] and [`super::loose`] what is written.
 
+mod claim;
 mod everywhere;
 mod transaction;
 
@@ -20,12 +21,16 @@ use bytes::{Bytes, BytesMut};
 
 use super::checkpoint::{self, Record};
 use super::cluster::fences::{self, Fences};
-use super::door::Door;
+use super::door::{Door, Seat};
 use super::facts::Facts;
+use super::guard::Guard;
 use super::{Error, Settings};
 use crate::core::net::Address;
+use crate::core::position::Epoch;
 use crate::core::resp::{self, Value};
 
+pub use claim::Claim;
+use transaction::command;
 pub use transaction::{Flush, Member};
 
 /// The right to write, and its main connection. At rest database 0 is selected and the session key is watched.
@@ -35,12 +40,16 @@ pub struct Session {
     pub lane: Door,
     /// Names this session among others.
     pub token: String,
+    /// That of its lease.
+    pub epoch: Epoch,
     /// The session that had the right before.
     pub previous: Option<String>,
     /// The deployment's.
     name: String,
     key: Bytes,
     session_key: Bytes,
+    /// Where the session's key is watched.
+    seat: Seat,
     /// What the server is.
     pub facts: Facts,
     /// What is applied already, slot by slot, where the target is a cluster.
@@ -50,14 +59,16 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and takes over; `token` names the session among others.
+    /// Connects and takes over by this claim; `token` names the session among others.
     ///
     /// # Errors
-    /// The target cannot be reached, refuses us or writes, or holds a checkpoint that is none of ours.
+    /// The target cannot be reached, refuses us or writes, or holds a checkpoint that is none of ours; [`Error::Outranked`], nothing being changed, where
+    /// the claim is not good enough.
     pub async fn take(
         settings: &Settings,
         source_run_id: Option<&str>,
         token: String,
+        claim: Claim<'_>,
     ) -> Result<Session, Error> {
         let prefix = format!("gunyu:{}:", settings.name);
         let key = checkpoint::key(&settings.name);
@@ -66,20 +77,21 @@ impl Session {
         for node in lane.masters() {
             // Before anything is written: the source itself must not become its own target.
             refuse_source(&mut lane, &node, source_run_id).await?;
-            end_older(&mut lane, &node, &prefix, &token).await?;
         }
         let session_key = checkpoint::session_key(&settings.name);
-        let previous = holder(&lane.call(&[b"HKEYS", &session_key]).await?);
-        lane.call(&[b"MULTI"]).await?;
-        lane.call(&[b"DEL", &session_key]).await?;
-        lane.call(&[b"HSET", &session_key, token.as_bytes(), b"1"])
-            .await?;
-        lane.call(&[b"EXEC"]).await?;
+        let keys = claim::Keys {
+            checkpoint: key.clone(),
+            session: session_key.clone(),
+        };
+        let previous = claim::take(&mut lane, &keys, &token, claim).await?;
+        lane.set_guard(Guard::new(&settings.name, &token));
+        end_older_everywhere(&mut lane, &prefix, &token).await?;
         facts.complete(&mut lane, &session_key).await?;
-        let record = Record::default();
+        let (record, seat) = (Record::default(), lane.watch(&session_key).await?);
         let mut session = Session {
             lane,
             token,
+            epoch: claim.epoch,
             previous,
             name: settings.name.clone(),
             key,
@@ -87,9 +99,13 @@ impl Session {
             facts,
             fences: Arc::default(),
             record,
+            seat,
         };
         session.watch().await?;
         session.record = session.read_record().await?;
+        if claim.epoch != Epoch::NONE {
+            session.record.epoch = claim.epoch;
+        }
         if let Some(router) = session.lane.router() {
             session.fences = Arc::new(fences::read(router, &settings.name, &mut session.record).await?);
         }
@@ -108,6 +124,12 @@ impl Session {
         format!("gunyu:{}:{}", settings.name, self.token)
     }
 
+    /// What its further connections ask before they carry data.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        Guard::new(&self.name, &self.token)
+    }
+
     /// The command that counts the deployment's keys in the selected database.
     #[must_use]
     pub fn count_own_keys(&self) -> Vec<Vec<u8>> {
@@ -116,38 +138,27 @@ impl Session {
 
     /// Watches the session key and makes sure that it is still ours.
     async fn watch(&mut self) -> Result<(), Error> {
-        self.lane.call(&[b"WATCH", &self.session_key]).await?;
-        match self
-            .lane
-            .call(&[b"HGET", &self.session_key, self.token.as_bytes()])
-            .await?
-        {
-            Value::Nil => Err(self.superseded()),
-            _ => Ok(()),
+        self.seat = self.lane.watch(&self.session_key).await?;
+        let question = command(&[b"HGET", &self.session_key, self.token.as_bytes()]);
+        let replies = self.lane.call_seated(&self.seat, vec![question]).await?;
+        match replies.first() {
+            None | Some(Value::Nil) => Err(self.superseded()),
+            Some(Value::Error(text)) => Err(self.refused("HGET", text)),
+            Some(_) => Ok(()),
         }
     }
 
     async fn read_record(&mut self) -> Result<Record, Error> {
         let reply = self.lane.call(&[b"HGETALL", &self.key]).await?;
-        let fields: Vec<&[u8]> = match &reply {
-            Value::Array(items) => items.iter().filter_map(Value::text).collect(),
-            Value::Map(pairs) => pairs
-                .iter()
-                .flat_map(|(k, v)| [k.text(), v.text()])
-                .flatten()
-                .collect(),
-            _ => {
-                return Err(Error::Unexpected {
-                    address: self.lane.address().clone(),
-                    command: "HGETALL".into(),
-                });
-            }
-        };
-        Record::parse(fields.chunks_exact(2).map(|pair| (pair[0], pair[1]))).map_err(|cause| {
-            Error::Checkpoint {
+        if !matches!(reply, Value::Array(_) | Value::Map(_)) {
+            return Err(Error::Unexpected {
                 address: self.lane.address().clone(),
-                cause,
-            }
+                command: "HGETALL".into(),
+            });
+        }
+        Record::parse(claim::fields(&reply)).map_err(|cause| Error::Checkpoint {
+            address: self.lane.address().clone(),
+            cause,
         })
     }
 
@@ -168,7 +179,14 @@ impl Session {
 
     /// Writes the command that puts the session's key back after a flush.
     pub fn encode_session(&self, out: &mut BytesMut) {
-        resp::encode_command(out, &[b"HSET", &self.session_key, self.token.as_bytes(), b"1"]);
+        let epoch = self.epoch.to_string();
+        let words = [
+            b"HSET",
+            &self.session_key[..],
+            self.token.as_bytes(),
+            epoch.as_bytes(),
+        ];
+        resp::encode_command(out, &words);
     }
 
     /// Writes the command that removes both keys.
@@ -187,13 +205,6 @@ impl Session {
     pub fn encode_question(&self, out: &mut BytesMut) {
         resp::encode_command(out, &[b"HGET", &self.session_key, self.token.as_bytes()]);
     }
-}
-
-/// The one field of the session's key.
-fn holder(keys: &Value) -> Option<String> {
-    let Value::Array(fields) = keys else { return None };
-    let token = fields.first()?.text()?;
-    Some(String::from_utf8_lossy(token).into_owned())
 }
 
 /// Writes `SELECT db`.
@@ -219,6 +230,25 @@ async fn refuse_source(lane: &mut Door, node: &Address, source_run_id: Option<&s
             address: node.clone(),
         }),
         false => Ok(()),
+    }
+}
+
+/// Ends the connections of older sessions to every node that takes writes; of a cluster, until there is none that has come to take some meanwhile.
+async fn end_older_everywhere(lane: &mut Door, prefix: &str, token: &str) -> Result<(), Error> {
+    let mut done: Vec<Address> = Vec::new();
+    loop {
+        if let Some(router) = lane.router() {
+            router.refresh().await?;
+        }
+        let mut left = lane.masters();
+        left.retain(|node| !done.contains(node));
+        if left.is_empty() {
+            return Ok(());
+        }
+        for node in left {
+            end_older(lane, &node, prefix, token).await?;
+            done.push(node);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The section `server`: where the API listens, and who may call it.
 
 use super::Check;
+use crate::cmd::config::schema::join;
 use crate::cmd::config::sections::{Auth, Server, ServerTls};
 use crate::cmd::config::token::is_token;
 
@@ -19,7 +20,7 @@ impl Check {
             metric_route_path: self.metrics_path(),
             check_topology_ticker: self.values.duration("server.checkRedisTypologyTicker"),
             graceful_stop_timeout: self.values.duration("server.gracefullStopTimeout"),
-            auth: self.auth(),
+            auth: self.auth("server.auth"),
             allow_unauthenticated: self.values.flag("server.allowUnauthenticated"),
             allowed_hosts: self.allowed_hosts(),
             tls: self.server_tls(),
@@ -43,7 +44,7 @@ impl Check {
             .unwrap_or("/prometheus");
         let path = format!("/{}", path.trim_start_matches('/'));
         let first = path[1..].split('/').next().unwrap_or_default();
-        if matches!(first, "" | "syncer" | "storage" | "debug") {
+        if matches!(first, "" | "syncer" | "storage" | "debug" | "peer") {
             self.problem(
                 "server.metricRoutePath",
                 format!("{path} belongs to other calls of the API"),
@@ -70,8 +71,10 @@ impl Check {
         hosts.iter().map(|host| host.to_ascii_lowercase()).collect()
     }
 
-    fn auth(&mut self) -> Auth {
-        for path in ["server.auth.token", "server.auth.tokenFile"] {
+    /// `token` or `tokenFile` of a section.
+    pub(super) fn auth(&mut self, section: &str) -> Auth {
+        let (token_path, file_path) = (join(section, "token"), join(section, "tokenFile"));
+        for path in [&token_path, &file_path] {
             // Else an unset variable in `${NAME}` would leave the API open.
             if self.values.is_written(path) && self.values.text(path).is_none() {
                 self.problem(path, "is empty", "write one, or take the key out");
@@ -79,37 +82,27 @@ impl Check {
         }
         if self
             .values
-            .text("server.auth.token")
+            .text(&token_path)
             .is_some_and(|token| !is_token(token))
         {
             self.problem(
-                "server.auth.token",
+                &token_path,
                 "has a character that a header cannot bear",
                 "use letters, digits and signs of ASCII, without spaces: openssl rand -hex 32",
             );
         }
-        match (
-            self.values.secret("server.auth.token"),
-            self.path("server.auth.tokenFile"),
-        ) {
+        match (self.values.secret(&token_path), self.path(&file_path)) {
             (None, None) => Auth::None,
             (Some(token), None) => Auth::Token(token),
             (None, Some(file)) => Auth::TokenFile(file),
             (Some(token), Some(file)) => {
-                match self
-                    .rank("server.auth.token")
-                    .cmp(&self.rank("server.auth.tokenFile"))
-                {
+                match self.rank(&token_path).cmp(&self.rank(&file_path)) {
                     std::cmp::Ordering::Greater => return Auth::Token(token),
                     std::cmp::Ordering::Less => return Auth::TokenFile(file),
                     std::cmp::Ordering::Equal => {}
                 }
                 let message = "the token is written as well";
-                self.problem(
-                    "server.auth.tokenFile",
-                    message,
-                    "write either token or tokenFile",
-                );
+                self.problem(&file_path, message, "write either token or tokenFile");
                 Auth::TokenFile(file)
             }
         }

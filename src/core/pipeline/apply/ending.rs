@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Stream;
-use crate::core::pipeline::{End, Mode};
+use crate::core::pipeline::{End, Mode, Tenure};
 
 /// A cluster's nodes are waited for so long.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
@@ -38,8 +38,13 @@ impl Stream<'_> {
 
     /// Stops after the batch under way; what is not sent is in the log.
     pub(super) async fn end_if_wished(&mut self) -> Result<(), End> {
-        if *self.context.wish.borrow_and_update() == self.context.wished {
+        let wish = *self.context.wish.borrow_and_update();
+        if wish == self.context.wished {
             return Ok(());
+        }
+        if wish.tenure == Tenure::Follows {
+            // The lease is lost: nothing more may be written.
+            return Err(End::Wished);
         }
         match self.lane.may_wait_long() {
             // A node that is lost may stay away; what is not applied is in the log.

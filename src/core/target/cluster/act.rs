@@ -3,7 +3,7 @@
 //! | command | where | when gunyu dies in the midst of it |
 //! | --- | --- | --- |
 //! | `FUNCTION`, `SCRIPT` | every master | once more on every master, which comes to the same ([`library`]) |
-//! | `FLUSHALL`, `FLUSHDB` | every master, and the session's key is put back | once more; where the checkpoint went with it, a full sync |
+//! | `FLUSHALL`, `FLUSHDB` | every master, that with the session's key last, where it is put back at once | once more; where the checkpoint went with it, a full sync |
 //! | `PUBLISH`, scripts without keys | the node with the deployment's own keys | once more |
 //! | one that needs something of one slot in another | step by step, each a transaction with its slot's fence ([`super::plan`]) | the steps that are not done |
 //!
@@ -19,7 +19,7 @@ use super::route::Route;
 use super::router::Router;
 use crate::core::command::{self, Kind};
 use crate::core::net::Address;
-use crate::core::position::Offset;
+use crate::core::position::{Epoch, Offset};
 use crate::core::resp::{self, Frame, Framer, Value, said};
 use crate::core::target::{Error, checkpoint, library};
 
@@ -51,6 +51,7 @@ enum What {
 pub(super) struct Actor<'a> {
     pub(super) name: &'a str,
     pub(super) token: &'a str,
+    pub(super) epoch: Epoch,
     pub(super) writer: Option<&'a Writer>,
     pub(super) fences: &'a Fences,
     pub(super) expiry: Expiry,
@@ -95,14 +96,10 @@ impl Act {
                 let flushes = *flushes;
                 router.refresh().await?;
                 let masters: Vec<Address> = router.map().masters().cloned().collect();
-                let refused = on(router, &masters, &self.command).await?;
-                if flushes {
-                    let key = checkpoint::session_key(actor.name);
-                    router
-                        .call(&[b"HSET", &key, actor.token.as_bytes(), b"1"])
-                        .await?;
+                match flushes {
+                    true => flush(router, &masters, &self.command, actor).await,
+                    false => on(router, &masters, &self.command).await,
                 }
-                Ok(refused)
             }
             What::Anywhere => {
                 let home = router.home()?;
@@ -136,6 +133,62 @@ impl Act {
             }
         }
     }
+}
+
+/// Flushes every master, the one with the session's key last, and there the key is put back in the same transaction: at no moment may anybody find it
+/// missing, and with it the epoch.
+async fn flush(
+    router: &mut Router,
+    masters: &[Address],
+    flushing: &Bytes,
+    actor: Actor<'_>,
+) -> Result<Option<Letter>, Error> {
+    let key = checkpoint::session_key(actor.name);
+    let (token, epoch) = (actor.token.as_bytes().to_vec(), actor.epoch.to_string());
+    let seat = router.watch(&key).await?;
+    let question = vec![b"HGET".to_vec(), key.to_vec(), token.clone()];
+    let asked = router.call_seated(&seat, vec![question]).await?;
+    let superseded = || Error::Superseded {
+        address: seat.node().clone(),
+    };
+    match asked.first() {
+        None | Some(Value::Nil) => return Err(superseded()),
+        Some(Value::Error(text)) => return Err(put_off(seat.node(), said(text))),
+        Some(_) => {}
+    }
+    let mut others = masters.to_vec();
+    others.retain(|node| node != seat.node());
+    let refused = on(router, &others, flushing).await?;
+    let transaction = vec![
+        vec![b"MULTI".to_vec()],
+        words(flushing),
+        vec![b"HSET".to_vec(), key.to_vec(), token, epoch.into_bytes()],
+        vec![b"EXEC".to_vec()],
+    ];
+    let replies = router.call_seated(&seat, transaction).await?;
+    let executed = replies.last().and_then(Value::array);
+    let error = replies
+        .iter()
+        .chain(executed.unwrap_or_default())
+        .find_map(Value::error);
+    match (error.map(said), executed) {
+        (Some(text), _) if is_passing(&text, seat.node()) => Err(put_off(seat.node(), text)),
+        (Some(text), _) => Ok(Some((flushing.clone(), text))),
+        (None, Some(_)) => Ok(refused),
+        (None, None) => Err(superseded()),
+    }
+}
+
+/// The words of a command.
+fn words(command: &Bytes) -> Vec<Vec<u8>> {
+    let mut framer = Framer::default();
+    let pushed = framer.push(Offset::ZERO, command.clone());
+    let frame = pushed.ok().and_then(|()| framer.next().ok().flatten());
+    frame.map_or(Vec::new(), |frame| {
+        (0..frame.arg_count())
+            .filter_map(|nth| frame.arg(nth).map(<[u8]>::to_vec))
+            .collect()
+    })
 }
 
 /// Runs a command on these nodes; the last refusal.

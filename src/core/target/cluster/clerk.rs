@@ -19,9 +19,10 @@ use super::plan::Expiry;
 use super::redirect::is_passing;
 use super::router::Router;
 use crate::core::net::{self, Address};
-use crate::core::position::Offset;
+use crate::core::position::{Epoch, Offset};
 use crate::core::resp::{Value, said};
 use crate::core::target::checkpoint::{self, Checkpoint, Record};
+use crate::core::target::guard::Guard;
 use crate::core::target::session::now_ms;
 use crate::core::target::{Error, Settings};
 
@@ -83,6 +84,8 @@ pub(super) struct Employer {
     pub(super) settings: Settings,
     /// The token of the session that may write.
     pub(super) token: String,
+    /// That of its lease.
+    pub(super) epoch: Epoch,
     pub(super) writer: Option<Writer>,
     pub(super) fences: Arc<Fences>,
     pub(super) expiry: Expiry,
@@ -130,7 +133,8 @@ impl Clerk {
         if self.router.is_none() {
             let home = checkpoint::key(&self.employer.settings.name);
             let router = Router::open(&self.employer.settings, &self.client_name, &home).await?;
-            self.router = Some(router.with_patience(PATIENCE));
+            let guard = Guard::new(&self.employer.settings.name, &self.employer.token);
+            self.router = Some(router.with_patience(PATIENCE).with_guard(Some(guard)));
         }
         Ok(self.router.as_mut().expect("it was there or has been put there"))
     }
@@ -171,6 +175,7 @@ impl Clerk {
                 let actor = Actor {
                     name: &employer.settings.name,
                     token: &employer.token,
+                    epoch: employer.epoch,
                     writer: employer.writer.as_ref(),
                     fences: &employer.fences,
                     expiry: employer.expiry,
@@ -199,12 +204,34 @@ async fn record(
     recording.record.marks.clone_from(&marks);
     let (key, session) = (checkpoint::key(name), checkpoint::session_key(name));
     let command = recording.record.command(recording.verb, &key, now_ms());
-    let command: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
-    if router.call(&[b"HGET", &session, token.as_bytes()]).await? == Value::Nil {
-        return Ok(Done::Superseded);
+    loop {
+        let seat = router.watch(&session).await?;
+        let question = vec![b"HGET".to_vec(), session.to_vec(), token.as_bytes().to_vec()];
+        let asked = router.call_seated(&seat, vec![question]).await?;
+        none_refused(router, "HGET", &asked)?;
+        if asked.first() == Some(&Value::Nil) {
+            return Ok(Done::Superseded);
+        }
+        let unit = vec![vec![b"MULTI".to_vec()], command.clone(), vec![b"EXEC".to_vec()]];
+        let replies = router.call_seated(&seat, unit).await?;
+        none_refused(router, "EXEC", &replies)?;
+        // Nil: the key has changed, which a flush in the stream does too.
+        if replies.last() != Some(&Value::Nil) {
+            return Ok(Done::Recorded(at, marks));
+        }
     }
-    router.call(&command).await?;
-    Ok(Done::Recorded(at, marks))
+}
+
+fn none_refused(router: &Router, command: &str, replies: &[Value]) -> Result<(), Error> {
+    let elements = replies.last().and_then(Value::array).unwrap_or_default();
+    match replies.iter().chain(elements).find_map(Value::error) {
+        Some(text) => Err(Error::Refused {
+            address: router.home_address().clone(),
+            command: command.to_owned(),
+            reply: said(text),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// A transaction goes as one, other commands one by one: where the slot is half here and half there, each finds its key.

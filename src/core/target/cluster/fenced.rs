@@ -169,6 +169,7 @@ impl Fenced {
         let employer = Employer {
             settings: settings.clone(),
             token: session.token.clone(),
+            epoch: session.epoch,
             writer: writer.clone(),
             fences: Arc::clone(&session.fences),
             expiry: match session.facts.since((7, 0, 0), (0, 0, 0)) {
@@ -405,7 +406,7 @@ impl Fenced {
 
     fn node(&mut self, address: &Address) -> &mut Node {
         let (settings, writer) = (self.settings.at(address), self.writer.clone());
-        let token = self.session.token.clone();
+        let guard = self.session.guard();
         let name = format!("{}:live", self.client_name);
         let (news, tasks) = (self.tell_news.clone(), &mut self.tasks);
         let map = &self.map;
@@ -413,7 +414,7 @@ impl Fenced {
             // One without slots says so of any.
             let slot = map.slots_of(address).next().unwrap_or(0);
             let (flights, to_fly) = mpsc::channel(1);
-            tasks.spawn(node::run(settings, slot, name, token, writer, to_fly, news));
+            tasks.spawn(node::run(settings, slot, name, guard, writer, to_fly, news));
             Node {
                 flights,
                 state: State::Idle,

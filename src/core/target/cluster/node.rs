@@ -11,10 +11,9 @@ use tokio::sync::mpsc;
 use super::fences;
 use super::group::{Fate, Group, Replies, Writer};
 use super::redirect::Redirect;
-use super::router::Router;
 use crate::core::net::Address;
-use crate::core::resp::{Event, Value};
-use crate::core::target::checkpoint;
+use crate::core::resp::Event;
+use crate::core::target::guard::Guard;
 use crate::core::target::lane::Lane;
 use crate::core::target::refusal::Kind;
 use crate::core::target::{Error, Settings};
@@ -44,7 +43,7 @@ pub(super) async fn run(
     settings: Settings,
     slot: u16,
     client_name: String,
-    token: String,
+    guard: Guard,
     writer: Option<Writer>,
     mut flights: mpsc::Receiver<Flight>,
     news: mpsc::UnboundedSender<(Address, News)>,
@@ -53,7 +52,8 @@ pub(super) async fn run(
     let tell = |one| news.send((address.clone(), one)).is_ok();
     let lost = async {
         let mut lane = Lane::open(&settings, &client_name).await?;
-        still_ours(&settings, &client_name, &token).await?;
+        // A process that was stopped may wake up when another session has taken over, and has ended only the connections that there were.
+        guard.ask_home(&settings, &client_name).await?;
         loop {
             tokio::select! {
                 // A reply nobody waits for, or the connection's end.
@@ -83,18 +83,6 @@ pub(super) async fn run(
         tokio::time::sleep(LOOK_EVERY).await;
     }
     tell(News::Back);
-}
-
-/// A process that was stopped may wake up when another session has taken over, and ended only the connections that there were.
-async fn still_ours(settings: &Settings, client_name: &str, token: &str) -> Result<(), Error> {
-    let mut router = Router::open(settings, client_name, &checkpoint::key(&settings.name)).await?;
-    let session = checkpoint::session_key(&settings.name);
-    match router.call(&[b"HGET", &session, token.as_bytes()]).await? {
-        Value::Nil => Err(Error::Superseded {
-            address: settings.endpoint.address.clone(),
-        }),
-        _ => Ok(()),
-    }
 }
 
 /// Whether the node serves the slot, or says that another does. One that is up may refuse everything for seconds yet: a session that began now would end at

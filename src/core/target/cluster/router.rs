@@ -2,7 +2,8 @@
 //!
 //! Owns one connection to each master it has had to speak to, and the map of slots. Promises that redirections are followed and that what
 //! may be otherwise in a moment is asked again for [`PATIENCE`]. Commands without a key go *home*: to the node with the deployment's own keys. Not
-//! for the stream's data, which has lanes of its own ([`super::fenced`]).
+//! for the stream's data, which has lanes of its own ([`super::fenced`]). Where it has a [`Guard`], no connection carries anything before the session's key
+//! was asked after it was opened; only who serves which slot is asked without.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use crate::core::command::{self, SLOTS, slot};
 use crate::core::net::{self, Address};
 use crate::core::position::Offset;
 use crate::core::resp::{self, Framer, Limits, Value};
+use crate::core::target::guard::Guard;
 use crate::core::target::lane::Lane;
 use crate::core::target::{Error, Settings, Shape};
 
@@ -33,16 +35,45 @@ const HOPS_MAX: usize = 8;
 
 type Command = Vec<Vec<u8>>;
 
+impl Seat {
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &Address {
+        &self.node
+    }
+}
+
 /// The connections to the nodes of a cluster.
 #[derive(Debug)]
 pub struct Router {
     settings: Settings,
     client_name: String,
     map: SlotMap,
-    lanes: HashMap<Address, Lane>,
+    lanes: HashMap<Address, Kept>,
+    /// So many have been opened.
+    opened: u64,
+    guard: Option<Guard>,
     home_slot: u16,
     patience: Duration,
     reply_limit: Duration,
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Kept {
+    lane: Lane,
+    number: u64,
+    /// The session's key was asked since it was opened.
+    is_ours: bool,
+}
+
+/// Where a key is watched: on the connection to this node, behind `ASKING` or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    node: Address,
+    /// Which of the connections to it.
+    number: u64,
+    asking: bool,
 }
 
 impl Router {
@@ -57,6 +88,8 @@ impl Router {
             map: SlotMap::parse(&Value::Array(Vec::new()), &settings.endpoint.address)
                 .expect("an empty map is a map"),
             lanes: HashMap::new(),
+            opened: 0,
+            guard: None,
             home_slot: slot(home),
             patience: PATIENCE,
             reply_limit: settings.reply_limit,
@@ -72,6 +105,21 @@ impl Router {
     pub fn with_patience(mut self, patience: Duration) -> Router {
         self.patience = patience;
         self
+    }
+
+    /// The same for a session: see the head of this file.
+    #[must_use]
+    pub fn with_guard(mut self, guard: Option<Guard>) -> Router {
+        self.guard = guard;
+        self
+    }
+
+    /// From now on it is that session's; the connections that there are ask as well.
+    pub fn set_guard(&mut self, guard: Guard) {
+        self.guard = Some(guard);
+        for kept in self.lanes.values_mut() {
+            kept.is_ours = false;
+        }
     }
 
     /// Who serves which slot, as far as is known.
@@ -157,7 +205,8 @@ impl Router {
     }
 
     async fn ask_map(&mut self, node: &Address) -> Result<SlotMap, Error> {
-        let answer = self.call_at(node, &[b"CLUSTER", b"SLOTS"]).await?;
+        let answer = self.unasked(node).await?.call(&[b"CLUSTER", b"SLOTS"]).await;
+        let answer = self.kept(node, answer)?;
         let map = SlotMap::parse(&answer, node)
             .filter(|map| map.served() > 0)
             .ok_or_else(|| Error::SlotsMissing {
@@ -201,16 +250,27 @@ impl Router {
         unit: &[u8],
         count: usize,
     ) -> Result<(Address, Vec<Value>), Error> {
+        let (seat, replies) = self.deliver_as(slot, unit, count, Way::Guarded).await?;
+        Ok((seat.node, replies))
+    }
+
+    async fn deliver_as(
+        &mut self,
+        slot: u16,
+        unit: &[u8],
+        count: usize,
+        way: Way,
+    ) -> Result<(Seat, Vec<Value>), Error> {
         let began = Instant::now();
         let (mut hops, mut node, mut asking) = (0, self.owner(slot)?, false);
         loop {
-            let replies = self.exchange(&node, unit, count, asking).await?;
-            let Some(redirect) = redirect_in(&replies, &node) else {
-                return Ok((node, replies));
+            let replies = self.exchange(&node, unit, count, asking, way).await?;
+            let redirect = redirect_in(&replies, &node).filter(|_| began.elapsed() <= self.patience);
+            let Some(redirect) = redirect else {
+                let number = self.lanes.get(&node).map_or(0, |kept| kept.number);
+                let seat = Seat { node, number, asking };
+                return Ok((seat, replies));
             };
-            if began.elapsed() > self.patience {
-                return Ok((node, replies));
-            }
             hops += 1;
             match redirect {
                 Redirect::Moved(slot, to) => {
@@ -235,9 +295,13 @@ impl Router {
         unit: &[u8],
         count: usize,
         asking: bool,
+        way: Way,
     ) -> Result<Vec<Value>, Error> {
         const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
-        let lane = self.lane(node).await?;
+        let lane = match way {
+            Way::Guarded => self.lane(node).await?,
+            Way::Unasked => self.unasked(node).await?,
+        };
         let answers = match asking {
             true => lane.exchange(&[ASKING, unit].concat(), count + 1).await,
             false => lane.exchange(unit, count).await,
@@ -294,6 +358,59 @@ impl Router {
         Ok(replies)
     }
 
+    /// Watches a key, wherever it is.
+    ///
+    /// # Errors
+    /// As [`Router::call`].
+    pub async fn watch(&mut self, key: &[u8]) -> Result<Seat, Error> {
+        let mut request = BytesMut::new();
+        resp::encode_command(&mut request, &[b"WATCH", key]);
+        let watched = self.deliver_as(slot(key), &request, 1, Way::Guarded).await?;
+        let (seat, replies) = watched;
+        match replies.first().and_then(Value::error) {
+            Some(text) => Err(Error::Refused {
+                address: seat.node,
+                command: "WATCH".to_owned(),
+                reply: resp::said(text),
+            }),
+            None => Ok(seat),
+        }
+    }
+
+    /// Sends commands, or one transaction, on the connection on which a key is watched. All replies; nothing is sent on.
+    ///
+    /// # Errors
+    /// The connection fails. Where it has failed since, the new one watches nothing, and this is an error too.
+    pub async fn call_seated(&mut self, seat: &Seat, commands: Vec<Command>) -> Result<Vec<Value>, Error> {
+        let kept = self.lanes.get_mut(&seat.node);
+        let Some(kept) = kept.filter(|kept| kept.number == seat.number) else {
+            return Err(Error::Unexpected {
+                address: seat.node.clone(),
+                command: "WATCH".to_owned(),
+            });
+        };
+        // A transaction is asked for as a whole.
+        let is_transaction = commands
+            .first()
+            .is_some_and(|first| first[0].eq_ignore_ascii_case(b"MULTI"));
+        let mut all = Vec::with_capacity(commands.len());
+        let mut ours = Vec::new();
+        for (nth, command) in commands.into_iter().enumerate() {
+            if seat.asking && (nth == 0 || !is_transaction) {
+                ours.push(all.len());
+                all.push(vec![b"ASKING".to_vec()]);
+            }
+            all.push(command);
+        }
+        let answers = kept.lane.call_many(all).await;
+        let replies = self.kept(&seat.node, answers)?;
+        let of_commands = replies
+            .into_iter()
+            .enumerate()
+            .filter(|(nth, _)| !ours.contains(nth));
+        Ok(of_commands.map(|(_, reply)| reply).collect())
+    }
+
     /// A command that was redirected, on its own.
     async fn again(&mut self, command: &Command) -> Result<Value, Error> {
         match self.call(&borrowed(command)).await {
@@ -331,7 +448,7 @@ impl Router {
     /// # Errors
     /// The connection fails.
     pub async fn call_encoded(&mut self, node: &Address, command: &[u8]) -> Result<Value, Error> {
-        let mut replies = self.exchange(node, command, 1, false).await?;
+        let mut replies = self.exchange(node, command, 1, false, Way::Guarded).await?;
         Ok(replies.pop().unwrap_or(Value::Nil))
     }
 
@@ -345,15 +462,72 @@ impl Router {
         answer
     }
 
+    /// The connection to a node, which may carry data.
     async fn lane(&mut self, node: &Address) -> Result<&mut Lane, Error> {
+        self.unasked(node).await?;
+        let is_ours = self.lanes.get(node).is_some_and(|kept| kept.is_ours);
+        if let Some(guard) = self.guard.clone().filter(|_| !is_ours) {
+            Box::pin(self.ask(&guard)).await?;
+        }
+        match self.lanes.get_mut(node) {
+            Some(kept) => Ok(&mut kept.lane),
+            None => Err(Error::Net(net::Error::Silent {
+                address: node.clone(),
+                doing: "it was asked who serves which slot",
+                limit: MAP_SOON,
+            })),
+        }
+    }
+
+    /// Makes sure that the session is still ours, for all connections that there are: none was opened after the question that is answered here.
+    ///
+    /// # Errors
+    /// The node with the session's key cannot be asked, or another session has taken over.
+    pub async fn ask(&mut self, guard: &Guard) -> Result<(), Error> {
+        let mut question = BytesMut::new();
+        resp::encode_command(&mut question, &guard.question());
+        let (seat, replies) = self
+            .deliver_as(slot(guard.key()), &question, 1, Way::Unasked)
+            .await?;
+        let answer = replies.first().unwrap_or(&Value::Nil);
+        if let Some(text) = answer.error() {
+            return Err(Error::Refused {
+                address: seat.node,
+                command: "HGET".to_owned(),
+                reply: resp::said(text),
+            });
+        }
+        guard.judge(&seat.node, answer)?;
+        for kept in self.lanes.values_mut() {
+            kept.is_ours = true;
+        }
+        Ok(())
+    }
+
+    /// The connection to a node, for what is no data.
+    async fn unasked(&mut self, node: &Address) -> Result<&mut Lane, Error> {
         if !self.lanes.contains_key(node) {
             let mut settings = self.settings.at(node);
             settings.reply_limit = self.reply_limit;
             let lane = Lane::open(&settings, &self.client_name).await?;
-            self.lanes.insert(node.clone(), lane);
+            self.opened += 1;
+            let kept = Kept {
+                lane,
+                number: self.opened,
+                is_ours: false,
+            };
+            self.lanes.insert(node.clone(), kept);
         }
-        Ok(self.lanes.get_mut(node).expect("it is there or was put there"))
+        let kept = self.lanes.get_mut(node);
+        Ok(&mut kept.expect("it is there or was put there").lane)
     }
+}
+
+/// Whether a connection must be the session's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Guarded,
+    Unasked,
 }
 
 /// The redirection among the replies of a unit. Where its commands differ, the one that says least is believed: some keys are here and some are there.

@@ -16,6 +16,7 @@ use super::{PORTION_BYTES, WAITING_PORTIONS, WINDOW_BYTES};
 use crate::core::command::{SLOTS, slot};
 use crate::core::net::Address;
 use crate::core::target::cluster::router::Router;
+use crate::core::target::guard::Guard;
 use crate::core::target::lane::Lane;
 use crate::core::target::{Error, Settings, Shape, checkpoint, staging};
 
@@ -40,6 +41,8 @@ pub(super) struct Lanes {
     ways: Ways,
     settings: Settings,
     client_name: String,
+    /// Where they are a session's.
+    guard: Option<Guard>,
     /// How many to a node.
     count: usize,
     answer: mpsc::Sender<Result<Answered, Error>>,
@@ -61,6 +64,7 @@ impl Lanes {
     pub(super) async fn open(
         settings: &Settings,
         client_name: &str,
+        guard: Option<Guard>,
         count: usize,
     ) -> Result<(Lanes, mpsc::Receiver<Result<Answered, Error>>), Error> {
         let count = count.max(1);
@@ -68,7 +72,8 @@ impl Lanes {
             Shape::One => (Ways::One, vec![settings.endpoint.address.clone()]),
             Shape::Cluster { .. } => {
                 let home = checkpoint::key(&settings.name);
-                let router = Box::new(Router::open(settings, client_name, &home).await?);
+                let router = Router::open(settings, client_name, &home).await?;
+                let router = Box::new(router.with_guard(guard.clone()));
                 let masters = router.map().masters().cloned().collect();
                 let of_slot = vec![None; usize::from(SLOTS)];
                 (Ways::Cluster { router, of_slot }, masters)
@@ -81,6 +86,7 @@ impl Lanes {
             ways,
             settings: settings.clone(),
             client_name: client_name.to_owned(),
+            guard,
             count,
             answer,
             tasks: JoinSet::new(),
@@ -92,8 +98,17 @@ impl Lanes {
     }
 
     async fn open_to(&mut self, node: &Address) -> Result<(), Error> {
+        let mut opened = Vec::with_capacity(self.count);
         for _ in 0..self.count {
-            let lane = Lane::open(&self.settings.at(node), &self.client_name).await?;
+            opened.push(Lane::open(&self.settings.at(node), &self.client_name).await?);
+        }
+        // Once all of them are named.
+        match (&self.guard, &mut self.ways, opened.last_mut()) {
+            (Some(guard), Ways::One, Some(lane)) => guard.ask_on(lane).await?,
+            (Some(guard), Ways::Cluster { router, .. }, _) => router.ask(guard).await?,
+            _ => {}
+        }
+        for lane in opened {
             let (feed, portions) = mpsc::channel(WAITING_PORTIONS);
             let is_cluster = self.settings.is_cluster();
             let run = run_lane(lane, portions, self.answer.clone(), is_cluster);

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 pub use encode::{Dialect, Key};
 
 use super::checkpoint::Cursor;
+use super::guard::Guard;
 use super::rewrite::Commands;
 use super::session::encode_select;
 use super::{Error, Settings};
@@ -71,17 +72,18 @@ pub struct Restorer {
 }
 
 impl Restorer {
-    /// Opens `count` connections, of a cluster to each master, under the session's name.
+    /// Opens `count` connections, of a cluster to each master, under the session's name; each asks the guard, where there is one.
     ///
     /// # Errors
-    /// The target cannot be reached, or refuses us.
+    /// The target cannot be reached, or refuses us; or another session has taken over.
     pub async fn open(
         settings: &Settings,
         client_name: &str,
+        guard: Option<Guard>,
         count: usize,
         dialect: Dialect,
     ) -> Result<Restorer, Error> {
-        let (lanes, answers) = Lanes::open(settings, client_name, count).await?;
+        let (lanes, answers) = Lanes::open(settings, client_name, guard, count).await?;
         Ok(Restorer {
             lanes,
             answers,

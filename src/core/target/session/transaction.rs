@@ -7,6 +7,7 @@ use super::{Session, now_ms};
 use crate::core::resp::{self, Value};
 use crate::core::target::Error;
 use crate::core::target::checkpoint::{self, Record};
+use crate::core::target::cluster::redirect::Redirect;
 
 pub(super) type Command = Vec<Vec<u8>>;
 
@@ -110,11 +111,12 @@ impl Session {
             commands.push(command(&[b"DEL", &checkpoint::session_key(&member.name)]));
             commands.extend(self.replacing(&checkpoint::key(&member.name), &member.otherwise));
         }
+        let epoch = self.epoch.to_string();
         commands.push(command(&[
             b"HSET",
             &self.session_key,
             self.token.as_bytes(),
-            b"1",
+            epoch.as_bytes(),
         ]));
         commands
     }
@@ -141,7 +143,13 @@ impl Session {
             .into_iter()
             .chain(commands)
             .chain([command(&[b"EXEC"])]);
-        let mut replies = self.lane.call_many(all.collect::<Vec<_>>()).await?;
+        let all: Vec<Command> = all.collect();
+        let mut replies = self.lane.call_seated(&self.seat, all.clone()).await?;
+        if self.has_moved(&replies) {
+            // Nothing is applied. Where the slot has gone the key is watched anew, and it is asked whose it is.
+            self.watch().await?;
+            replies = self.lane.call_seated(&self.seat, all).await?;
+        }
         // A command that is refused when it is queued makes EXEC fail, and nothing is applied; its own words say more.
         if let Some(error) = replies.iter().find_map(Value::error) {
             return Err(self.refused("EXEC", error));
@@ -154,6 +162,13 @@ impl Session {
                 command: "EXEC".to_owned(),
             }),
         }
+    }
+
+    /// Whether a cluster's node has sent a transaction on.
+    fn has_moved(&self, replies: &[Value]) -> bool {
+        let address = self.lane.address();
+        let mut errors = replies.iter().filter_map(Value::error).map(resp::said);
+        self.lane.map().is_some() && errors.any(|reply| Redirect::of(&reply, address).is_some())
     }
 
     pub(super) fn refused(&self, command: &str, error: &[u8]) -> Error {
