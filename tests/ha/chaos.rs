@@ -103,7 +103,11 @@ impl Run {
                 match one.try_call("POST", "/syncer/handover?inputs=all", Duration::from_secs(10)) {
                     Ok(answer) => {
                         let code = answer.status;
-                        assert!([200, 409].contains(&code), "{code} to a handover: {}", answer.text());
+                        assert!(
+                            [200, 409].contains(&code),
+                            "{code} to a handover: {}",
+                            answer.text()
+                        );
                     }
                     Err(why) => self.group.watch.note(&format!("no answer: {why}")),
                 }

@@ -233,7 +233,12 @@ fn what_a_member_copies_is_exact_and_its_writes_are_known_as_its_own() {
             target,
             ..Plan::of(Kind::Redis)
         });
-        let yaml = group.members[0].yaml().split("cluster:\n").next().unwrap().to_owned();
+        let yaml = group.members[0]
+            .yaml()
+            .split("cluster:\n")
+            .next()
+            .unwrap()
+            .to_owned();
         group.members[0].configure(&yaml);
         group.members[0].start();
         group.wait_settled(LONG);
@@ -252,8 +257,13 @@ fn what_a_member_copies_is_exact_and_its_writes_are_known_as_its_own() {
         sent.wait_on(group.target.shape(), LONG);
         group.ledger.catch_up(&group.target.servers());
         let (of_it, of_all) = (group.ledger.writes_of(0).0, group.ledger.writes().0);
-        assert!(of_it == of_all && of_it >= 2 * sent.total(), "{of_it} of {of_all}, {}", sent.total());
+        assert!(
+            of_it == of_all && of_it >= 2 * sent.total(),
+            "{of_it} of {of_all}, {}",
+            sent.total()
+        );
         assert_eq!(group.full_syncs(), group.inputs() as u64);
         assert!(group.continued() >= 1);
+        assert_eq!(group.ledger.faults(), Vec::<String>::new());
     }
 }
