@@ -56,6 +56,37 @@ tools_dir() {
   mkdir -p "$dir" && (cd "$dir" && pwd)
 }
 
+# need_etcd: etcd and etcdctl. Debian has them in etcd-server, which would start a server of its own, and etcd-client: both
+# programs are taken out of them and put on the PATH of what runs from here. A folder of servers that has one is as good.
+need_etcd() {
+  local tools
+  if command -v etcd >/dev/null && command -v etcdctl >/dev/null; then return; fi
+  if [[ -n ${GUNYU_TEST_SERVERS:-} ]] && compgen -G "$GUNYU_TEST_SERVERS/*/bin/etcd" >/dev/null; then return; fi
+  tools=$(tools_dir) || return
+  export PATH=$tools/etcd:$PATH
+  [[ -x $tools/etcd/etcd ]] && "$tools/etcd/etcd" --version >/dev/null 2>&1 && return
+  say "fetching etcd out of Debian's packages etcd-server and etcd-client: the tests start their own"
+  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+    echo "need: no apt-get here; please install etcd and etcdctl yourself, so that they are on the PATH" >&2
+    return 1
+  fi
+  unpack_etcd "$tools" || { as_root apt-get update && unpack_etcd "$tools"; } ||
+    { echo "need: etcd could not be fetched; please put etcd and etcdctl on the PATH yourself" >&2; return 1; }
+}
+
+# As unpack_promtool.
+unpack_etcd() (
+  dir=$(mktemp -d "$1/etcd.XXXXXX")
+  trap 'rm -rf "$dir"' EXIT
+  cd "$dir" || exit
+  apt-get -q -o APT::Sandbox::User=root download etcd-server etcd-client || exit
+  for package in etcd-server_*.deb etcd-client_*.deb; do dpkg -x "$package" unpacked || exit; done
+  unpacked/usr/bin/etcd --version || exit
+  unpacked/usr/bin/etcdctl version || exit
+  rm -rf "$1/etcd"
+  mv unpacked/usr/bin "$1/etcd"
+)
+
 # need_promtool: sets PROMTOOL. Debian has it in the package prometheus, which would start a server: only promtool is
 # taken out of it.
 need_promtool() {

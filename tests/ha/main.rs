@@ -14,4 +14,25 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+/// Each claim holds over an etcd and over a Redis.
+macro_rules! over_both {
+    ($($claim:ident),+ $(,)?) => {
+        mod over_etcd {
+            $(#[test] fn $claim() { super::$claim(super::Kind::Etcd); })+
+        }
+        mod over_redis {
+            $(#[test] fn $claim() { super::$claim(super::Kind::Redis); })+
+        }
+    };
+}
+
+mod chaos;
+mod handover;
+mod identity;
+mod memory;
 mod rig;
+mod secure;
+mod spread;
+mod store_down;
+mod takeover;
+mod upgrade;

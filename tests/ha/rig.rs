@@ -1,13 +1,17 @@
 //! The rig itself: what it cuts is cut, whose connection it is it knows, and what it must see it sees. A client of Redis stands in for
 //! a member here.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::support::fleet::{Fleet, Layout};
+use redis::Value;
+
+use super::support::fleet::{Fleet, LONG, Layout};
 use super::support::group::gate::{Gate, Roster};
-use super::support::group::ledger::Ledger;
-use super::support::group::{Nodes, Side, Tally, World};
+use super::support::group::tally::{LENGTH, judge};
+use super::support::group::watch::{Board, Said};
+use super::support::group::{Break, Group, Kind, Ledger, Link, Nodes, Plan, Side, Tally, World};
 use super::support::process::Process;
+use super::support::server::connect;
 use super::support::workload::Seed;
 use super::support::{SOON, Server, wait_until};
 
@@ -126,4 +130,140 @@ fn a_cluster_is_found_by_its_gates_alone_and_what_is_written_is_counted() {
     let key: String = side.servers()[0].run(&["RANDOMKEY"]);
     let () = side.servers()[0].run(&["DEL", &key]);
     assert!(sent.check(side.shape()).is_err());
+}
+
+#[test]
+fn what_is_lost_repeated_or_out_of_order_is_seen() {
+    let replies = |counter: u64, list: &[u64]| {
+        let text = |number: &u64| Value::BulkString(number.to_string().into_bytes());
+        vec![text(&counter), Value::Array(list.iter().map(text).collect())]
+    };
+    assert_eq!(judge(&replies(3, &[0, 1, 2]), 3), Ok(()));
+    assert_eq!(judge(&replies(2, &[LENGTH, LENGTH + 1]), 2), Ok(()));
+    for (counter, list) in [
+        (2, &[0, 1, 2][..]),
+        (4, &[0, 1, 2]),
+        (3, &[0, 1]),
+        (3, &[0, 2, 1]),
+        (3, &[0, 1, 1]),
+        (3, &[1, 2, 3]),
+    ] {
+        assert!(judge(&replies(counter, list), 3).is_err(), "{counter} {list:?}");
+    }
+}
+
+#[test]
+fn an_epoch_that_falls_a_session_that_comes_back_and_two_members_under_one_epoch_are_faults() {
+    let (roster, server) = (Roster::default(), Server::start());
+    let gate = Gate::to(server.port(), 1, &World::of_one(), &roster);
+    roster.set(0, i32::try_from(std::process::id()).unwrap());
+    let ledger = Ledger::of(&[&server], std::slice::from_ref(&gate));
+    let url = format!("redis://{}", gate.addr());
+    let run = |conn: &mut redis::Connection, words: &[&str]| {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.exec(conn).unwrap();
+    };
+    let named = |url: &str, name: &str| {
+        let mut conn = connect(url).unwrap();
+        run(&mut conn, &["CLIENT", "SETNAME", name]);
+        conn
+    };
+    let checkpoint = "redis-gunyu-checkpoint:{a}";
+    let session = "redis-gunyu-checkpoint:{a}:session";
+    let (mut one, mut other) = (named(&url, "gunyu:a:one"), named(&url, "gunyu:a:two"));
+    run(&mut one, &["HSET", checkpoint, "offset", "9", "epoch", "1"]);
+    run(&mut one, &["SET", "a \\ \"quoted\" key", "1"]);
+    run(&mut other, &["HSET", session, "two", "2"]);
+    run(&mut other, &["SET", "key", "2"]);
+    run(&mut other, &["HSET", checkpoint, "epoch", "2", "offset", "10"]);
+    let faults = |expected: usize, why: &str| {
+        ledger.catch_up(&[&server]);
+        let faults = ledger.faults();
+        assert_eq!(faults.len(), expected, "{why}: {faults:?}");
+    };
+    faults(0, "one after the other");
+    assert_eq!(ledger.writes_of(0).0, 5);
+    assert_eq!(ledger.epochs()["a"], [1, 2]);
+    run(&mut one, &["GET", "key"]);
+    faults(0, "who reads does no harm");
+    run(&mut one, &["SET", "key", "1"]);
+    faults(1, "an older session");
+    run(&mut other, &["HSET", checkpoint, "epoch", "1"]);
+    faults(3, "the older session has been broken off, and the epoch falls");
+    let mut stranger = named(&server.url(), "gunyu:b:one");
+    run(&mut stranger, &["HSET", checkpoint, "epoch", "3"]);
+    faults(3, "another deployment's session is none of this one's");
+    run(&mut other, &["HSET", checkpoint, "epoch", "3"]);
+    faults(4, "two members under one epoch");
+}
+
+#[test]
+fn the_time_between_two_leaders_counts_and_two_under_one_epoch_are_a_fault() {
+    let (start, mut board) = (Instant::now(), Board::begin());
+    let mut hear = |member, at_ms, epoch, leads| {
+        let said = Said {
+            input: "i".to_owned(),
+            leads,
+            leader: String::new(),
+            epoch,
+            phase: String::new(),
+            received: 0,
+        };
+        board.hear(member, start + Duration::from_millis(at_ms), &[said]);
+    };
+    hear(0, 0, 1, true);
+    hear(0, 5_000, 1, true);
+    hear(1, 6_000, 1, false);
+    hear(1, 8_000, 2, true);
+    hear(0, 8_100, 1, true);
+    hear(2, 8_200, 2, true);
+    assert_eq!(board.gaps().all(), [Duration::from_secs(3)]);
+    assert_eq!((board.gaps().outranked(), board.faults().len()), (1, 1));
+}
+
+/// As one that belongs to no group runs: it shows that source, target and writers go together.
+#[test]
+fn what_a_member_copies_is_exact_and_its_writes_are_known_as_its_own() {
+    for (source, target) in [(3, 0), (0, 3)] {
+        let seed = Seed::pick();
+        let mut group = Group::prepare(&Plan {
+            members: 1,
+            source,
+            target,
+            ..Plan::of(Kind::Redis)
+        });
+        let yaml = group.members[0]
+            .yaml()
+            .split("cluster:\n")
+            .next()
+            .unwrap()
+            .to_owned();
+        group.members[0].configure(&yaml);
+        group.members[0].start();
+        group.wait_settled(LONG);
+        let tally = Tally::start(group.source.shape(), &seed, 900);
+        for how in [Break::Cut, Break::Stall] {
+            tally.wait_more(500);
+            group.sever(0, Link::Target, how);
+            tally.wait_more(500);
+            group.heal(0, Link::Target);
+        }
+        group.sever(0, Link::Source, Break::Cut);
+        tally.wait_more(200);
+        group.heal(0, Link::Source);
+        let sent = tally.stop();
+        sent.wait_on(group.source.shape(), Duration::ZERO);
+        sent.wait_on(group.target.shape(), LONG);
+        group.ledger.catch_up(&group.target.servers());
+        let (of_it, of_all) = (group.ledger.writes_of(0).0, group.ledger.writes().0);
+        assert!(
+            of_it == of_all && of_it >= 2 * sent.total(),
+            "{of_it} of {of_all}, {}",
+            sent.total()
+        );
+        assert_eq!(group.full_syncs(), group.inputs() as u64);
+        assert!(group.continued() >= 1);
+        assert_eq!(group.ledger.faults(), Vec::<String>::new());
+    }
 }

@@ -1,7 +1,7 @@
 //! What the servers of a target have executed, as they tell it themselves (MONITOR): who wrote, in which session, and under
 //! which epoch.
 //!
-//! A connection that carries data bears the name `gunyu:{deployment}:{session}`. On each server the writes of a deployment's
+//! A connection that carries data bears the name `gunyu:{deployment}:{session}`, and what it is for. On each server the writes of a deployment's
 //! sessions are blocks that never mix: once a newer session has written, an older one has ended. The epochs that are written beside a checkpoint
 //! only grow, and under one epoch one member alone writes.
 
@@ -196,18 +196,10 @@ impl Book {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let name = words[0].to_lowercase();
         match (name.as_str(), &words[1..]) {
-            ("client", [what, name, ..]) if what.eq_ignore_ascii_case("setname") => {
-                match name.strip_prefix("gunyu:").and_then(|rest| rest.rsplit_once(':')) {
-                    Some((deployment, token)) => {
-                        let session = Session {
-                            deployment: deployment.to_owned(),
-                            token: token.to_owned(),
-                        };
-                        self.names.insert(client.to_owned(), session);
-                    }
-                    None => drop(self.names.remove(client)),
-                }
-            }
+            ("client", [what, name, ..]) if what.eq_ignore_ascii_case("setname") => match session(name) {
+                Some(session) => drop(self.names.insert(client.to_owned(), session)),
+                None => drop(self.names.remove(client)),
+            },
             ("echo", [text]) => {
                 if let Some(number) = text.strip_prefix(SIGN).and_then(|number| number.parse().ok()) {
                     self.sign = number;
@@ -270,6 +262,15 @@ impl Book {
     }
 }
 
+/// `gunyu:{deployment}:{session}` or `gunyu:{deployment}:{session}:{what for}`.
+fn session(name: &str) -> Option<Session> {
+    let mut parts = name.strip_prefix("gunyu:")?.split(':').map(str::to_owned);
+    Some(Session {
+        deployment: parts.next()?,
+        token: parts.next()?,
+    })
+}
+
 /// `+1700000000.123456 [0 127.0.0.1:5000] "HSET" "key" "field"`: the client, and the words.
 fn parse(line: &[u8]) -> Option<(String, Vec<String>)> {
     let text = String::from_utf8_lossy(line);
@@ -304,6 +305,7 @@ fn words(text: &str) -> Vec<String> {
     }
     words
 }
+<<<<<<< HEAD
 
 #[test]
 fn an_epoch_that_falls_a_session_that_comes_back_and_two_members_under_one_epoch_are_faults() {
@@ -340,3 +342,5 @@ fn an_epoch_that_falls_a_session_that_comes_back_and_two_members_under_one_epoch
     assert_eq!(tell(&more(("2", 1, first))), (1, 1), "an older epoch, another's");
     assert_eq!(tell(&more(("3", 2, second))), (0, 1), "one epoch, two members");
 }
+=======
+>>>>>>> rig

@@ -31,6 +31,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(100);
 #[derive(Debug, Clone)]
 pub struct Api {
     addr: SocketAddr,
+    /// Over HTTPS, with this CA.
+    ca: Option<PathBuf>,
 }
 
 impl Api {
@@ -39,17 +41,56 @@ impl Api {
     /// # Errors
     /// It is silent, or refuses.
     pub fn status(&self) -> Result<Value, String> {
-        let asked = self.send("GET", "/syncer/status", STATUS_LIMIT);
-        let response = asked.map_err(|error| error.to_string())?;
+        let response = self.send("GET", "/syncer/status", STATUS_LIMIT)?;
         match response.status {
             200 => Ok(response.json()),
             code => Err(format!("{code}: {}", response.text())),
         }
     }
 
-    fn send(&self, method: &str, path: &str, limit: Duration) -> std::io::Result<Response> {
-        let bearer = format!("Authorization: Bearer {TOKEN}");
-        http::send_within(self.addr, method, path, &[&bearer], limit)
+    fn send(&self, method: &str, path: &str, limit: Duration) -> Result<Response, String> {
+        let bearer = format!("Bearer {TOKEN}");
+        match &self.ca {
+            None => {
+                let header = format!("Authorization: {bearer}");
+                http::send_within(self.addr, method, path, &[&header], limit)
+                    .map_err(|error| error.to_string())
+            }
+            Some(ca) => self.send_secured(ca, method, path, &bearer, limit),
+        }
+    }
+
+    fn send_secured(
+        &self,
+        ca: &Path,
+        method: &str,
+        path: &str,
+        bearer: &str,
+        limit: Duration,
+    ) -> Result<Response, String> {
+        let ca = ureq::tls::Certificate::from_pem(&std::fs::read(ca).unwrap()).unwrap();
+        let roots = ureq::tls::RootCerts::new_with_certs(&[ca]);
+        let config = ureq::Agent::config_builder()
+            .tls_config(ureq::tls::TlsConfig::builder().root_certs(roots).build())
+            .http_status_as_error(false)
+            .timeout_global(Some(limit))
+            .build();
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("https://{}{path}", self.addr))
+            .header("Authorization", bearer)
+            .body(())
+            .unwrap();
+        let answer = ureq::Agent::new_with_config(config).run(request);
+        let mut answer = answer.map_err(|error| error.to_string())?;
+        Ok(Response {
+            status: answer.status().as_u16(),
+            headers: format!("{:?}", answer.headers()),
+            body: answer
+                .body_mut()
+                .read_to_vec()
+                .map_err(|error| error.to_string())?,
+        })
     }
 }
 
@@ -76,6 +117,7 @@ impl Member {
         let (host, peers) = world.hosts_of(number);
         let api = Api {
             addr: SocketAddr::from((host, ports[0].number())),
+            ca: None,
         };
         let id = SocketAddr::from((peers, ports[1].number()));
         Member {
@@ -99,6 +141,11 @@ impl Member {
     /// Its name from the next start on, and where it serves the others.
     pub fn rename(&mut self, id: SocketAddr) {
         self.id = id;
+    }
+
+    /// Its API is asked over HTTPS from now on.
+    pub fn trust(&mut self, ca: &Path) {
+        self.api.ca = Some(ca.to_owned());
     }
 
     /// Where it is asked.
@@ -228,6 +275,14 @@ impl Member {
         self.api
             .send(method, path, CALL_LIMIT)
             .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.last_words()))
+    }
+
+    /// The same within a limit.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn try_call(&self, method: &str, path: &str, limit: Duration) -> Result<Response, String> {
+        self.api.send(method, path, limit)
     }
 
     /// A call that must be answered with this code.

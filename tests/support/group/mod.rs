@@ -22,6 +22,7 @@ pub mod watch;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use ledger::Ledger;
@@ -32,6 +33,7 @@ pub use tally::{Sent, Tally};
 pub use watch::{Gaps, Said, Watch};
 pub use world::World;
 
+use super::etcd;
 use super::fleet::{Fleet, LONG, Layout};
 use super::server::Server;
 use super::wait_for;
@@ -62,6 +64,10 @@ pub struct Plan {
     pub cluster: String,
     /// Options of the source's servers.
     pub source_options: Vec<String>,
+    /// Who signed the members' certificates, where they serve HTTPS.
+    pub ca: Option<PathBuf>,
+    /// How an etcd speaks TLS, if it does.
+    pub etcd_tls: Option<etcd::Tls>,
     /// Where all live.
     pub world: World,
 }
@@ -78,6 +84,8 @@ impl Plan {
             sections: String::new(),
             cluster: String::new(),
             source_options: vec!["--repl-backlog-size".to_owned(), "64mb".to_owned()],
+            ca: None,
+            etcd_tls: None,
             world: World::of_one(),
         }
     }
@@ -170,11 +178,14 @@ impl Group {
             let target = plan.side(plan.target, &[], &roster);
             (source.join().unwrap(), target)
         });
-        let store = Store::start(plan.store, plan.members, &plan.world, &roster);
+        let store = Store::start(plan, &roster);
         let yaml = plan.yaml(&source, &target, &store);
-        let members: Vec<Member> = (0..plan.members)
+        let mut members: Vec<Member> = (0..plan.members)
             .map(|number| Member::new(number, &yaml, &plan.world, &roster))
             .collect();
+        if let Some(ca) = &plan.ca {
+            members.iter_mut().for_each(|member| member.trust(ca));
+        }
         let apis: Vec<_> = members.iter().map(Member::api).collect();
         Group {
             watch: Watch::start(&apis),

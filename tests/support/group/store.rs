@@ -1,9 +1,9 @@
 //! What holds a group's leases: an etcd, a Redis of its own, or the source itself.
 
+use super::Plan;
 use super::gate::{Gate, Roster};
 use super::side::Side;
-use super::world::World;
-use crate::support::etcd::Etcd;
+use crate::support::etcd::{Etcd, Program, Tls};
 use crate::support::server::Server;
 
 /// Which of them.
@@ -22,6 +22,7 @@ pub enum Kind {
 pub struct Store {
     gate: Option<Gate>,
     backend: Backend,
+    tls: Option<Tls>,
 }
 
 #[derive(Debug)]
@@ -33,10 +34,13 @@ enum Backend {
 
 impl Store {
     /// Started.
-    pub fn start(kind: Kind, members: usize, world: &World, roster: &Roster) -> Store {
-        let (backend, port) = match kind {
+    pub fn start(plan: &Plan, roster: &Roster) -> Store {
+        let (backend, port) = match plan.store {
             Kind::Etcd => {
-                let etcd = Etcd::start();
+                let etcd = match &plan.etcd_tls {
+                    None => Etcd::start(),
+                    Some(tls) => Etcd::secured(&Program::newest(), tls),
+                };
                 let port = etcd.port();
                 (Backend::Etcd(etcd), Some(port))
             }
@@ -48,7 +52,8 @@ impl Store {
             Kind::Source => (Backend::Source, None),
         };
         Store {
-            gate: port.map(|port| Gate::to(port, members, world, roster)),
+            gate: port.map(|port| Gate::to(port, plan.members, &plan.world, roster)),
+            tls: plan.etcd_tls.clone(),
             backend,
         }
     }
@@ -57,7 +62,16 @@ impl Store {
     pub fn yaml(&self) -> String {
         let at = self.gate.as_ref().map(Gate::addr);
         match (&self.backend, at) {
-            (Backend::Etcd(_), Some(at)) => format!("  metaEtcd: {{endpoints: [\"{at}\"]}}\n"),
+            (Backend::Etcd(_), Some(at)) => {
+                let tls = self
+                    .tls
+                    .as_ref()
+                    .map(|tls| format!(", tls: {{enable: true, ca: {}}}", tls.ca.display()));
+                format!(
+                    "  metaEtcd: {{endpoints: [\"{at}\"]{}}}\n",
+                    tls.unwrap_or_default()
+                )
+            }
             (Backend::Redis(_), Some(at)) => {
                 format!("  metaRedis: {{addresses: [\"{at}\"], type: standalone}}\n")
             }

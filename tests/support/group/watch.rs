@@ -88,17 +88,10 @@ impl Said {
 impl Watch {
     /// Asks all of these from now on.
     pub fn start(apis: &[Api]) -> Watch {
-        let board = Board {
-            start: Instant::now(),
-            inputs: BTreeMap::new(),
-            outranked: 0,
-            faults: Vec::new(),
-            story: Vec::new(),
-        };
         let mut watch = Watch {
             shared: Arc::new(Shared {
                 stop: AtomicBool::new(false),
-                board: Mutex::new(board),
+                board: Mutex::new(Board::begin()),
             }),
             threads: Vec::new(),
         };
@@ -134,33 +127,19 @@ impl Watch {
         board.story.iter().map(line).collect()
     }
 
-    /// Two leaders of one input under one epoch, and epochs that fell.
+    /// Two leaders of one input under one epoch.
     pub fn faults(&self) -> Vec<String> {
         lock(&self.shared.board).faults.clone()
     }
 
     /// The times without a leader, of all inputs.
     pub fn gaps(&self) -> Gaps {
-        let board = lock(&self.shared.board);
-        let mut all: Vec<Duration> = board
-            .inputs
-            .values()
-            .flat_map(|track| track.gaps.clone())
-            .collect();
-        all.sort_unstable();
-        Gaps {
-            all,
-            outranked: board.outranked,
-        }
+        lock(&self.shared.board).gaps()
     }
 
     /// So many times the lead of an input has changed hands or epoch.
     pub fn takeovers(&self) -> usize {
-        lock(&self.shared.board)
-            .inputs
-            .values()
-            .map(|track| track.gaps.len())
-            .sum()
+        self.gaps().all.len()
     }
 }
 
@@ -177,7 +156,38 @@ impl Drop for Watch {
 }
 
 impl Board {
-    fn hear(&mut self, member: usize, asked: Instant, said: &[Said]) {
+    /// Nothing yet.
+    pub fn begin() -> Board {
+        Board {
+            start: Instant::now(),
+            inputs: BTreeMap::new(),
+            outranked: 0,
+            faults: Vec::new(),
+            story: Vec::new(),
+        }
+    }
+
+    /// The times without a leader, of all inputs.
+    pub fn gaps(&self) -> Gaps {
+        let mut all: Vec<Duration> = self
+            .inputs
+            .values()
+            .flat_map(|track| track.gaps.clone())
+            .collect();
+        all.sort_unstable();
+        Gaps {
+            all,
+            outranked: self.outranked,
+        }
+    }
+
+    /// Two leaders of one input under one epoch.
+    pub fn faults(&self) -> &[String] {
+        &self.faults
+    }
+
+    /// What a member answered when it was asked at this moment.
+    pub fn hear(&mut self, member: usize, asked: Instant, said: &[Said]) {
         for said in said.iter().filter(|said| said.leads) {
             let track = self.inputs.get_mut(&said.input);
             let Some(track) = track else {
@@ -239,6 +249,16 @@ pub struct Gaps {
 }
 
 impl Gaps {
+    /// All of them, ascending.
+    pub fn all(&self) -> &[Duration] {
+        &self.all
+    }
+
+    /// Words of a leader whom a higher epoch had outranked already: one that woke up says so for a moment.
+    pub fn outranked(&self) -> u64 {
+        self.outranked
+    }
+
     /// The longest.
     pub fn max(&self) -> Duration {
         self.all.last().copied().unwrap_or_default()
@@ -262,35 +282,4 @@ impl std::fmt::Display for Gaps {
             self.outranked
         )
     }
-}
-
-#[test]
-fn the_time_between_two_leaders_counts_and_two_under_one_epoch_are_a_fault() {
-    let start = Instant::now();
-    let mut board = Board {
-        start,
-        inputs: BTreeMap::new(),
-        outranked: 0,
-        faults: Vec::new(),
-        story: Vec::new(),
-    };
-    let mut hear = |member, at_ms, epoch, leads| {
-        let said = Said {
-            input: "i".to_owned(),
-            leads,
-            leader: String::new(),
-            epoch,
-            phase: String::new(),
-            received: 0,
-        };
-        board.hear(member, start + Duration::from_millis(at_ms), &[said]);
-    };
-    hear(0, 0, 1, true);
-    hear(0, 5_000, 1, true);
-    hear(1, 6_000, 1, false);
-    hear(1, 8_000, 2, true);
-    hear(0, 8_100, 1, true);
-    hear(2, 8_200, 2, true);
-    assert_eq!(board.inputs["i"].gaps, [Duration::from_secs(3)]);
-    assert_eq!((board.outranked, board.faults.len()), (1, 1));
 }

@@ -1,0 +1,183 @@
+//! The lead is handed over when it is asked for, by the API, by the command and by a member that ends; and what is asked of any member is carried out by
+//! the one that leads.
+
+use std::process::Command;
+use std::time::Duration;
+
+use super::support::fleet::LONG;
+use super::support::group::{Group, Kind, Member, Plan, TOKEN, Tally};
+use super::support::gunyu::PROGRAM;
+use super::support::wire::{Batch, put};
+use super::support::workload::Seed;
+
+/// Without a leader there is at most this.
+const GAP_MAX: Duration = Duration::from_secs(1);
+
+fn begin(plan: &Plan) -> (Group, Tally) {
+    let seed = Seed::pick();
+    let group = Group::start(plan);
+    let tally = Tally::start(group.source.shape(), &seed, 600);
+    tally.wait_more(300);
+    (group, tally)
+}
+
+/// Exact, without a gap worth the name, and without a full sync but the first.
+fn end(mut group: Group, tally: Tally) {
+    let inputs = group.inputs() as u64;
+    group.wait_settled(LONG);
+    group.finish(tally);
+    let gaps = group.watch.gaps();
+    assert!(gaps.max() < GAP_MAX, "{gaps}");
+    assert_eq!(group.full_syncs(), inputs, "{}", group.last_words());
+}
+
+/// `gunyu handover … --server …`, which must end well.
+fn command(member: &Member, args: &[&str]) -> String {
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg("handover")
+        .args(args)
+        .args(["--server", &member.url()]);
+    let output = command.env("GUNYU_TOKEN", TOKEN).output().unwrap();
+    let (said, told) = (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    assert!(
+        output.status.success(),
+        "{args:?}: {}\n{said}{told}",
+        output.status
+    );
+    said
+}
+
+fn the_lead_is_handed_to_the_best_and_to_the_one_named(store: Kind) {
+    let (mut group, tally) = begin(&Plan::of_one_input(store));
+    let first = group.leader();
+    group.members[first].must(200, "POST", "/syncer/handover?inputs=all");
+    let second = group.wait_successor(first, LONG);
+    group.wait_settled(LONG);
+    tally.wait_more(300);
+    // Back to the one that had it, though another could take it too.
+    let path = format!("/syncer/handover?inputs=all&to={}", group.members[first].id());
+    group.members[second].must(200, "POST", &path);
+    assert_eq!(group.wait_successor(second, LONG), first);
+    end(group, tally);
+}
+
+fn the_command_hands_over_and_waits(store: Kind) {
+    let (mut group, tally) = begin(&Plan::of_one_input(store));
+    let first = group.leader();
+    command(&group.members[first], &["--inputs", "all", "--wait"]);
+    // It has waited: another leads by now.
+    let second = group.leader();
+    assert_ne!(second, first, "{}", group.watch.story());
+    group.wait_settled(LONG);
+    let third = (0..3).find(|number| ![first, second].contains(number)).unwrap();
+    let id = group.members[third].id();
+    command(
+        &group.members[second],
+        &["--inputs", "all", "--to", &id, "--wait"],
+    );
+    assert_eq!(group.leader(), third);
+    end(group, tally);
+}
+
+fn a_handover_that_cannot_be_is_refused(store: Kind) {
+    let (mut group, tally) = begin(&Plan {
+        begin: 1,
+        ..Plan::of_one_input(store)
+    });
+    let refused = |code: u16, path: &str| {
+        let answer = group.members[0].must(code, "POST", path);
+        let body = answer.json();
+        for field in ["error", "hint"] {
+            let told = body[field].as_str().unwrap_or_default();
+            assert!(!told.is_empty(), "{path}: no {field} in {body}");
+        }
+        body["error"].as_str().unwrap().to_owned()
+    };
+    refused(409, "/syncer/handover?inputs=all");
+    let told = refused(400, "/syncer/handover?inputs=all&to=10.1.2.3:4");
+    assert!(told.contains("10.1.2.3:4"), "{told}");
+    refused(400, "/syncer/handover?inputs=10.1.2.3:4");
+    assert_eq!(group.leader(), 0);
+    // With another one it can be.
+    group.members[1].start();
+    group.wait_settled(LONG);
+    group.members[0].must(200, "POST", "/syncer/handover?inputs=all");
+    assert_eq!(group.wait_successor(0, LONG), 1);
+    end(group, tally);
+}
+
+fn a_full_sync_asked_of_a_follower_is_carried_out_by_the_leader(store: Kind) {
+    let (mut group, tally) = begin(&Plan::of_one_input(store));
+    let leader = group.leader();
+    let follower = (leader + 1) % 3;
+    group.members[follower].must(200, "POST", "/syncer/fullsync?inputs=all");
+    wait_full_syncs(&mut group, 2);
+    assert_eq!(group.leader(), leader, "the lead stays where it is");
+    group.wait_settled(LONG);
+    group.finish(tally);
+}
+
+/// The inputs are led by different members.
+fn a_flush_and_full_sync_of_all_inputs_can_be_asked_of_anyone(store: Kind) {
+    let (mut group, tally) = begin(&Plan::of(store));
+    let mut client = group.target.shape().client();
+    let mut stranger = Batch::default();
+    put!(stranger, "SET", "a-stranger", "x");
+    client.send(b"a-stranger", &stranger).unwrap();
+    for asked in 0..3 {
+        let before = group.full_syncs();
+        group.members[asked].must(200, "POST", "/syncer/fullsync?inputs=all&flushdb=yes");
+        wait_full_syncs(&mut group, before + 3);
+        group.wait_settled(LONG);
+    }
+    group.finish(tally);
+    let there: Vec<bool> = group
+        .target
+        .servers()
+        .iter()
+        .map(|server| server.run(&["EXISTS", "a-stranger"]))
+        .collect();
+    assert!(!there.contains(&true), "the target was flushed");
+}
+
+fn wait_full_syncs(group: &mut Group, count: u64) {
+    group.wait_for(LONG, "the source has sent snapshots", |group| {
+        let made = group.full_syncs();
+        (made >= count)
+            .then_some(())
+            .ok_or_else(|| format!("{made} of {count}\n{}", group.last_words()))
+    });
+}
+
+fn a_member_that_is_asked_to_stop_hands_over_first(store: Kind) {
+    let (mut group, tally) = begin(&Plan::of(store));
+    let stop: [fn(&mut Member) -> i32; 2] = [
+        |member| {
+            member.must(200, "DELETE", "/");
+            member.wait_end(LONG).code().unwrap()
+        },
+        |member| member.term().code().unwrap(),
+    ];
+    for (number, stop) in stop.into_iter().enumerate() {
+        group.watch.note(&format!("member {number} is asked to stop"));
+        let code = stop(&mut group.members[number]);
+        assert_eq!(code, 0, "{}", group.members[number].last_words());
+        tally.wait_more(300);
+        group.members[number].start();
+        group.wait_settled(LONG);
+    }
+    end(group, tally);
+}
+
+over_both!(
+    the_lead_is_handed_to_the_best_and_to_the_one_named,
+    the_command_hands_over_and_waits,
+    a_handover_that_cannot_be_is_refused,
+    a_full_sync_asked_of_a_follower_is_carried_out_by_the_leader,
+    a_flush_and_full_sync_of_all_inputs_can_be_asked_of_anyone,
+    a_member_that_is_asked_to_stop_hands_over_first
+);

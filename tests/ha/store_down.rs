@@ -1,0 +1,117 @@
+//! The store is down: leaders stop by their own clock when it takes longer than a lease, nobody notices when it does not, and all comes back by
+//! itself.
+
+use std::time::{Duration, Instant};
+
+use super::support::fleet::LONG;
+use super::support::group::{Group, Kind, LEASE, Plan, Store, TAKEN_OVER, Tally};
+use super::support::workload::Seed;
+
+/// What a command may take on its way, from a leader to what is written down of the target.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
+
+fn down_for_longer_than_a_lease(store: Kind, down: fn(&mut Store), up: fn(&mut Store)) {
+    let seed = Seed::pick();
+    let mut group = Group::start(&Plan::of(store));
+    let tally = Tally::start(group.source.shape(), &seed, 600);
+    tally.wait_more(500);
+    group.watch.note("the store goes down");
+    down(&mut group.store);
+    let end = Instant::now() + LEASE;
+    group.wait_for(LONG, "nobody believes that he leads", |group| {
+        let leaders = group.leaders();
+        leaders
+            .is_empty()
+            .then_some(())
+            .ok_or_else(|| format!("{leaders:?}"))
+    });
+    let late = Instant::now().saturating_duration_since(end);
+    assert!(
+        LEASE + late <= TAKEN_OVER,
+        "they have noticed {late:?} after the lease had ended"
+    );
+    tally.wait_time(LEASE);
+    group.ledger.catch_up(&group.target.servers());
+    let (count, last) = group.ledger.writes();
+    let last = last.expect("something was written");
+    let late = last.saturating_duration_since(end);
+    assert!(
+        late < ON_ITS_WAY,
+        "a write came {late:?} after every lease had ended"
+    );
+    tally.wait_time(LEASE);
+    group.ledger.catch_up(&group.target.servers());
+    assert_eq!(
+        group.ledger.writes().0,
+        count,
+        "somebody has written without a lease"
+    );
+    group.watch.note("the store is back");
+    up(&mut group.store);
+    group.wait_settled(LONG);
+    println!("{}", group.watch.gaps());
+    group.finish(tally);
+    assert_eq!(
+        group.full_syncs(),
+        3,
+        "one for each shard: {}",
+        group.last_words()
+    );
+}
+
+/// An etcd keeps what it knows; a Redis has forgotten even the numbers of the leases.
+fn leaders_stop_writing_by_their_own_clock_while_the_store_is_gone(store: Kind) {
+    down_for_longer_than_a_lease(store, Store::kill9, Store::restart);
+}
+
+fn leaders_stop_writing_by_their_own_clock_while_the_store_is_frozen(store: Kind) {
+    down_for_longer_than_a_lease(store, Store::freeze, Store::thaw);
+}
+
+fn nobody_notices_a_store_that_is_down_for_less_than_a_lease(store: Kind) {
+    let seed = Seed::pick();
+    let mut group = Group::start(&Plan::of(store));
+    let tally = Tally::start(group.source.shape(), &seed, 600);
+    tally.wait_more(500);
+    let before = group.watch.takeovers();
+    for _ in 0..3 {
+        group.watch.note("the store freezes");
+        group.store.freeze();
+        tally.wait_time(LEASE / 3);
+        group.watch.note("the store goes on");
+        group.store.thaw();
+        tally.wait_time(LEASE);
+    }
+    assert_eq!(group.watch.takeovers(), before);
+    group.wait_settled(LONG);
+    group.finish(tally);
+    assert_eq!((group.full_syncs(), group.continued()), (3, 0));
+}
+
+over_both!(
+    leaders_stop_writing_by_their_own_clock_while_the_store_is_gone,
+    leaders_stop_writing_by_their_own_clock_while_the_store_is_frozen,
+    nobody_notices_a_store_that_is_down_for_less_than_a_lease
+);
+
+/// The source holds the leases too, where neither etcd nor another Redis is named.
+#[test]
+fn the_source_is_the_store_where_no_other_is_named() {
+    let seed = Seed::pick();
+    let mut group = Group::start(&Plan::of(Kind::Source));
+    let tally = Tally::start(group.source.shape(), &seed, 600);
+    tally.wait_more(500);
+    let leaders = group.leaders();
+    let lost = leaders.values().next().unwrap().0;
+    group.members[lost].kill9();
+    group.wait_successor(lost, LONG);
+    group.members[lost].start();
+    group.wait_settled(LONG);
+    group.finish(tally);
+    assert_eq!(group.full_syncs(), 3);
+    // What the group keeps there is not copied.
+    for server in group.target.servers() {
+        let keys: Vec<String> = server.run(&["KEYS", "/redis-gunyu/*"]);
+        assert_eq!(keys, Vec::<String>::new());
+    }
+}
