@@ -5,7 +5,7 @@ use std::time::Duration;
 use gunyu::core::lease::{Backend, Error, etcd::Settings};
 use gunyu::core::net::tls::{Given, Identity};
 
-use crate::certs::Ca;
+use crate::certs::{Ca, Pair};
 use crate::rig::{
     LONG, Member, at, block_on, epoch, login, of_etcd, over_tls, persist, record, store, store_of,
 };
@@ -116,12 +116,18 @@ fn who_is_refused_is_told_what_to_do() {
 
 #[test]
 fn tls_with_and_without_certificates_of_our_own() {
-    let ca = Ca::new();
-    let (server, client) = (ca.sign(&["127.0.0.1", "localhost"]), ca.sign(&["gunyu"]));
+    let (ca, other) = (Ca::new(), Ca::new());
+    let server = ca.sign(&["127.0.0.1", "localhost"]);
+    let given = |ca: &Ca, pair: Option<Pair>| Given {
+        ca: Some(ca.path()),
+        identity: pair.map(|Pair { cert, key }| Identity { cert, key }),
+        ..Given::default()
+    };
+    let (named, nameless) = (ca.sign(&["gunyu"]), ca.sign_without_cn(&["gunyu"]));
     block_on(async {
-        for (program, asks_for_certificates) in Program::all()
-            .into_iter()
-            .flat_map(|program| [(program.clone(), false), (program, true)])
+        let kinds = [false, true].into_iter();
+        for (asks_for_certificates, program) in
+            kinds.flat_map(|asks| Program::all().into_iter().map(move |program| (asks, program)))
         {
             let tls = Tls {
                 cert: server.cert.clone(),
@@ -136,42 +142,38 @@ fn tls_with_and_without_certificates_of_our_own() {
                     user: Some(login("gunyu", "s3cret")),
                 })
             };
-            with_users(&etcd);
-            let trusting = Given {
-                ca: Some(ca.path()),
-                ..Given::default()
-            };
-            let identity = Identity {
-                cert: client.cert.clone(),
-                key: client.key.clone(),
-            };
-            let presenting = Given {
-                identity: Some(identity),
-                ..trusting.clone()
-            };
-            let mut member = Member::begin(store(backend(&presenting), LONG), "a").await;
+            // Who presents a certificate where none is asked for does no harm.
+            let mut member = Member::begin(store(backend(&given(&ca, Some(named.clone()))), LONG), "a").await;
             assert_eq!(member.store.campaign("in").await.unwrap(), Some(epoch(1)));
-            let other = Ca::new();
-            let stranger = Given {
-                ca: Some(other.path()),
-                ..Given::default()
-            };
+            with_users(&etcd);
+            let mut member =
+                Member::begin(store(backend(&given(&ca, Some(nameless.clone()))), LONG), "b").await;
+            assert_eq!(member.store.campaign("in").await.unwrap(), None);
             let mut refused = vec![
-                (backend(&stranger), "tls.ca"),
-                (of_etcd(&[etcd.port()]), "tls.enable"),
+                (backend(&given(&other, None)), "tls.ca", true),
+                // It closes without a word, which a server that ends does too.
+                (of_etcd(&[etcd.port()]), "tls.enable", false),
             ];
             match asks_for_certificates {
-                true => refused.push((backend(&trusting), "tls.cert")),
-                false => drop(store(backend(&trusting), LONG).begin(&record("b")).await.unwrap()),
+                true => refused.extend([
+                    (backend(&given(&ca, None)), "tls.cert", true),
+                    (backend(&given(&ca, Some(named.clone()))), "without", true),
+                ]),
+                false => drop(
+                    store(backend(&given(&ca, None)), LONG)
+                        .begin(&record("c"))
+                        .await
+                        .unwrap(),
+                ),
             }
-            for (backend, hint) in refused {
-                let error = store(backend, LONG).begin(&record("c")).await.unwrap_err();
-                assert!(error.needs_a_person(), "{error}");
+            for (backend, hint, needs_a_person) in refused {
+                let error = store(backend, LONG).begin(&record("d")).await.unwrap_err();
                 assert!(
                     error.hint().unwrap().contains(hint),
                     "{error}: {:?}",
                     error.hint()
                 );
+                assert_eq!(error.needs_a_person(), needs_a_person, "{error:?}");
             }
         }
     });
