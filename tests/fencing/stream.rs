@@ -279,6 +279,29 @@ async fn an_older_stream_onto_one_node_is_applied_no_further() {
     }
 }
 
+/// Where connections cannot be ended, an older stream onto a cluster hears of the newer session when it is to leave marks and a checkpoint, and leaves none.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_stream_whose_connections_cannot_be_ended_ends_with_its_next_checkpoint() {
+    let [_, target] = Target::both();
+    for node in target.nodes() {
+        let mut user = vec!["ACL", "SETUSER"];
+        user.extend(&MAY_NOT_KILL[1..]);
+        let () = node.run(&user);
+    }
+    let mut settings = target.settings();
+    settings.endpoint.credentials.user = "gunyu".to_owned();
+    settings.endpoint.credentials.password = "pw".to_owned();
+    let mut old = fenced(begun(&settings, "old", 5).await, &settings);
+    applied(&mut old, writes("early", 100)).await.unwrap();
+    recorded(&mut old).await.unwrap();
+    applied(&mut old, writes("more", 106)).await.unwrap();
+    let _new = take(&settings, "new", 6).await.unwrap();
+    let digests = || target.nodes().iter().map(Server::digest).collect::<Vec<_>>();
+    let before = digests();
+    assert_superseded(recorded(&mut old).await);
+    assert_eq!(digests(), before);
+}
+
 /// However the stream is delivered: a flush takes the session's key along, and the key is back with its epoch.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flush_in_the_stream_leaves_session_and_epoch() {

@@ -31,7 +31,7 @@
 //! Then the older key stands there again, until the newer session finds that the node was replaced, which it does within a second of the cluster, and takes the
 //! right anew. And a node that has become a master by the older process's map, while all that we ask say that it is none yet, is not looked at by *end*.
 //!
-//! Where `CLIENT LIST` or `CLIENT KILL` is not permitted, *end* does nothing. What asks after *take* still sends nothing, and what is under `WATCH` still fails: on
+//! Where `CLIENT SETNAME`, `CLIENT LIST` or `CLIENT KILL` is not permitted, *end* does nothing. What asks after *take* still sends nothing, and what is under `WATCH` still fails: on
 //! one node the stream is exactly once all the same. But a connection that was answered yes before *take*, of a stream onto a cluster, of a full sync or of a
 //! delivery at least once, goes on carrying what its process sends, until that hears of it: with its next checkpoint or cursor, which are due every second.
 //!
