@@ -46,7 +46,7 @@ async fn the_stream_is_copied_byte_for_byte_while_it_is_appended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_cut_anywhere_resumes_without_gap_or_repetition() {
-    const CUTS: u64 = 40;
+    const CUTS: u64 = 15;
     let seed = Seed::pick();
     let mut random = seed.rng(0);
     for (leaders, followers) in KEPT {
@@ -57,11 +57,11 @@ async fn a_link_cut_anywhere_resumes_without_gap_or_repetition() {
         following.hears(|heard| heard.is_linked).await;
         let generation = following.log.generation();
         for n in 0..CUTS {
-            // Now in the answer's head, now in the first frames, now far into the stream.
-            let most = [300, 3_000, 200_000][n as usize % 3];
+            // Now in the head of the answer, now in the first frames, now far into the stream.
+            let most = [300, 3_000, 400_000][n as usize % 3];
             proxy.cut_after(Way::Down, random.u64(0..most));
             while proxy.cuts() <= n {
-                leading.append_stream(50_000, 20_000).await;
+                leading.append_stream(5_000, 2_000).await;
                 timeout(Duration::from_millis(5), following.hears(|_| false))
                     .await
                     .ok();
@@ -110,7 +110,7 @@ async fn in_full_sync(place: &Place, len: usize) -> (Leading, gunyu::core::log::
 
 /// Waits until so much of a snapshot is there, or it is whole.
 async fn snapshot_has(following: &Following, bytes: u64) {
-    support_until(|| {
+    comes_about(|| {
         following
             .log
             .snapshot()
@@ -119,7 +119,7 @@ async fn snapshot_has(following: &Following, bytes: u64) {
     .await;
 }
 
-async fn support_until(holds: impl Fn() -> bool) {
+async fn comes_about(holds: impl Fn() -> bool) {
     let wait = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -157,9 +157,8 @@ async fn a_snapshot_is_copied_while_it_comes_and_begun_anew_where_it_broke_off()
     snapshot_has(&following, LEN as u64 / 2).await;
     let first = following.log.generation();
     proxy.cut();
-    following.hears(|heard| heard.is_linked).await;
+    comes_about(|| following.log.generation() == first + 1).await;
     snapshot_has(&following, LEN as u64 / 2).await;
-    assert_eq!(following.log.generation(), first + 1, "begun anew");
     writer.append(stream(LEN as u64 / 2, LEN / 2)).await.unwrap();
     leading.append_stream(50_000, 5_000).await;
     writer.finish().await.unwrap();
@@ -179,7 +178,7 @@ async fn a_snapshot_that_does_not_fit_is_left_out_until_the_leader_is_live() {
     let (here, there) = (Place::new(false), Place::within(false, 1 << 20));
     let (leading, mut writer) = in_full_sync(&here, 8 << 20).await;
     let following = Following::start(there.open().await, leading.addr);
-    support_until(|| {
+    comes_about(|| {
         let error = following.progress.status().last_error;
         error.is_some_and(|error| error.message.contains("no room"))
     })
@@ -198,7 +197,7 @@ async fn a_log_in_memory_waits_for_a_leader_that_is_live() {
     let (leading, writer) = in_full_sync(&here, 1_000).await;
     let proxy = Proxy::to(leading.addr.port());
     let following = Following::start(there.open().await, addr(&proxy));
-    support_until(|| proxy.accepted() > 2).await;
+    comes_about(|| proxy.accepted() > 2).await;
     assert_eq!(following.log.history(), None);
     writer.finish().await.unwrap();
     leading.append_stream(1_000, 100).await;
@@ -218,7 +217,7 @@ async fn a_leaders_log_that_begins_anew_is_followed_anew() {
         leading.log.start_at(other, at(50)).await.unwrap();
         leading.checkpointed(50);
         leading.append_stream(20_000, 1_000).await;
-        support_until(|| following.log.history() == Some(other)).await;
+        comes_about(|| following.log.history() == Some(other)).await;
         following.has(50, 20_050).await;
     }
 }
@@ -260,7 +259,7 @@ async fn a_full_log_waits_for_the_leaders_checkpoint_and_never_passes_its_cap() 
         let leading = Leading::live_at(&here, 0).await;
         let following = Following::start(there.open().await, leading.addr);
         leading.append_stream(4 * CAP as usize, 8_000).await;
-        support_until(|| {
+        comes_about(|| {
             let error = following.progress.status().last_error;
             error.is_some_and(|error| error.message.contains("nothing can be released"))
         })
@@ -274,7 +273,7 @@ async fn a_full_log_waits_for_the_leaders_checkpoint_and_never_passes_its_cap() 
             assert!(there.space.used_bytes() <= CAP);
             leading.checkpointed(n * CAP);
             let wanted = (n * CAP + CAP / 2).min(4 * CAP);
-            support_until(|| following.log.appended() >= at(wanted)).await;
+            comes_about(|| following.log.appended() >= at(wanted)).await;
         }
         following.has(following.log.released().get(), 4 * CAP).await;
         assert!(there.space.used_bytes() <= CAP);
