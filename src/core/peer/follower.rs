@@ -141,15 +141,16 @@ impl Follower {
             let began = Instant::now();
             let (end, has_moved) = self.link(&now, &mut leader, &mut stop).await;
             self.progress.set_link(false);
-            self.heard.send_modify(|heard| heard.is_linked = false);
             if has_moved || began.elapsed() > Duration::from_secs(10) {
                 backoff.reset();
                 self.said = None;
             }
+            let waits = self.judge(&end, has_moved, &mut backoff);
+            // Last: whoever hears it finds the rest told.
+            self.heard.send_modify(|heard| heard.is_linked = false);
             if matches!(end, End::Stopped) {
                 return;
             }
-            let waits = self.judge(&end, has_moved, &mut backoff);
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
