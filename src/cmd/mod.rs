@@ -182,7 +182,9 @@ impl From<config::Error> for Failure {
 impl From<supervisor::Error> for Failure {
     fn from(error: supervisor::Error) -> Failure {
         let exit = match &error {
-            supervisor::Error::Fatal(_) | supervisor::Error::SameName(_) => Exit::Usage,
+            supervisor::Error::Fatal(_) | supervisor::Error::SameName(_) | supervisor::Error::Group(_) => {
+                Exit::Usage
+            }
             supervisor::Error::Topology(error) if error.needs_a_person() => Exit::Usage,
             supervisor::Error::Topology(_) => Exit::Failed,
             supervisor::Error::Log(_) | supervisor::Error::Catalog(_) | supervisor::Error::Bug(_) => {

@@ -3,6 +3,8 @@
 //! Owns the translation, and the deployment's name: what makes a checkpoint and a log folder those of this source, this selection and this
 //! target.
 
+pub mod group;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +59,7 @@ pub fn shared(config: &Config) -> Shared {
             config::Flush::Auto => FlushPolicy::Os,
         },
         stale_checkpoint_after: channel.stale_checkpoint_duration,
+        group: None,
     }
 }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::config::Config;
+use super::config::{Address, Config};
 use super::{ConfigArgs, Exit, Failure, progress, settings, traces};
-use crate::core::supervisor::{Begin, Handle, Supervisor};
+use crate::core::supervisor::{Begin, Handle, Shared, Supervisor};
 use crate::http::access::Guard;
 use crate::http::serve::{Listening, Server};
 use crate::http::tls::{self, Certificates};
@@ -74,10 +74,13 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 async fn serve(config: &Config, quiet: bool) -> Result<Served, Failure> {
     let guard = guard(config)?;
-    let certificates = certificates(config)?;
-    let listener = listen(config).await?;
+    let (at, peers) = listen_everywhere(config).await?;
     let pipelines = settings::sources(config).map_err(|error| settings::wrong_filter(&error))?;
-    let mut supervisor = Supervisor::start(&settings::shared(config), pipelines, &Begin::Resume).await?;
+    let shared = Shared {
+        group: settings::group::group(config)?.map(Arc::new),
+        ..settings::shared(config)
+    };
+    let mut supervisor = Supervisor::start(&shared, pipelines, &Begin::Resume).await?;
     let handle = supervisor.handle();
     let api = Api {
         handle: handle.clone(),
@@ -88,13 +91,7 @@ async fn serve(config: &Config, quiet: bool) -> Result<Served, Failure> {
         metrics_path: config.server.metric_route_path.clone(),
     };
     tracing::info!(listen = %config.server.listen, version = env!("CARGO_PKG_VERSION"), "gunyu is up");
-    let server = listener
-        .into_std()
-        .map(|listener| Listening {
-            listener,
-            certificates,
-        })
-        .and_then(|at| Server::start(&api, &guard, at, None))
+    let server = Server::start(&api, &guard, at, peers)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot serve the API: {error}")))?;
     tokio::spawn(progress::draw(handle.clone(), quiet));
     tokio::spawn(stop_at_signals(handle.clone()));
@@ -141,7 +138,7 @@ fn guard(config: &Config) -> Result<Guard, Failure> {
         allowed_hosts: server.allowed_hosts.clone(),
         metrics_path: server.metric_route_path.clone(),
         token: token.map(|token| token.expose().to_owned()),
-        peer_token: None,
+        peer_token: settings::group::token(config)?,
         is_https: server.tls.is_some(),
     })
 }
@@ -160,11 +157,25 @@ fn certificates(config: &Config) -> Result<Option<Certificates>, Failure> {
         .map_err(|error| Failure::new(Exit::Usage, format!("server.tls: {error}")))
 }
 
-async fn listen(config: &Config) -> Result<TcpListener, Failure> {
-    let address = &config.server.listen;
-    TcpListener::bind((address.host.as_str(), address.port)).await.map_err(|error| {
+/// Where the API is served, and the peers' calls where those have an address of their own and there is a group.
+async fn listen_everywhere(config: &Config) -> Result<(Listening, Option<Listening>), Failure> {
+    let server = &config.server;
+    let at = listen(config, &server.listen, "listen").await?;
+    if config.cluster.is_none() || server.listen_peer == server.listen {
+        return Ok((at, None));
+    }
+    Ok((at, Some(listen(config, &server.listen_peer, "listenPeer").await?)))
+}
+
+async fn listen(config: &Config, address: &Address, key: &str) -> Result<Listening, Failure> {
+    let bound = TcpListener::bind((address.host.as_str(), address.port)).await;
+    let listener = bound.and_then(TcpListener::into_std).map_err(|error| {
         Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}"))
-            .with_hint(Some("another gunyu may be running: gunyu status, or choose another port with --set server.listen=127.0.0.1:PORT".to_owned()))
+            .with_hint(Some(format!("another gunyu may be running: gunyu status, or choose another port with --set server.{key}=127.0.0.1:PORT")))
+    })?;
+    Ok(Listening {
+        listener,
+        certificates: certificates(config)?,
     })
 }
 

@@ -31,5 +31,6 @@ pub mod target;
 pub mod resume;
 pub mod survey;
 pub mod pipeline;
+pub mod lease;
 pub mod peer;
 pub mod supervisor;

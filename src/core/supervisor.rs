@@ -5,9 +5,12 @@
 
 mod full_syncs;
 mod garbage;
+pub mod group;
 mod handle;
 mod leaving;
+mod mirror;
 mod naming;
+mod post;
 mod selection;
 mod shards;
 mod sharing;
@@ -17,20 +20,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::catalog::{self, Catalog};
 use super::log::disk::FolderLock;
 use super::log::{self, Log, Space};
 use super::net::Endpoint;
 use super::pipeline::orders::FlushCommand;
-use super::pipeline::{Fatal, Mode, Orders, Pipeline, Settings};
+use super::pipeline::{Fatal, Mode, Orders, Settings, Tenure};
 use super::progress::Progress;
 use super::topology::{self, Place};
 
 pub use full_syncs::{Asked, FullSyncs};
 pub use garbage::Collected;
 pub use handle::{Handle, Input, Refusal, Unknown};
+use post::{Post, Seat};
 pub use shards::Shards;
 
 /// A cluster that could not be asked is asked again after this.
@@ -53,6 +57,8 @@ pub struct Shared {
     pub flush: log::FlushPolicy,
     /// A checkpoint of an input that is not configured any more may be removed when nobody has written it for so long.
     pub stale_checkpoint_after: Duration,
+    /// The group, where several processes stand in for each other.
+    pub group: Option<Arc<group::Settings>>,
 }
 
 /// What is followed.
@@ -169,6 +175,9 @@ pub enum Error {
     /// The cluster cannot be asked for its shards, and the pipelines were to begin within a time.
     #[error(transparent)]
     Topology(#[from] topology::Error),
+    /// This process cannot be a member of its group.
+    #[error(transparent)]
+    Group(#[from] group::Unfit),
     /// Two pipelines would share a checkpoint and a log.
     #[error("two inputs have the same name {0:?}")]
     SameName(String),
@@ -186,6 +195,7 @@ impl Error {
             Error::Catalog(error) => error.hint().map(str::to_owned),
             Error::Fatal(fatal) => fatal.hint.clone(),
             Error::Topology(error) => error.hint(),
+            Error::Group(unfit) => unfit.hint.clone(),
             Error::SameName(_) => Some("list each source address once".to_owned()),
             Error::Bug(_) => Some("please report this with the traces above".to_owned()),
         }
@@ -205,6 +215,8 @@ pub struct Supervisor {
     /// What changes in a cluster that is followed.
     changes: Option<mpsc::Receiver<shards::Change>>,
     watching: Option<AbortHandle>,
+    /// The member at work, where there is a group.
+    group: Option<JoinHandle<Result<(), group::Unfit>>>,
     /// Held until the end: nobody else may use the folder.
     _lock: FolderLock,
 }
@@ -219,8 +231,20 @@ impl Supervisor {
         let lock = FolderLock::take(&shared.root, &shared.holder)?;
         let catalog = Catalog::open(&shared.root)?;
         let space = Space::new(shared.max_bytes);
+        let (membership, asked) = shared.group.as_deref().map(group::Membership::new).unzip();
+        let handle = Handle::new(
+            shared.clone(),
+            catalog.clone(),
+            Arc::clone(&space),
+            membership.clone(),
+        );
+        let group = shared.group.as_deref().zip(membership).zip(asked);
+        let group = group.map(|((settings, membership), asked)| {
+            let group = group::Group::new(settings, handle.clone(), asked, membership);
+            tokio::spawn(group.run())
+        });
         let mut supervisor = Supervisor {
-            handle: Handle::new(shared.clone(), catalog.clone(), Arc::clone(&space)),
+            handle,
             shared: shared.clone(),
             catalog,
             space,
@@ -228,15 +252,16 @@ impl Supervisor {
             tasks: JoinSet::new(),
             changes: None,
             watching: None,
+            group,
             _lock: lock,
         };
         let (settings, watch) = match sources {
             Sources::Each(settings) => (settings, None),
             Sources::Shards(shards) => supervisor.first_look(*shards, begin).await?,
         };
-        let mut pipelines = Vec::new();
+        let mut posts = Vec::new();
         for settings in settings {
-            pipelines.push(supervisor.open(settings).await?);
+            posts.push(supervisor.open(settings).await?);
         }
         supervisor.asked = Some(match begin {
             Begin::Resume => Asked::default(),
@@ -246,8 +271,8 @@ impl Supervisor {
                 Asked::place(&inputs, &groups, flush.as_ref(), *within)
             }
         });
-        for pipeline in pipelines {
-            supervisor.spawn(pipeline);
+        for post in posts {
+            supervisor.spawn(post);
         }
         if let Some(watch) = watch {
             let (tell, changes) = mpsc::channel(1);
@@ -288,14 +313,14 @@ impl Supervisor {
         }
     }
 
-    fn spawn(&mut self, pipeline: Pipeline) {
-        let name = pipeline.name().to_owned();
+    fn spawn(&mut self, post: Post) {
+        let name = post.name().to_owned();
         self.tasks
-            .spawn(async move { (name, Box::pin(pipeline.run()).await) });
+            .spawn(async move { (name, Box::pin(post.keep()).await) });
     }
 
     /// Opens the log of a new input, and makes it known. Its pipeline does not run yet.
-    async fn open(&self, settings: Settings) -> Result<Pipeline, Error> {
+    async fn open(&self, settings: Settings) -> Result<Post, Error> {
         if self.handle.inputs().iter().any(|one| one.name() == settings.name) {
             return Err(Error::SameName(settings.name));
         }
@@ -305,15 +330,26 @@ impl Supervisor {
             true => Mode::Pause,
             false => Mode::Run,
         });
-        let input = Input::new(&settings, &self.shared.holder, &progress, &orders, &log);
-        self.handle.add(input);
-        Ok(Pipeline::new(
+        let seat = self.handle.group().map(|group| {
+            // Nobody leads before the store has said so.
+            orders.set_tenure(Tenure::Follows);
+            Seat {
+                chair: post::Chair::new(),
+                board: Arc::default(),
+                group: group.clone(),
+            }
+        });
+        let holder = (self.shared.holder.as_str(), seat.as_ref());
+        self.handle
+            .add(Input::new(&settings, holder, &progress, &orders, &log));
+        Ok(Post {
             settings,
             log,
-            self.catalog.clone(),
+            catalog: self.catalog.clone(),
             progress,
             orders,
-        ))
+            seat,
+        })
     }
 
     /// The handle.
@@ -337,10 +373,20 @@ impl Supervisor {
         let handle = self.handle.clone();
         loop {
             let may_grow = self.changes.is_some() && !handle.is_stopping();
-            if self.tasks.is_empty() && !may_grow {
+            if self.tasks.is_empty() && !may_grow && self.group.is_none() {
                 return result;
             }
             tokio::select! {
+                Some(ended) = group_ended(&mut self.group) => {
+                    self.group = None;
+                    let why = match ended {
+                        Ok(Ok(())) => continue,
+                        Ok(Err(unfit)) => Error::Group(unfit),
+                        Err(error) => Error::Bug(error.to_string()),
+                    };
+                    self.handle.stop();
+                    result = Err(why);
+                }
                 Some(ended) = self.tasks.join_next() => match ended {
                     Ok((name, Ok(()))) => self.has_ended(&name),
                     Ok((_, Err(fatal))) => {
@@ -374,7 +420,7 @@ impl Supervisor {
                 // Whoever asks is gone only where everything is.
                 let _ = tell.send(opened.is_ok());
                 match opened {
-                    Ok(pipeline) => self.spawn(pipeline),
+                    Ok(post) => self.spawn(post),
                     Err(error) => {
                         tracing::error!(
                             name,
@@ -394,6 +440,19 @@ impl Drop for Supervisor {
         if let Some(watching) = &self.watching {
             watching.abort();
         }
+        if let Some(group) = &self.group {
+            group.abort();
+        }
+    }
+}
+
+/// How the member ended; for ever nothing where there is none.
+async fn group_ended(
+    group: &mut Option<JoinHandle<Result<(), group::Unfit>>>,
+) -> Option<Result<Result<(), group::Unfit>, tokio::task::JoinError>> {
+    match group {
+        Some(group) => Some(group.await),
+        None => std::future::pending().await,
     }
 }
 

@@ -83,10 +83,27 @@ pub const CALLS: &[(&str, &str, Call)] = &[
 pub enum PeerCall {
     /// The log of an input, without end.
     Log,
+    /// To look at the leases at once.
+    Look,
+    /// Whether it reaches source and target of an input.
+    Fit,
+    /// To hand an input over that it leads.
+    Handover,
+    /// To begin a full sync of an input that it leads.
+    FullSync,
+    /// To begin anew with an input that it leads: slots went to and fro too fast.
+    Entangle,
 }
 
 /// Method, path and call of the peers.
-pub const PEER_CALLS: &[(&str, &str, PeerCall)] = &[("GET", "/peer/log", PeerCall::Log)];
+pub const PEER_CALLS: &[(&str, &str, PeerCall)] = &[
+    ("GET", "/peer/log", PeerCall::Log),
+    ("POST", "/peer/look", PeerCall::Look),
+    ("GET", "/peer/fit", PeerCall::Fit),
+    ("POST", "/peer/handover", PeerCall::Handover),
+    ("POST", "/peer/fullsync", PeerCall::FullSync),
+    ("POST", "/peer/entangle", PeerCall::Entangle),
+];
 
 /// What an address serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

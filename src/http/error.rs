@@ -47,7 +47,7 @@ impl Failure {
 /// | refusal | code |
 /// | --- | --- |
 /// | an input that there is not, a flush that would delete another's keys or that the target refuses | 400 |
-/// | paused, stopping | 409 |
+/// | paused, stopping, nobody to hand over to | 409 |
 /// | not begun, failed | 500 |
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
@@ -67,12 +67,30 @@ impl From<Refusal> for Failure {
                 409,
                 format!("resume first: gunyu resume --inputs {}", inputs.join(",")),
             ),
+            Refusal::Alone => (
+                409,
+                "stop this one (DELETE /) and start another with the same configuration: it goes on from the checkpoint"
+                    .to_owned(),
+            ),
+            Refusal::NotHanded { done, .. } => (409, not_handed(&done)),
             Refusal::Stopping => (409, "start gunyu again, then repeat the call".to_owned()),
             Refusal::NotBegun { begun, in_part, .. } => (500, not_begun(&begun, in_part)),
             Refusal::Failed { hint, .. } => (500, hint.unwrap_or_default()),
         };
         Failure::new(code, error, hint)
     }
+}
+
+fn not_handed(done: &[(String, String)]) -> String {
+    let gone: Vec<String> = done
+        .iter()
+        .map(|(input, leader)| format!("{input} to {leader}"))
+        .collect();
+    let others = match gone.is_empty() {
+        true => String::new(),
+        false => format!("handed over: {}; ", gone.join(", ")),
+    };
+    format!("{others}the rest stays where it was: gunyu status shows who leads and who follows")
 }
 
 fn not_begun(begun: &[String], in_part: bool) -> String {

@@ -72,7 +72,7 @@ pub async fn answer(call: Call, query: &Query, api: &Api) -> Result<Answer, Fail
         Call::Status => Ok(status(api)),
         Call::Config => config(query, api),
         Call::FullSync => full_sync(query, api).await,
-        Call::Handover => handover(query, api),
+        Call::Handover => handover(query, api).await,
         Call::CollectGarbage => collect_garbage(api).await,
         Call::Snapshot => snapshot(query, api),
         Call::Health => Ok(Answer::done()),
@@ -138,13 +138,16 @@ async fn full_sync(query: &Query, api: &Api) -> Result<Answer, Failure> {
     }))
 }
 
-/// There is no other node before several gunyu can stand in for each other.
-fn handover(query: &Query, api: &Api) -> Result<Answer, Failure> {
-    inputs(query, api)?;
-    Err(Failure::new(
-        409,
-        "there is no other node that could take over: this gunyu runs alone",
-        "stop this one (DELETE /) and start another with the same configuration: it goes on from the checkpoint",
+/// Whoever leads hands over; `to` names the member that is to lead, or else it is the one whose log reaches furthest.
+async fn handover(query: &Query, api: &Api) -> Result<Answer, Failure> {
+    let inputs = inputs(query, api)?;
+    let to = query.get("to").map(|to| to.trim()).filter(|to| !to.is_empty());
+    let handed = api.handle.hand_over(&inputs, to).await?;
+    tracing::info!(?handed, "handed over, as was asked");
+    let inputs: Vec<&String> = handed.iter().map(|(input, _)| input).collect();
+    let leaders: HashMap<&String, &String> = handed.iter().map(|(input, leader)| (input, leader)).collect();
+    Ok(Answer::json(
+        &json!({ "ok": true, "inputs": inputs, "leaders": leaders }),
     ))
 }
 

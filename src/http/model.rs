@@ -38,8 +38,11 @@ pub struct InputStatus {
     pub last_error: Option<LastError>,
     /// Commands written to the dead-letter file since the process started.
     pub dead_letters: u64,
-    /// Who leads this input.
+    /// Who leads this input; empty where nobody does.
     pub leader: String,
+    /// The number of the lease under which this process leads it; 0 where it does not, or where there is no group.
+    #[serde(default)]
+    pub epoch: u64,
 }
 
 /// Positions in bytes of the source's history.
@@ -180,7 +183,7 @@ impl InputStatus {
                 Some(false) => "master".to_owned(),
                 None => String::new(),
             },
-            role: "leader".to_owned(),
+            role: if input.is_led() { "leader" } else { "follower" }.to_owned(),
             transaction: input.transaction,
             state: state.as_str().to_owned(),
             phase: phase.as_str().to_owned(),
@@ -196,7 +199,8 @@ impl InputStatus {
             full_sync: full_sync.map(FullSync::of),
             last_error: last_error.map(LastError::of),
             dead_letters,
-            leader: input.leader.clone(),
+            leader: input.leader(),
+            epoch: input.epoch().get(),
         }
     }
 }

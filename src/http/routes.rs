@@ -51,6 +51,7 @@ async fn answer(method: &Method, path: &str, query: &Query, api: &Api, serving: 
     let call = match route(method.as_str(), path, &api.metrics_path, serving.face) {
         Route::To(call) => call,
         Route::ToPeer(PeerCall::Log) => return peer_log(query, api, serving),
+        Route::ToPeer(call) => return written(peer_to_the_end(call, query.clone(), api.clone()).await),
         Route::OtherMethod(allowed) => return wrong_method(&allowed),
         Route::Nowhere => {
             let failure = Failure::new(
@@ -65,6 +66,10 @@ async fn answer(method: &Method, path: &str, query: &Query, api: &Api, serving: 
         false => handlers::answer(call, query, api).await,
         true => to_the_end(call, query.clone(), api.clone()).await,
     };
+    written(answered)
+}
+
+fn written(answered: Result<Answer, Failure>) -> Response {
     match answered {
         Ok(answer) => success(answer),
         Err(failure) => refused(&failure),
@@ -74,6 +79,19 @@ async fn answer(method: &Method, path: &str, query: &Query, api: &Api, serving: 
 /// A connection that ends takes its handler with it, but not this one: nothing may stop half-way that changes something.
 async fn to_the_end(call: Call, query: Query, api: Api) -> Result<Answer, Failure> {
     let task = tokio::spawn(async move { handlers::answer(call, &query, &api).await });
+    ended(task, call).await
+}
+
+/// The same of a call that a member makes.
+async fn peer_to_the_end(call: PeerCall, query: Query, api: Api) -> Result<Answer, Failure> {
+    let task = tokio::spawn(async move { peer::answer(call, &query, &api).await });
+    ended(task, call).await
+}
+
+async fn ended(
+    task: tokio::task::JoinHandle<Result<Answer, Failure>>,
+    call: impl std::fmt::Debug,
+) -> Result<Answer, Failure> {
     task.await.unwrap_or_else(|error| {
         tracing::error!(%error, ?call, "a call of the API ended badly");
         Err(Failure::new(

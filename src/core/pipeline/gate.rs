@@ -131,6 +131,7 @@ mod tests {
     fn member(name: &str) -> Member {
         Member {
             name: name.into(),
+            token: String::new(),
             otherwise: Record::default(),
             emptied: Record::default(),
         }

@@ -78,14 +78,19 @@ impl Keeping<'_> {
                     add(batch);
                 }
             }
-            Kind::Flushall | Kind::Flushdb => {
+            Kind::Flushall | Kind::Flushdb | Kind::Swapdb => {
+                let is_alone = !self.exact && !batch.in_transaction();
+                if is_alone {
+                    batch.mark(Piece::Open);
+                }
+                if kind == Kind::Swapdb {
+                    batch.mark(Piece::RemoveCheckpoint { back_to: target_db });
+                }
                 add(batch);
                 batch.mark(Piece::RestoreCheckpoint { back_to: target_db });
-            }
-            Kind::Swapdb => {
-                batch.mark(Piece::RemoveCheckpoint { back_to: target_db });
-                add(batch);
-                batch.mark(Piece::RestoreCheckpoint { back_to: target_db });
+                if is_alone {
+                    batch.mark(Piece::Close);
+                }
             }
             _ => add(batch),
         }

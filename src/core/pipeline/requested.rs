@@ -87,6 +87,7 @@ impl Pipeline {
         let record = &session.record;
         Member {
             name: self.settings.name.clone(),
+            token: session.token.clone(),
             otherwise: forgotten(record),
             // Nothing of ours can be stale in databases that are empty, and from now on they are ours alone. Functions are not emptied.
             emptied: Record {

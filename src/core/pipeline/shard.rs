@@ -12,8 +12,10 @@ use tokio::time::timeout;
 use super::crossing::{Crossings, Joined};
 use super::{Pipeline, Settings};
 use crate::core::command::SLOTS;
+use crate::core::log::Log;
 use crate::core::net::Address;
 use crate::core::position::History;
+use crate::core::progress::Progress;
 use crate::core::resume::Reason;
 use crate::core::target::checkpoint::KEY_PREFIX;
 
@@ -107,6 +109,13 @@ impl Shard {
 }
 
 impl Settings {
+    /// Takes the place of its pipeline among those of the cluster, until what is returned is dropped.
+    #[must_use]
+    pub fn join_siblings(&self, log: &Log, progress: &Arc<Progress>) -> Option<Joined> {
+        let shard = self.shard.as_ref()?;
+        Some(shard.crossings.join(&self.name, log, progress))
+    }
+
     /// Whether a node with that history is of another shard of the same cluster.
     pub(super) fn is_anothers(&self, source: Option<History>) -> bool {
         let (Some(shard), Some(history)) = (&self.shard, source) else {
@@ -117,17 +126,6 @@ impl Settings {
 }
 
 impl Pipeline {
-    /// Takes its place among the pipelines of the cluster, until what is returned is dropped.
-    #[must_use]
-    pub fn join_siblings(&self) -> Option<Joined> {
-        let shard = self.settings.shard.as_ref()?;
-        Some(
-            shard
-                .crossings
-                .join(&self.settings.name, &self.log, &self.progress),
-        )
-    }
-
     /// An earlier process died when the shards had to begin anew, and this one had not.
     pub(super) fn must_begin_anew(&self) -> Option<Reason> {
         let noted = self.catalog.entangled(&self.settings.name);

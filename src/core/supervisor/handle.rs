@@ -11,6 +11,8 @@ use tokio::sync::{Mutex, watch};
 
 use super::full_syncs::{Asked, BEGIN_LIMIT, FullSyncs, Verdict, verdict_on};
 use super::garbage::{self, Collected};
+use super::group::{Membership, pulse};
+use super::post::Seat;
 use super::selection::{Names, select};
 use super::{Shared, catalog, sharing};
 use crate::core::catalog::Catalog;
@@ -21,9 +23,10 @@ use crate::core::peer::{self, Ask, Board, Refused};
 use crate::core::pipeline::orders::FlushCommand;
 use crate::core::pipeline::shard::Shard;
 use crate::core::pipeline::{Delivery, Mode, Orders, Settings};
-use crate::core::position::Position;
+use crate::core::position::{Epoch, History, Offset, Position};
 use crate::core::progress::{Progress, State};
 use crate::core::topology::{Place, Trouble};
+use crate::core::{survey, target};
 
 /// One input as commands and the API see it.
 #[derive(Debug, Clone)]
@@ -34,8 +37,6 @@ pub struct Input {
     pub target: Address,
     /// Whether batches are transactions.
     pub transaction: bool,
-    /// Who leads it: this process.
-    pub leader: String,
     /// Where it is.
     pub progress: Arc<Progress>,
     name: String,
@@ -47,6 +48,12 @@ pub struct Input {
     orders: Arc<Orders>,
     log: Log,
     board: Arc<Board>,
+    /// The settings of the target, without the address it has now.
+    target_settings: target::Settings,
+    /// Who we are, where there is no group.
+    holder: String,
+    /// Where several processes stand in for each other.
+    seat: Option<Seat>,
 }
 
 impl Input {
@@ -58,7 +65,7 @@ impl Input {
 
     pub(super) fn new(
         settings: &Settings,
-        leader: &str,
+        (holder, seat): (&str, Option<&Seat>),
         progress: &Arc<Progress>,
         orders: &Arc<Orders>,
         log: &Log,
@@ -72,12 +79,14 @@ impl Input {
             shard: settings.shard.clone(),
             target_place: settings.target_place.clone(),
             transaction: settings.delivery == Delivery::ExactlyOnce,
-            leader: leader.to_owned(),
             progress: Arc::clone(progress),
             filter: Arc::clone(&settings.filter),
             orders: Arc::clone(orders),
             log: log.clone(),
-            board: Arc::default(),
+            board: seat.map(|seat| Arc::clone(&seat.board)).unwrap_or_default(),
+            target_settings: settings.target.clone(),
+            holder: holder.to_owned(),
+            seat: seat.cloned(),
         }
     }
 
@@ -157,6 +166,91 @@ impl Input {
         &self.filter
     }
 
+    /// Whether this process leads it; where there is no group, always.
+    #[must_use]
+    pub fn is_led(&self) -> bool {
+        self.orders.tenure().is_ours()
+    }
+
+    /// The lease's epoch, where this process leads under one.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.orders.tenure().epoch()
+    }
+
+    /// Who leads it: a member of the group, or this process where there is none; empty where nobody does.
+    #[must_use]
+    pub fn leader(&self) -> String {
+        match &self.seat {
+            None => self.holder.clone(),
+            Some(seat) => seat.chair.leader().unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn set_leader(&self, leader: Option<&str>) {
+        if let Some(seat) = &self.seat {
+            seat.chair.set_leader(leader);
+        }
+    }
+
+    /// Waits until no pipeline of this process works on it.
+    pub(super) async fn is_idle(&self) {
+        match &self.seat {
+            Some(seat) => seat.chair.idle().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether none works on it, nor will.
+    pub(super) fn is_out_of_the_way(&self) -> bool {
+        let is_idle = self.seat.as_ref().is_some_and(|seat| seat.chair.is_idle());
+        is_idle && (!self.is_led() || self.has_ended())
+    }
+
+    /// The lineage of its log.
+    #[must_use]
+    pub fn history(&self) -> Option<History> {
+        self.log.history()
+    }
+
+    /// Where its log ends; nothing where it could not go on from there.
+    #[must_use]
+    pub fn log_end(&self) -> Option<Position> {
+        let (history, extent, _) = self.log.look()?;
+        let end = Position {
+            id: history.id,
+            offset: extent.end,
+        };
+        (end.offset > Offset::ZERO).then_some(end)
+    }
+
+    /// Looks whether source and target can be reached from here, on connections of their own.
+    ///
+    /// # Errors
+    /// What cannot be reached, in words.
+    pub async fn reaches_both(&self) -> Result<(), String> {
+        let source = async {
+            let Some(endpoint) = self.source_endpoint() else {
+                return Err("it is not known where the source is".to_owned());
+            };
+            let asked = async { survey::Source::connect(&endpoint).await?.info().await.map(drop) };
+            pulse::answers(asked, &format!("source {}", endpoint.address)).await
+        };
+        let mut settings = self.target_settings.clone();
+        settings.endpoint = self.as_of_now().target_endpoint;
+        let whom = format!("target {}", settings.endpoint.address);
+        let target = pulse::answers(target::reach(&settings), &whom);
+        let (source, target) = tokio::join!(source, target);
+        source.and(target)
+    }
+
+    /// It begins anew, with its siblings.
+    pub(super) fn entangle(&self) {
+        if let Some(shard) = &self.shard {
+            shard.crossings.entangle_one(&self.name);
+        }
+    }
+
     /// Whether its pipeline has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -174,6 +268,17 @@ pub enum Refusal {
         wanted: String,
         /// The inputs that there are.
         known: Vec<String>,
+    },
+    /// This process stands alone, and there is nobody to hand anything to.
+    #[error("there is no other node that could take over: this gunyu runs alone")]
+    Alone,
+    /// Some inputs were not handed over.
+    #[error("not handed over: {}", listed(.failed))]
+    NotHanded {
+        /// Those that were, and the member that leads each now.
+        done: Vec<(String, String)>,
+        /// Those that were not, and why.
+        failed: Vec<(String, String)>,
     },
     /// Emptying the target would delete what another input has written.
     #[error(
@@ -245,10 +350,16 @@ pub struct Handle {
     shared: Arc<Shared>,
     catalog: Catalog,
     space: Arc<Space>,
+    group: Option<Membership>,
 }
 
 impl Handle {
-    pub(super) fn new(shared: Shared, catalog: Catalog, space: Arc<Space>) -> Handle {
+    pub(super) fn new(
+        shared: Shared,
+        catalog: Catalog,
+        space: Arc<Space>,
+        group: Option<Membership>,
+    ) -> Handle {
         Handle {
             inputs: Arc::default(),
             stopping: Arc::new(watch::Sender::new(false)),
@@ -258,7 +369,14 @@ impl Handle {
             shared: Arc::new(shared),
             catalog,
             space,
+            group,
         }
+    }
+
+    /// This process as a member of its group, where there is one.
+    #[must_use]
+    pub fn group(&self) -> Option<&Membership> {
+        self.group.as_ref()
     }
 
     /// The inputs that there are now, where they are now: in the order of the configuration, or of their coming.
@@ -391,6 +509,7 @@ impl Handle {
         let _changing = self.changing.lock().await;
         self.refuse_while_stopping()?;
         let (catalog, names) = (self.catalog.clone(), names(inputs));
+        self.note_paused(&names, paused).await?;
         let noted = tokio::task::spawn_blocking(move || catalog.set_paused(&names, paused));
         noted.await.map_err(|error| Refusal::Failed {
             message: error.to_string(),
@@ -408,12 +527,29 @@ impl Handle {
         Ok(())
     }
 
+    /// In a group it holds for whoever leads.
+    async fn note_paused(&self, names: &[String], paused: bool) -> Result<(), Refusal> {
+        let Some(group) = &self.group else { return Ok(()) };
+        for name in names {
+            let key = format!("{}{name}", super::group::PAUSED);
+            let noted = match paused {
+                true => group.put_note(&key, "").await,
+                false => group.remove_note(&key).await,
+            };
+            noted.map_err(|error| Refusal::Failed {
+                message: error.to_string(),
+                hint: error.hint(),
+            })?;
+        }
+        Ok(())
+    }
+
     /// Begins a full sync of these inputs, by the table at the head; with `flush`, the command for it, every database of the target that they feed is
     /// emptied first. Returns when all have begun, or have certainly not.
     ///
     /// # Errors
     /// [`Refusal::Stopping`], [`Refusal::Paused`], [`Refusal::WouldDelete`]: nothing has changed. [`Refusal::NotBegun`]: those named as begun have.
-    pub async fn full_sync(
+    pub async fn full_sync_here(
         &self,
         inputs: &[Input],
         flush: Option<&FlushCommand>,

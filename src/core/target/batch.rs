@@ -26,6 +26,11 @@ pub enum Piece {
         /// The target's database to be selected afterwards.
         back_to: u32,
     },
+    /// What comes up to [`Piece::Close`] is carried out as one, so that at no moment anybody finds the session's key missing. Where the batch is a
+    /// transaction itself there is neither.
+    Open,
+    /// Its end.
+    Close,
     /// The checkpoint is written here again: what came before may have removed it.
     RestoreCheckpoint {
         /// The target's database to be selected afterwards.

@@ -212,6 +212,8 @@ impl Exact {
                     layout.push((Some(next), *count));
                     next += count;
                 }
+                // The whole batch is one.
+                Piece::Open | Piece::Close => {}
                 Piece::RemoveCheckpoint { back_to } => {
                     encode_select(&mut out, 0);
                     self.session.encode_removal(&mut out);

@@ -279,6 +279,14 @@ impl Loose {
                     flight.expect(Some(next), *count);
                     next += count;
                 }
+                Piece::Open => {
+                    resp::encode_command(&mut out, &[b"MULTI"]);
+                    flight.expect(None, 1);
+                }
+                Piece::Close => {
+                    resp::encode_command(&mut out, &[b"EXEC"]);
+                    flight.expect(None, 1);
+                }
                 Piece::RemoveCheckpoint { back_to } => {
                     encode_select(&mut out, 0);
                     self.session.encode_removal(&mut out);

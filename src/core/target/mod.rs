@@ -86,6 +86,18 @@ impl Settings {
     }
 }
 
+/// Whether every node of the target that takes writes can be reached. Asks each once; the caller sets a limit.
+///
+/// # Errors
+/// One cannot be reached, or refuses us.
+pub async fn reach(settings: &Settings) -> Result<(), Error> {
+    let mut door = door::Door::open(settings, "gunyu-reach", &checkpoint::key(&settings.name)).await?;
+    for node in door.masters() {
+        door.call_at(&node, &[b"PING"]).await?;
+    }
+    Ok(())
+}
+
 /// What went wrong. The caller opens a new session and reads the checkpoint again, whatever it was.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

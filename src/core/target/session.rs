@@ -1,13 +1,39 @@
 //! A session: the right to write to a target for one deployment, taken from whoever had it before.
 //!
 //! ```text
-//! connect -> end older sessions' connections -> replace the session key -> WATCH it -> read the checkpoint
+//! connect -> replace the session's key, where the epoch there allows it [take] -> end older sessions' connections on every master [end] -> WATCH the key
+//!         -> read the checkpoint and the fences [read]
 //! ```
 //!
-//! A connection that was given up may still have a transaction in the server's socket buffer, and a process that was stopped may wake up. Both
-//! belong to an older session. Its connections are killed where that is permitted; and every transaction of a session runs
-//! under `WATCH` of the session key, read back *after* it was watched, so that a transaction of an older session fails whether
-//! it was sent before or after. Only then is the checkpoint read: nothing can change it behind our back any more.
+//! A connection that was given up may still have a transaction in the server's socket buffer, and a process that was stopped may wake up. Both belong to an
+//! older session. Two things keep it from writing behind our back, that is after *read*:
+//!
+//! - Transactions of a session that carry its own keys run under `WATCH` of the session's key, read back *after* it was watched: after *take* they fail,
+//!   whether they were sent before or after. The stream onto one node goes in such transactions alone ([`super::exact`]).
+//! - Every other connection is *named* for its session, then *asks* the session's key whether it is still its session's ([`super::guard`]), and only then
+//!   carries data. That is: the lanes of a stream onto a cluster, its clerks, the lanes of a full sync, and whatever the session itself does on the
+//!   nodes where its key is not (marks, stale keys, flushes, functions).
+//!
+//! Where an older process may have been stopped, or its bytes may lie, on such a connection to a node:
+//!
+//! | it has | at *take* the key names | then |
+//! | --- | --- | --- |
+//! | not connected, or connected and not been named | us | it asks after *take*: it is not its session any more, and it sends nothing |
+//! | been named, and has not asked | us | the same; and if it was named before *end*, *end* finds and closes the connection |
+//! | asked, and has been answered yes | – | it was named before it asked, and asked before *take*: so *end*, which comes after, finds it by its name. Nothing that it sends from then on arrives |
+//! | sent, and the bytes lie in the node's socket buffer, in a proxy, on the way | – | as before: closed by *end* they are thrown away, and carried out before *end* they are there before *read* |
+//! | sent to a node that is frozen or cut off from us | – | *end* does not come about, so nothing is read and nothing written by us; it is tried again |
+//! | lost the way to the session's key, not to the node | – | a connection that cannot ask carries nothing |
+//! | lost a connection, and makes another | us | as one that has not connected |
+//! | not begun to take the session, its epoch being older | us | its *take* is refused ([`Error::Outranked`]) |
+//!
+//! What is not covered, and no client of a cluster can: a failover of the node with the session's key that loses *take* itself (replication is asynchronous).
+//! Then the older key stands there again, until the newer session finds that the node was replaced, which it does within a second of the cluster, and takes the
+//! right anew. And a node that has become a master by the older process's map, while all that we ask say that it is none yet, is not looked at by *end*.
+//!
+//! Where `CLIENT LIST` or `CLIENT KILL` is not permitted, *end* does nothing. What asks after *take* still sends nothing, and what is under `WATCH` still fails: on
+//! one node the stream is exactly once all the same. But a connection that was answered yes before *take*, of a stream onto a cluster, of a full sync or of a
+//! delivery at least once, goes on carrying what its process sends, until that hears of it: with its next checkpoint or cursor, which are due every second.
 //!
 //! Owns the taking over. Leaves to [`super::exact`] and [`super::loose`] what is written.
 

@@ -116,10 +116,10 @@ impl Check {
             let message =
                 "only members on this machine can reach it; one on another machine is refused when they meet";
             self.note(path, message);
-        } else if cluster.auth == Auth::None && server.auth == Auth::None && !server.allow_unauthenticated {
+        } else if cluster.auth == Auth::None && server.auth == Auth::None {
             let message =
                 "other machines reach this address, and nothing guards what the members say to each other";
-            let hint = "set cluster.token or cluster.tokenFile, or let everyone in with server.allowUnauthenticated: true";
+            let hint = "set cluster.token or cluster.tokenFile to the same on all of them";
             self.problem(path, message, hint);
         }
         if server.tls.is_none() && cluster.tls.is_some() {

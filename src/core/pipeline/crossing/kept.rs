@@ -130,6 +130,11 @@ impl Kept {
     pub(super) fn set_entangled(&self, names: &[String]) -> Result<(), catalog::Error> {
         self.catalog.set_entangled(names, true)
     }
+
+    /// They have, or whoever leads them knows it.
+    pub(super) fn forget_entangled(&self, names: &[String]) -> Result<(), catalog::Error> {
+        self.catalog.set_entangled(names, false)
+    }
 }
 
 impl Written {

@@ -23,6 +23,7 @@
 
 mod kept;
 mod lost;
+pub mod mirrored;
 pub mod clearing;
 pub mod named;
 pub mod sampler;
@@ -36,7 +37,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::core::catalog::{self, Catalog, Durability};
 use crate::core::log::Log;
@@ -62,6 +63,8 @@ pub struct Crossings(Arc<Shared>);
 struct Shared {
     inner: Mutex<Inner>,
     hurry: Notify,
+    /// Whoever follows a stream elsewhere is to know of what has changed here.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -263,6 +266,15 @@ impl Crossings {
         self.inner().entangle();
     }
 
+    /// This shard begins anew: a process that leads another one has found out that all must.
+    pub fn entangle_one(&self, name: &str) {
+        let mut inner = self.inner();
+        inner.note_entangled(&[name.to_owned()]);
+        if let Some(member) = inner.members.get_mut(name) {
+            (member.is_entangled, member.waits_for) = (true, None);
+        }
+    }
+
     /// Slots are moving: the masters are asked more often for a while.
     fn stir(&self) {
         self.inner().stirred_until = Some(Instant::now() + STIRRED_FOR);
@@ -286,13 +298,24 @@ impl Crossings {
             inner.entangle();
         }
         inner.windows.insert(name.to_owned(), windows.clone());
+        drop(inner);
+        if windows != before {
+            self.tell_change();
+        }
         (result, windows)
     }
 
     /// What it waits for, since `since`; nothing where it goes on.
     fn set_waits_for(&self, name: &str, other: Option<String>, since: Instant) {
-        if let Some(member) = self.inner().members.get_mut(name) {
-            member.waits_for = other.map(|other| (other, since));
+        let mut inner = self.inner();
+        let Some(member) = inner.members.get_mut(name) else {
+            return;
+        };
+        let is_new = member.waits_for.as_ref().map(|(known, _)| known) != other.as_ref();
+        member.waits_for = other.map(|other| (other, since));
+        drop(inner);
+        if is_new {
+            self.tell_change();
         }
     }
 
@@ -367,12 +390,23 @@ impl Inner {
         }
     }
 
+    fn note_entangled(&self, names: &[String]) {
+        if let Some(Err(error)) = self.kept.as_ref().map(|kept| kept.set_entangled(names)) {
+            tracing::error!(%error, hint = error.hint(), "that the shards begin anew could not be written down");
+        }
+    }
+
+    fn forget_entangled(&self, name: &str) {
+        let names = [name.to_owned()];
+        if let Some(Err(error)) = self.kept.as_ref().map(|kept| kept.forget_entangled(&names)) {
+            tracing::error!(%error, hint = error.hint(), "that a shard has begun anew could not be written down");
+        }
+    }
+
     /// All begin anew, also where the process dies before they have.
     fn entangle(&mut self) {
         let names: Vec<String> = self.members.keys().cloned().collect();
-        if let Some(Err(error)) = self.kept.as_ref().map(|kept| kept.set_entangled(&names)) {
-            tracing::error!(%error, hint = error.hint(), "that the shards begin anew could not be written down");
-        }
+        self.note_entangled(&names);
         for member in self.members.values_mut() {
             (member.is_entangled, member.waits_for) = (true, None);
         }

@@ -10,14 +10,11 @@
 //!
 //! Promises that no checkpoint outlives the data that it vouches for.
 
-use bytes::BytesMut;
-
 use super::Session;
 use super::transaction::{Command, Flush, Member, command};
-use crate::core::command::slot;
 use crate::core::net::Address;
 use crate::core::position::Offset;
-use crate::core::resp::{self, Value};
+use crate::core::resp::Value;
 use crate::core::target::cluster::fences;
 use crate::core::target::cluster::map::SlotMap;
 use crate::core::target::{Error, checkpoint};
@@ -123,23 +120,28 @@ impl Session {
 
     /// Ends the session of another member and puts a record in place of its own.
     async fn replace_record(&mut self, member: &Member, record: &checkpoint::Record) -> Result<(), Error> {
-        let key = checkpoint::key(&member.name);
-        let mut commands: Vec<Command> = vec![command(&[b"MULTI"])];
-        commands.push(command(&[b"DEL", &checkpoint::session_key(&member.name)]));
+        let (key, session_key) = (
+            checkpoint::key(&member.name),
+            checkpoint::session_key(&member.name),
+        );
+        let seat = self.lane.watch(&session_key).await?;
+        let asked = self
+            .lane
+            .call_seated(&seat, vec![command(&[b"HGETALL", &session_key])])
+            .await?;
+        self.is_unchanged(member, &asked)?;
+        let mut commands: Vec<Command> = vec![command(&[b"MULTI"]), command(&[b"DEL", &session_key])];
         commands.extend(self.replacing(&key, record));
         commands.push(command(&[b"EXEC"]));
-        let mut unit = BytesMut::new();
-        for command in &commands {
-            let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
-            resp::encode_command(&mut unit, &args);
-        }
-        let Some(router) = self.lane.router() else {
-            return Ok(());
-        };
-        let (_, replies) = router.deliver(slot(&key), &unit, commands.len()).await?;
-        let executed = replies.last().and_then(Value::array).unwrap_or_default();
-        match replies.iter().chain(executed).find_map(Value::error) {
+        let replies = self.lane.call_seated(&seat, commands).await?;
+        let executed = replies.last().and_then(Value::array);
+        match replies
+            .iter()
+            .chain(executed.unwrap_or_default())
+            .find_map(Value::error)
+        {
             Some(error) => Err(self.refused("EXEC", error)),
+            None if executed.is_none() => Err(self.superseded()),
             None => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 //! Promises that a transaction goes out as a whole, `MULTI` to `EXEC` in one write, so that a connection that stalls or breaks leaves all of it or
 //! none; and that a record never says more of the target than is certain.
 
-use super::{Session, now_ms};
+use super::{Session, claim, now_ms};
 use crate::core::resp::{self, Value};
 use crate::core::target::Error;
 use crate::core::target::checkpoint::{self, Record};
@@ -27,6 +27,8 @@ pub struct Flush<'a> {
 pub struct Member {
     /// Its name.
     pub name: String,
+    /// Its session. Where it is another's by now, nothing is done.
+    pub token: String,
     /// What stands on the target of it where it is not certain that all of it went.
     pub otherwise: Record,
     /// What stands there when it is.
@@ -71,6 +73,7 @@ impl Session {
         if self.lane.router().is_some() {
             return self.flush_cluster(&flush).await;
         }
+        self.watch_members(&flush).await?;
         let replies = self.transaction(self.emptying(&flush)).await?;
         if let Some(reply) = flush.failure(&replies) {
             return Err(self.half_done(reply));
@@ -78,6 +81,7 @@ impl Session {
         // From here on it is done, whatever is said.
         let noted = async {
             self.watch().await?;
+            self.watch_members(&flush).await?;
             let records = flush.members.iter();
             let records = records.flat_map(|one| self.replacing(&checkpoint::key(&one.name), &one.emptied));
             self.transaction(records.collect()).await?;
@@ -87,6 +91,32 @@ impl Session {
         match noted.await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.half_done(error.to_string())),
+        }
+    }
+
+    /// Watches the sessions of all members too, and makes sure that they are what they were, or gone with the flush.
+    async fn watch_members(&mut self, flush: &Flush<'_>) -> Result<(), Error> {
+        for member in flush.members {
+            let key = checkpoint::session_key(&member.name);
+            let asks = vec![command(&[b"WATCH", &key]), command(&[b"HGETALL", &key])];
+            let replies = self.lane.call_seated(&self.seat, asks).await?;
+            self.is_unchanged(member, &replies)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the last reply, what stands under a member's session key, is the session that it was, or nothing.
+    pub(super) fn is_unchanged(&self, member: &Member, replies: &[Value]) -> Result<(), Error> {
+        if let Some(error) = replies.iter().find_map(Value::error) {
+            return Err(self.refused("HGETALL", error));
+        }
+        let sessions = replies.last().map(claim::fields).unwrap_or_default();
+        match sessions
+            .iter()
+            .all(|(token, _)| *token == member.token.as_bytes())
+        {
+            true => Ok(()),
+            false => Err(self.superseded()),
         }
     }
 

@@ -1,0 +1,120 @@
+//! How this process takes part in its group, from the configuration.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{credentials, node, place, shape};
+use crate::cmd::config::{self, Auth, Cluster, Config, Etcd, Meta};
+use crate::cmd::{Exit, Failure};
+use crate::core::lease::{self, Backend, Record};
+use crate::core::net::Endpoint;
+use crate::core::supervisor::group::{Access, Settings};
+
+/// One question to the store takes at most so long, or a third of the time between two renewals.
+const REQUEST_LIMIT: Duration = Duration::from_secs(1);
+
+/// How the process takes part in its group; nothing where it stands alone. Where sentinels are to be asked for the leases' Redis it begins here: call it
+/// within the runtime.
+///
+/// # Errors
+/// The token cannot be read.
+pub fn group(config: &Config) -> Result<Option<Settings>, Failure> {
+    let Some(cluster) = &config.cluster else {
+        return Ok(None);
+    };
+    let peer = &config.server.listen_peer;
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let scheme = if config.server.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let limit = REQUEST_LIMIT.min(cluster.lease_renew_interval / 2);
+    Ok(Some(Settings {
+        store: lease::Settings {
+            group: cluster.group_name.clone(),
+            lease_timeout: cluster.lease_timeout,
+            backend: backend(config, cluster),
+            request_limit: limit,
+        },
+        renew_every: cluster.lease_renew_interval,
+        record: Record {
+            id: peer.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            machine: machine(),
+            api: format!("{scheme}://{}", config.server.listen),
+            started_ms: u64::try_from(started.as_millis()).unwrap_or(u64::MAX),
+            positions: BTreeMap::new(),
+            ..Record::default()
+        },
+        is_loopback: peer.is_loopback(),
+        access: Access {
+            authorization: token(config)?.map(|token| format!("Bearer {token}")),
+            tls: cluster.tls.as_ref().map(config::Tls::client),
+        },
+    }))
+}
+
+/// What the members bear among themselves: the group's token, or else that of the API.
+///
+/// # Errors
+/// It is in a file that does not give one.
+pub fn token(config: &Config) -> Result<Option<String>, Failure> {
+    let own = config
+        .cluster
+        .as_ref()
+        .map_or(&Auth::None, |cluster| &cluster.auth);
+    let auth = match own {
+        Auth::None => &config.server.auth,
+        own => own,
+    };
+    let token = auth
+        .token()
+        .map_err(|error| Failure::new(Exit::Usage, format!("cluster: {error}")))?;
+    Ok(token.map(|token| token.expose().to_owned()))
+}
+
+fn backend(config: &Config, cluster: &Cluster) -> Backend {
+    match &cluster.meta {
+        Meta::Etcd(etcd) => Backend::Etcd(self::etcd(etcd)),
+        Meta::Redis(redis) => Backend::Redis(lock(config, redis)),
+        Meta::Source => Backend::Redis(lock(config, &config.input.redis)),
+    }
+}
+
+fn etcd(etcd: &Etcd) -> lease::etcd::Settings {
+    let tls = etcd.tls.as_ref().map(config::Tls::client);
+    let endpoints = etcd.endpoints.iter().map(|address| Endpoint {
+        address: node(address),
+        credentials: credentials(None, None),
+        tls: tls.clone(),
+    });
+    lease::etcd::Settings {
+        endpoints: endpoints.collect(),
+        user: etcd
+            .user
+            .as_deref()
+            .map(|user| credentials(Some(user), etcd.password.as_ref())),
+    }
+}
+
+fn lock(config: &Config, redis: &config::Redis) -> lease::redis::Settings {
+    lease::redis::Settings {
+        place: place(config, redis).expect("the check has seen to it that there is an address"),
+        shape: shape(redis),
+    }
+}
+
+/// What tells this machine from others, and one network on it from another: a loopback address means something else in each.
+fn machine() -> String {
+    let read = |path: &str| {
+        std::fs::read_to_string(path)
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
+    let boot = read("/proc/sys/kernel/random/boot_id");
+    let network = std::fs::read_link("/proc/self/ns/net");
+    let network = network.map_or_else(|_| String::new(), |link| link.display().to_string());
+    format!("{boot}/{network}")
+}

@@ -1,0 +1,361 @@
+//! etcd's JSON gateway: keys and values in base64, 64-bit numbers as texts, errors with the codes of gRPC.
+//!
+//! Promises that a question takes no longer than its limit, however many endpoints there are; that one which does not answer is followed by the next within that
+//! time, and the one that answered is asked first from then on; and that a token which is refused is replaced once, silently. A question may therefore
+//! reach etcd more than once.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Settings, damaged};
+use crate::core::lease::Error;
+use crate::core::net::{Endpoint, http};
+use crate::core::position::Epoch;
+
+/// No answer is longer: a group's records are some kilobytes each.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+
+/// So much is shown of an answer that makes no sense.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// As of gRPC: this member cannot do it now, another may.
+const UNAVAILABLE: i64 = 14;
+
+/// As of gRPC: authentication is not enabled.
+const FAILED_PRECONDITION: i64 = 9;
+
+/// A key with what etcd says of it.
+#[derive(Debug, Clone)]
+pub(super) struct Kv {
+    pub(super) key: String,
+    pub(super) value: Vec<u8>,
+    /// When it was last written.
+    pub(super) revision: i64,
+    /// The lease of etcd's that it is bound to; 0: none.
+    pub(super) session: i64,
+}
+
+impl Kv {
+    fn read(kv: &Value) -> Option<Kv> {
+        let bytes = |field: &str| STANDARD.decode(kv[field].as_str().unwrap_or_default()).ok();
+        Some(Kv {
+            key: String::from_utf8(bytes("key")?).ok()?,
+            value: bytes("value")?,
+            revision: number(&kv["mod_revision"])?,
+            session: number(&kv["lease"]).unwrap_or(0),
+        })
+    }
+
+    /// The value as a text.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.value).into_owned()
+    }
+
+    /// The epoch of a lease, or of a counter; none where the value is neither.
+    pub(super) fn epoch(&self) -> Epoch {
+        let value: Value = serde_json::from_slice(&self.value).unwrap_or_default();
+        let number = value.as_u64().or_else(|| value["epoch"].as_u64());
+        number.map_or(Epoch::NONE, Epoch::new)
+    }
+}
+
+/// A key or a value as it is sent.
+pub(super) fn encoded(text: &str) -> String {
+    STANDARD.encode(text)
+}
+
+/// A 64-bit number, which the gateway writes as a text.
+pub(super) fn number(value: &Value) -> Option<i64> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_i64(),
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Gateway {
+    endpoints: Vec<Endpoint>,
+    user: Option<(String, String)>,
+    limit: Duration,
+    /// Who is asked first.
+    first: usize,
+    token: Token,
+}
+
+enum Token {
+    /// We do not know yet whether one is needed.
+    Unasked,
+    /// There are no users, or we are none.
+    Needless,
+    Given(String),
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+impl Gateway {
+    pub(super) fn new(settings: Settings, limit: Duration) -> Gateway {
+        Gateway {
+            token: match settings.user {
+                Some(_) => Token::Unasked,
+                None => Token::Needless,
+            },
+            endpoints: settings.endpoints,
+            user: settings.user,
+            limit,
+            first: 0,
+        }
+    }
+
+    /// The key, if it is there.
+    pub(super) async fn range(&mut self, key: &str) -> Result<Option<Kv>, Error> {
+        let answer = self.call("/v3/kv/range", &json!({"key": encoded(key)})).await?;
+        Ok(read_all(&answer)?.pop())
+    }
+
+    /// All keys that begin so.
+    pub(super) async fn range_below(&mut self, prefix: &str) -> Result<Vec<Kv>, Error> {
+        let end = prefix.strip_suffix('/').map(|start| format!("{start}0"));
+        let end = end.expect("a prefix ends with a slash, and the character after that is a 0");
+        let body = json!({"key": encoded(prefix), "range_end": encoded(&end)});
+        read_all(&self.call("/v3/kv/range", &body).await?)
+    }
+
+    /// These keys, as they are at one moment.
+    pub(super) async fn ranges<const N: usize>(
+        &mut self,
+        keys: &[String; N],
+    ) -> Result<[Option<Kv>; N], Error> {
+        let range = |key: &String| json!({"request_range": {"key": encoded(key)}});
+        let body = json!({"success": keys.iter().map(range).collect::<Vec<_>>()});
+        let answer = self.call("/v3/kv/txn", &body).await?;
+        let mut found = [const { None }; N];
+        for (at, one) in found.iter_mut().enumerate() {
+            *one = read_all(&answer["responses"][at]["response_range"])?.pop();
+        }
+        Ok(found)
+    }
+
+    /// Asks one endpoint after the other until one answers.
+    pub(super) async fn call(&mut self, path: &str, body: &Value) -> Result<Value, Error> {
+        let until = Instant::now() + self.limit;
+        let mut failed: Option<Error> = None;
+        let count = self.endpoints.len();
+        for turn in 0..count {
+            // Half of the time that is left, so that a silent one leaves some to the next; all of it to the last.
+            let left = until.saturating_duration_since(Instant::now());
+            let limit = if turn + 1 < count { left / 2 } else { left };
+            let at = (self.first + turn) % count;
+            let error = match self.call_at(at, path, body, limit).await {
+                Ok(answer) => {
+                    self.first = at;
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let is_final = matches!(&error, Error::Etcd { code, .. } if *code != UNAVAILABLE);
+            failed = Some(match failed {
+                Some(before) if !is_final && (before.needs_a_person() || !error.needs_a_person()) => before,
+                _ => error,
+            });
+            if is_final {
+                self.first = at;
+                break;
+            }
+        }
+        if !matches!(failed, Some(Error::Etcd { .. })) {
+            self.first = (self.first + 1) % count;
+        }
+        Err(failed.expect("an etcd has at least one endpoint"))
+    }
+
+    async fn call_at(
+        &mut self,
+        at: usize,
+        path: &str,
+        body: &Value,
+        limit: Duration,
+    ) -> Result<Value, Error> {
+        let until = Instant::now() + limit;
+        let answer = self.call_as_user(at, path, body, until).await;
+        match (answer, &self.token) {
+            (Err(Error::Etcd { code, message, .. }), Token::Given(_)) if is_about_token(code, &message) => {
+                self.token = Token::Unasked;
+                self.call_as_user(at, path, body, until).await
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    async fn call_as_user(
+        &mut self,
+        at: usize,
+        path: &str,
+        body: &Value,
+        until: Instant,
+    ) -> Result<Value, Error> {
+        if let (Token::Unasked, Some((user, password))) = (&self.token, &self.user) {
+            let login = json!({"name": user, "password": password});
+            self.token = match self.send(at, "/v3/auth/authenticate", &login, until).await {
+                Ok(answer) => Token::Given(answer["token"].as_str().unwrap_or_default().to_owned()),
+                Err(Error::Etcd {
+                    code: FAILED_PRECONDITION,
+                    ..
+                }) => Token::Needless,
+                Err(error) => return Err(error),
+            };
+        }
+        let answer = self.send(at, path, body, until).await;
+        if let (Err(Error::Etcd { message, .. }), Token::Needless, Some(_)) =
+            (&answer, &self.token, &self.user)
+            && message.contains("user name is empty")
+        {
+            // It has got users since.
+            self.token = Token::Unasked;
+        }
+        answer
+    }
+
+    async fn send(&self, at: usize, path: &str, body: &Value, until: Instant) -> Result<Value, Error> {
+        let endpoint = &self.endpoints[at];
+        let token = match &self.token {
+            Token::Given(token) => Some(token.as_str()),
+            Token::Unasked | Token::Needless => None,
+        };
+        let request = http::Request {
+            method: "POST",
+            path,
+            authorization: token,
+            content_type: Some("application/json"),
+            body: Bytes::from(body.to_string()),
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let answer = http::ask(endpoint, request, left, ANSWER_BYTES_MAX).await?;
+        read(endpoint, answer)
+    }
+}
+
+/// A token that has run out, or was given before the users were changed.
+fn is_about_token(code: i64, message: &str) -> bool {
+    code == 16
+        || ["invalid auth token", "revision of auth store is old"]
+            .iter()
+            .any(|word| message.contains(word))
+}
+
+/// An answer, or what etcd says is wrong. A stream wraps either once more.
+fn read(endpoint: &Endpoint, answer: http::Answer) -> Result<Value, Error> {
+    let address = endpoint.address.clone();
+    let parsed: Option<Value> = serde_json::from_slice(&answer.body).ok().filter(Value::is_object);
+    let Some(parsed) = parsed else {
+        let said: String = String::from_utf8_lossy(&answer.body)
+            .trim()
+            .chars()
+            .take(SHOWN_CHARS_MAX)
+            .collect();
+        return Err(Error::NoGateway {
+            address,
+            status: answer.status,
+            said,
+        });
+    };
+    let within = &parsed["error"];
+    let error = if within.is_object() { within } else { &parsed };
+    let code = number(&error["grpc_code"]).or_else(|| number(&error["code"]));
+    match code {
+        Some(code) => Err(Error::Etcd {
+            address,
+            code,
+            message: error["message"].as_str().unwrap_or_default().to_owned(),
+        }),
+        None if answer.status == 200 => Ok(parsed),
+        None => Err(Error::NoGateway {
+            address,
+            status: answer.status,
+            said: parsed.to_string().chars().take(SHOWN_CHARS_MAX).collect(),
+        }),
+    }
+}
+
+fn read_all(answer: &Value) -> Result<Vec<Kv>, Error> {
+    let kvs = answer["kvs"].as_array().map_or(&[][..], Vec::as_slice);
+    let read = |kv| Kv::read(kv).ok_or_else(|| damaged("a key of the group's", "it is no text"));
+    kvs.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::net::{Address, Credentials};
+
+    fn said(status: u16, body: &str) -> Result<Value, Error> {
+        let endpoint = Endpoint {
+            address: Address {
+                host: "h".into(),
+                port: 1,
+            },
+            credentials: Credentials::default(),
+            tls: None,
+        };
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        read(&endpoint, http::Answer { status, body })
+    }
+
+    /// What etcd 3.4 and 3.5 really say.
+    #[test]
+    fn errors_are_understood_in_each_of_their_forms() {
+        for (status, body, expected) in [
+            (
+                412,
+                r#"{"error":"etcdserver: x","message":"etcdserver: x","code":9}"#,
+                9,
+            ),
+            (400, r#"{"code":9, "message":"etcdserver: x"}"#, 9),
+            (
+                200,
+                r#"{"error":{"grpc_code":5,"http_code":404,"message":"etcdserver: x","http_status":"Not Found"}}"#,
+                5,
+            ),
+            (200, r#"{"error":{"code":5, "message":"etcdserver: x"}}"#, 5),
+        ] {
+            match said(status, body) {
+                Err(Error::Etcd { code, message, .. }) => {
+                    assert_eq!((code, message.as_str()), (expected, "etcdserver: x"), "{body}");
+                }
+                other => panic!("{body}: {other:?}"),
+            }
+        }
+        assert!(said(200, r#"{"header":{}}"#).is_ok());
+        let tls = said(400, "Client sent an HTTP request to an HTTPS server.\n").unwrap_err();
+        assert!(
+            tls.needs_a_person() && tls.hint().unwrap().contains("tls.enable: true"),
+            "{tls}"
+        );
+        let none = said(404, r"404 page not found").unwrap_err();
+        assert!(
+            none.needs_a_person() && none.hint().unwrap().contains("gateway"),
+            "{none}"
+        );
+        assert!(!said(502, "Bad Gateway").unwrap_err().needs_a_person());
+    }
+
+    #[test]
+    fn what_begins_with_the_prefix_is_below_the_range_s_end() {
+        // The end is the prefix with its slash counted on by one.
+        assert_eq!(char::from(b'/' + 1), '0');
+    }
+
+    #[test]
+    fn a_token_is_never_printed() {
+        let token = Token::Given("s3cret".to_owned());
+        assert!(!format!("{token:?}").contains("s3cret"));
+    }
+}

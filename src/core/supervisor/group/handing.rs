@@ -1,0 +1,223 @@
+//! Leases that go from this process to another.
+//!
+//! | step | the pipeline here | the lease |
+//! | --- | --- | --- |
+//! | asked | drains ([`Tenure::Yields`]), or ends at once where what it would wait for is what is lost | ours |
+//! | it is idle | has ended | is rewritten to the heir, in one step, with the next epoch |
+//! | the heir is told | follows | the heir's |
+//!
+//! What cannot be handed over in time stays ours. Where nobody can take it and the process ends, the lease is given back.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::asks::{Answer, NotHanded};
+use super::{Epoch, FAREWELL_LIMIT, Group, Input, LOOK_EVERY, Tenure, decide};
+use crate::core::progress::Phase;
+
+/// A pipeline may drain for so long before it is ended.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// A handover that has not come about by then has failed.
+const HANDOVER_LIMIT: Duration = Duration::from_secs(10);
+
+/// A member is to have been there for so many leases before it gets its share.
+const SETTLED_LEASES: u32 = 2;
+
+/// A lease on its way.
+pub(super) struct Handing {
+    /// Whom it is for; nobody where the process ends and nobody can take it.
+    pub(super) to: Option<String>,
+    since: Instant,
+    tell: Vec<oneshot::Sender<Answer>>,
+}
+
+impl Handing {
+    pub(super) fn failed(self, why: &str) {
+        for tell in self.tell {
+            // Whoever asked may have gone.
+            let _ = tell.send(Err(NotHanded::Failed(why.to_owned())));
+        }
+    }
+
+    fn done(self, heir: &str) {
+        for tell in self.tell {
+            let _ = tell.send(Ok(heir.to_owned()));
+        }
+    }
+}
+
+/// Waits until one of these is out of the way; for ever where there is none.
+pub(super) async fn one_is_idle(inputs: Vec<Input>) {
+    let waits: Vec<_> = inputs.iter().map(|input| Box::pin(input.is_idle())).collect();
+    match waits.is_empty() {
+        true => std::future::pending().await,
+        false => drop(futures_util::future::select_all(waits).await),
+    }
+}
+
+impl Group {
+    /// The inputs that are being handed over.
+    pub(super) fn handed_inputs(&self) -> Vec<Input> {
+        let inputs = self.handle.inputs().into_iter();
+        inputs
+            .filter(|input| {
+                let handing = self.handing.get(input.name());
+                // What was tried a moment ago is tried again at the next tick.
+                handing.is_some_and(|one| one.since.elapsed() < LOOK_EVERY * 4)
+            })
+            .collect()
+    }
+
+    /// Begins to hand an input over. `at_once`: nothing is drained.
+    pub(super) fn begin_handing(
+        &mut self,
+        name: &str,
+        to: Option<&str>,
+        at_once: bool,
+        tell: Option<oneshot::Sender<Answer>>,
+    ) {
+        let Some(epoch) = self.held.get(name).copied() else {
+            if let Some(tell) = tell {
+                let _ = tell.send(Err(NotHanded::NotOurs));
+            }
+            return;
+        };
+        match self.handing.get_mut(name) {
+            Some(under_way) => under_way.tell.extend(tell),
+            None => {
+                tracing::info!(name, to, "handing over");
+                let handing = Handing {
+                    to: to.map(str::to_owned),
+                    since: Instant::now(),
+                    tell: tell.into_iter().collect(),
+                };
+                self.handing.insert(name.to_owned(), handing);
+            }
+        }
+        self.set_tenure(
+            name,
+            if at_once {
+                Tenure::Follows
+            } else {
+                Tenure::Yields(epoch)
+            },
+        );
+    }
+
+    /// Rewrites the leases of those that are out of the way.
+    pub(super) async fn carry_handings_out(&mut self) {
+        let names: Vec<String> = self.handing.keys().cloned().collect();
+        for name in names {
+            let Some(epoch) = self.held.get(&name).copied() else {
+                if let Some(handing) = self.handing.remove(&name) {
+                    handing.failed("the lease was lost meanwhile");
+                }
+                continue;
+            };
+            let (is_out, since) = match (self.input(&name), self.handing.get(&name)) {
+                (Some(input), Some(handing)) => (input.is_out_of_the_way(), handing.since),
+                (None, Some(handing)) => (true, handing.since),
+                (_, None) => continue,
+            };
+            if is_out {
+                self.pass_on(&name, epoch).await;
+            } else if since.elapsed() > DRAIN_LIMIT {
+                self.set_tenure(&name, Tenure::Follows);
+            }
+            if since.elapsed() > HANDOVER_LIMIT
+                && let Some(handing) = self.handing.remove(&name)
+            {
+                handing.failed("it did not come about in time");
+            }
+        }
+    }
+
+    async fn pass_on(&mut self, name: &str, epoch: Epoch) {
+        let to = self.handing.get(name).and_then(|handing| handing.to.clone());
+        let passed = match &to {
+            Some(to) => self
+                .store
+                .transfer(name, epoch, to)
+                .await
+                .map(|epoch| epoch.is_some()),
+            None => self.store.resign(name, epoch).await.map(|()| true),
+        };
+        match passed {
+            Ok(true) => {
+                self.held.remove(name);
+                self.set_tenure(name, Tenure::Follows);
+                self.moved_at = Instant::now();
+                if let Some(input) = self.input(name) {
+                    input.set_leader(to.as_deref());
+                }
+                tracing::info!(name, to, "handed over");
+                if let (Some(handing), Some(to)) = (self.handing.remove(name), &to) {
+                    self.membership.tell_to_look(to);
+                    handing.done(to);
+                }
+            }
+            Ok(false) => {
+                // The heir has gone, or the lease; the next look says which.
+                if let Some(handing) = self.handing.remove(name) {
+                    handing.failed("the other member has gone");
+                }
+            }
+            Err(error) => tracing::debug!(%error, name, "the lease could not be handed over yet"),
+        }
+    }
+
+    /// The process ends: everything that is ours goes to others, or back.
+    pub(super) fn part(&mut self) {
+        let members = self.candidates();
+        for name in self.held.keys().cloned().collect::<Vec<_>>() {
+            if self.handing.contains_key(&name) {
+                continue;
+            }
+            let history = self.input(&name).and_then(|input| input.history());
+            let heir = decide::heir(&name, history.as_ref(), &members, self.me()).map(str::to_owned);
+            self.begin_handing(&name, heir.as_deref(), false, None);
+        }
+    }
+
+    /// Hands one input over where another member has two fewer than we, and has been there for a while.
+    pub(super) fn even_out(&mut self) {
+        let lease = self.settings.store.lease_timeout;
+        let is_settled = |id: &str| {
+            let since = self.members_since.get(id);
+            since.is_some_and(|since| since.elapsed() > lease * SETTLED_LEASES)
+        };
+        if self.handle.is_stopping()
+            || !self.handing.is_empty()
+            || self.moved_at.elapsed() < lease.min(FAREWELL_LIMIT)
+            || self.membership.is_gathering()
+        {
+            return;
+        }
+        let members = self.candidates();
+        let others = members
+            .iter()
+            .filter(|one| one.id != self.me() && is_settled(&one.id));
+        let Some(to) = decide::lightest(self.held.len(), others) else {
+            return;
+        };
+        let heir = members.iter().find(|one| one.id == to);
+        let is_ready = |name: &&String| {
+            let (Some(input), Some(heir)) = (self.input(name), heir) else {
+                return false;
+            };
+            let end = heir.ends.get(*name).copied().flatten();
+            let checkpointed = input.progress.ladder().checkpointed;
+            input.progress.status().phase == Phase::Incremental
+                && end.is_some_and(|end| input.is_of(&end) && end.offset >= checkpointed)
+        };
+        let name = self.held.keys().find(is_ready).cloned();
+        if let Some(name) = name {
+            let to = to.to_owned();
+            tracing::info!(name, to, "the member leads fewer inputs: it gets this one");
+            self.begin_handing(&name, Some(&to), false, None);
+        }
+    }
+}

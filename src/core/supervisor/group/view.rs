@@ -1,0 +1,125 @@
+//! What a look at the store means for each input.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::decide::Candidate;
+use super::{Group, Mode, Tenure, Unfit, View, end_of};
+
+/// The mark of a paused input.
+pub(in crate::core::supervisor) const PAUSED: &str = "paused/";
+
+impl Group {
+    /// Takes in who leads what now.
+    pub(super) fn take(&mut self, view: &View) -> Result<(), Unfit> {
+        self.meet(view)?;
+        for input in self.handle.inputs() {
+            let name = input.name();
+            let holder = view.leases.get(name);
+            input.set_leader(holder.map(|lease| lease.holder.as_str()));
+            match holder {
+                Some(lease) if lease.holder == self.me() => {
+                    self.vacant.remove(name);
+                    self.held.insert(name.to_owned(), lease.epoch);
+                    if self.is_valid() && !self.handing.contains_key(name) && !self.handle.is_stopping() {
+                        self.set_tenure(name, Tenure::Leads(lease.epoch));
+                    }
+                }
+                other => {
+                    self.no_longer_ours(name);
+                    match other {
+                        Some(_) => drop(self.vacant.remove(name)),
+                        None => drop(self.vacant.entry(name.to_owned()).or_insert_with(Instant::now)),
+                    }
+                }
+            }
+            let is_paused = view.notes.contains_key(&format!("{PAUSED}{name}"));
+            input
+                .orders()
+                .set_mode(if is_paused { Mode::Pause } else { Mode::Run });
+        }
+        let inputs = self.handle.inputs();
+        self.vacant.retain(|name, _| {
+            inputs
+                .iter()
+                .any(|input| input.name() == name && !input.has_ended())
+        });
+        Ok(())
+    }
+
+    fn no_longer_ours(&mut self, name: &str) {
+        if self.held.remove(name).is_some() {
+            tracing::warn!(name, "the lease is not ours any more");
+        }
+        if let Some(handing) = self.handing.remove(name) {
+            handing.failed("the lease was lost meanwhile");
+        }
+        self.set_tenure(name, Tenure::Follows);
+    }
+
+    /// Names that mean another machine on each machine do no harm as long as there is one machine. Whoever comes later gives way.
+    fn meet(&mut self, view: &View) -> Result<(), Unfit> {
+        let now = Instant::now();
+        self.members_since.retain(|id, _| view.members.contains_key(id));
+        for id in view.members.keys() {
+            self.members_since.entry(id.clone()).or_insert(now);
+        }
+        let ours = &self.settings.record;
+        for other in view.members.values().filter(|other| other.id != ours.id) {
+            let is_elsewhere = other.machine != ours.machine;
+            let is_later = (ours.started_ms, &ours.id) > (other.started_ms, &other.id);
+            if is_elsewhere && is_later && (self.settings.is_loopback || is_loopback(&other.id)) {
+                let at_fault = if self.settings.is_loopback {
+                    &ours.id
+                } else {
+                    &other.id
+                };
+                return Err(Unfit {
+                    message: format!(
+                        "the group has members on other machines, which cannot reach {at_fault}"
+                    ),
+                    hint: Some(format!(
+                        "set server.listenPeer of {at_fault} to the address by which the other members reach its machine"
+                    )),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The members as candidates; ourselves as we are now, not as we were last told of.
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        let Some(view) = self.membership.seen() else {
+            return Vec::new();
+        };
+        let members = view.members.values().map(|record| {
+            let ours = (record.id == self.me()).then(|| self.record());
+            let positions = ours.map_or_else(|| record.positions.clone(), |ours| ours.positions);
+            let ends: BTreeMap<String, _> = positions
+                .iter()
+                .map(|(name, end)| (name.clone(), end_of(end)))
+                .collect();
+            let leads = view.leases.values().filter(|lease| lease.holder == record.id);
+            Candidate {
+                id: record.id.clone(),
+                leads: leads.count(),
+                shuns: match record.id == self.me() {
+                    true => self.membership.shunned(),
+                    false => Vec::new(),
+                },
+                ends,
+            }
+        });
+        members.collect()
+    }
+}
+
+fn is_loopback(id: &str) -> bool {
+    let host = id.rsplit_once(':').map_or(id, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let ip = host.parse::<std::net::IpAddr>();
+    ip.map_or(host.eq_ignore_ascii_case("localhost"), |ip| {
+        ip.to_canonical().is_loopback()
+    })
+}

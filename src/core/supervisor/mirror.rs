@@ -1,0 +1,90 @@
+//! Between the shards of one cluster that different processes lead: what is told of a stream, and what is heard of it.
+//!
+//! Owns the passing on, from [`Crossings`] to the [`Board`] that followers read, and back from what a leader says. Leaves what it means to
+//! [`crate::core::pipeline::crossing`].
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::group::Membership;
+use crate::core::log::Log;
+use crate::core::peer::{Board, Heard};
+use crate::core::pipeline::crossing::{Crossings, mirrored};
+
+/// So often it is looked whether a leader is to be told that all begin anew.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A leader takes it in within this time, or is told again.
+const TELL_LIMIT: Duration = Duration::from_secs(2);
+
+/// Puts on the board what those that follow are to know, for ever.
+pub(super) async fn tell(crossings: &Crossings, name: &str, board: &Board) {
+    let mut changes = crossings.changes();
+    loop {
+        changes.borrow_and_update();
+        let told = crossings.told_of(name);
+        board.set_windows(&told.windows);
+        board.set_waits_for(told.waits_for.as_deref());
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes in what the leader says, for ever.
+pub(super) async fn hear(crossings: &Crossings, name: &str, log: &Log, mut heard: watch::Receiver<Heard>) {
+    loop {
+        {
+            let now = heard.borrow_and_update();
+            if let Some(standing) = &now.standing {
+                let waits_for = standing.waits_for.as_ref();
+                crossings.hear(
+                    name,
+                    &mirrored::Heard {
+                        is_exact: standing.is_exact,
+                        waits_for: waits_for.map(|one| (one.input.as_str(), one.since)),
+                        windows: &now.windows,
+                        snapshot: log.snapshot().map(|snapshot| snapshot.position),
+                    },
+                );
+            }
+        }
+        if heard.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells the leader of a shard that it must begin anew, where whoever leads another has found that out, for ever.
+pub(super) async fn pass_entangled(
+    crossings: &Crossings,
+    name: &str,
+    group: &Membership,
+    leader: &watch::Receiver<Option<String>>,
+) {
+    loop {
+        sleep(LOOK_EVERY).await;
+        if !crossings.takes_entangled(name) {
+            continue;
+        }
+        let now = leader.borrow().clone();
+        let is_told = match now {
+            Some(leader) => {
+                let call = ("POST", "/peer/entangle");
+                let began = Instant::now();
+                let told = group
+                    .access()
+                    .ask(&leader, call, &[("input", name)], TELL_LIMIT)
+                    .await;
+                if let Err(error) = &told {
+                    tracing::debug!(%error, name, waited_ms = began.elapsed().as_millis(), "the leader could not be told to begin anew");
+                }
+                told.is_ok()
+            }
+            None => false,
+        };
+        crossings.has_told_entangled(name, is_told);
+    }
+}
