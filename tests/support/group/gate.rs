@@ -69,7 +69,7 @@ impl Gate {
         let address = SocketAddr::from((world.host(), own.number()));
         let listener = TcpListener::bind(address).unwrap();
         let shared = Arc::new(Shared {
-            world: world.clone(),
+            world: *world,
             roster: roster.clone(),
             ways: (0..members).map(|_| Proxy::to(port)).collect(),
             others: Proxy::to(port),
