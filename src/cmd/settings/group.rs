@@ -91,10 +91,10 @@ fn etcd(etcd: &Etcd) -> lease::etcd::Settings {
     });
     lease::etcd::Settings {
         endpoints: endpoints.collect(),
-        user: etcd.user.clone().map(|user| {
-            let password = etcd.password.as_ref().map(|secret| secret.expose().to_owned());
-            (user, password.unwrap_or_default())
-        }),
+        user: etcd
+            .user
+            .as_deref()
+            .map(|user| credentials(Some(user), etcd.password.as_ref())),
     }
 }
 
