@@ -15,7 +15,8 @@ use super::Membership;
 use crate::core::pipeline::Tenure;
 use crate::core::pipeline::orders::FlushCommand;
 use crate::core::supervisor::full_syncs::FullSyncs;
-use crate::core::supervisor::handle::{Handle, Input, Refusal};
+use crate::core::supervisor::handle::{Handle, Refusal};
+use crate::core::supervisor::input::Input;
 
 /// A leader answers within this time; it drains first.
 const HAND_LIMIT: Duration = Duration::from_secs(15);

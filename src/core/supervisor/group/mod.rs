@@ -25,7 +25,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::handle::{Handle, Input};
+use super::handle::Handle;
+use super::input::Input;
 use crate::core::lease::{self, Record, Store, View};
 use crate::core::pipeline::{Mode, Tenure};
 use crate::core::position::{Epoch, Position};
