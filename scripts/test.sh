@@ -17,6 +17,7 @@ threads=$(($(nproc) * 2))
 
 need_rust
 need_redis
+need_etcd
 need_curl
 
 if (($#)); then
