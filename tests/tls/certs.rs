@@ -52,17 +52,17 @@ impl Ca {
 
     /// Signs a certificate for these host names and addresses.
     pub fn sign(&self, names: &[&str]) -> Pair {
-        self.sign_params(params(names))
+        self.sign_params(&params(names))
     }
 
     /// Signs a certificate whose subject has no CN.
     pub fn sign_without_cn(&self, names: &[&str]) -> Pair {
         let mut params = params(names);
         params.distinguished_name = DistinguishedName::new();
-        self.sign_params(params)
+        self.sign_params(&params)
     }
 
-    fn sign_params(&self, params: CertificateParams) -> Pair {
+    fn sign_params(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
         let label = format!("signed-{:016x}", fastrand::u64(..));
         let cert = params.signed_by(&key, &self.issuer).unwrap();

@@ -245,12 +245,12 @@ impl Gateway {
         };
         let left = until.saturating_duration_since(Instant::now());
         let answer = http::ask(endpoint, request, left, ANSWER_BYTES_MAX).await?;
-        read(endpoint, answer)
+        read(endpoint, &answer)
     }
 }
 
 /// An answer, or what etcd says is wrong. A stream wraps either once more.
-fn read(endpoint: &Endpoint, answer: http::Answer) -> Result<Value, Error> {
+fn read(endpoint: &Endpoint, answer: &http::Answer) -> Result<Value, Error> {
     let address = endpoint.address.clone();
     let parsed: Option<Value> = serde_json::from_slice(&answer.body).ok().filter(Value::is_object);
     let Some(parsed) = parsed else {
@@ -304,7 +304,7 @@ mod tests {
             tls: None,
         };
         let body = Bytes::copy_from_slice(body.as_bytes());
-        read(&endpoint, http::Answer { status, body })
+        read(&endpoint, &http::Answer { status, body })
     }
 
     /// What etcd 3.4 and 3.5 really say.
