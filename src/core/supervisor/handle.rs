@@ -248,7 +248,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub(super) fn new(shared: Shared, catalog: Catalog, space: Arc<Space>) -> Handle {
+    pub(crate) fn new(shared: Shared, catalog: Catalog, space: Arc<Space>) -> Handle {
         Handle {
             inputs: Arc::default(),
             stopping: Arc::new(watch::Sender::new(false)),
