@@ -191,7 +191,7 @@ fn peers_with_an_address_of_their_own_are_served_there_alone_and_at_full_priorit
         .build()
         .unwrap();
     let listeners = runtime
-        .block_on(timeout(Duration::from_secs(10), server.end()))
+        .block_on(async { timeout(Duration::from_secs(10), server.end()).await })
         .unwrap();
     assert_eq!(listeners.len(), 2);
 }
