@@ -248,7 +248,7 @@ impl Follower {
         match end {
             End::Failed(Error::Log(log::Error::Full { .. })) if half.is_some() => self.is_too_small = true,
             End::Failed(Error::Log(log::Error::Broken(_) | log::Error::Rot { .. })) => {
-                self.begins_anew = true
+                self.begins_anew = true;
             }
             End::Stopped | End::OtherLeader | End::Ended | End::Refused { .. } | End::Failed(_) => {}
         }

@@ -116,7 +116,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub(super) fn new(
+    pub(crate) fn new(
         shared: Shared,
         catalog: Catalog,
         space: Arc<Space>,

@@ -293,13 +293,13 @@ fn what_a_follower_gets_is_as_the_table_has_it() {
             checkpointed: at(checkpointed),
             log: Some((history, extent, snapshot)),
         };
-        assert_eq!(told(plan(&ask, &leader)), expected, "row {row}");
+        assert_eq!(told(&plan(&ask, &leader)), expected, "row {row}");
         let empty = Leader { log: None, ..leader };
-        assert_eq!(told(plan(&ask, &empty)), "503", "row {row}, with an empty log");
+        assert_eq!(told(&plan(&ask, &empty)), "503", "row {row}, with an empty log");
     }
 
     use super::Leader;
-    fn told(plan: Result<Plan, Refused>) -> String {
+    fn told(plan: &Result<Plan, Refused>) -> String {
         match plan {
             Ok(Plan::StreamFrom(offset)) => format!("from {offset}"),
             Ok(Plan::Snapshot) => "snapshot".into(),
