@@ -5,12 +5,12 @@
 //! the socket at the other end is.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use super::owner;
 use super::world::World;
 use crate::support::port::Port;
 use crate::support::proxy::Proxy;
@@ -135,7 +135,9 @@ impl Shared {
     }
 
     fn who(&self, client: &TcpStream) -> Who {
-        let Ok(SocketAddr::V4(address)) = client.peer_addr() else {
+        let (Ok(SocketAddr::V4(address)), Ok(SocketAddr::V4(own))) =
+            (client.peer_addr(), client.local_addr())
+        else {
             return Who::Nobody;
         };
         if let Some(member) = self.world.member_at(*address.ip()) {
@@ -144,11 +146,11 @@ impl Shared {
         if !address.ip().is_loopback() {
             return Who::Other;
         }
-        let Some(inode) = socket_at(*address.ip(), address.port()) else {
+        let Some(inode) = owner::inode(address, own) else {
             return Who::Nobody;
         };
         let pids = self.roster.all();
-        let owner = pids.iter().find(|(_, pid)| holds(**pid, inode));
+        let owner = pids.iter().find(|(_, pid)| owner::holds(**pid, inode));
         owner.map_or(Who::Other, |(member, _)| Who::Member(*member))
     }
 }
@@ -169,25 +171,4 @@ fn accept(listener: &TcpListener, shared: &Shared) {
             Who::Nobody => {}
         }
     }
-}
-
-/// The inode of the socket that is bound to this address, as the system lists it: `local_address` is the second word of a line, the inode the tenth.
-fn socket_at(ip: Ipv4Addr, port: u16) -> Option<u64> {
-    let wanted = format!("{:08X}:{port:04X}", u32::from_le_bytes(ip.octets()));
-    let table = std::fs::read_to_string("/proc/self/net/tcp").ok()?;
-    let inode = |line: &str| {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        (words.get(1) == Some(&wanted.as_str())).then(|| words.get(9)?.parse::<u64>().ok())?
-    };
-    // One that is closed stands there without an inode.
-    table.lines().filter_map(inode).find(|inode| *inode != 0)
-}
-
-fn holds(pid: i32, inode: u64) -> bool {
-    let wanted = format!("socket:[{inode}]");
-    let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return false;
-    };
-    open.filter_map(Result::ok)
-        .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to == Path::new(&wanted)))
 }

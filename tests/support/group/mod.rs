@@ -2,7 +2,7 @@
 //!
 //! - [`Group`]: members, source, target and store; links between them that can be cut.
 //! - [`member`]: one gunyu. [`store`]: what holds the leases. [`side`]: a source or target behind gates.
-//! - [`gate`]: a proxy that knows which member a connection comes from. [`world`]: machines of their own, where the system permits them.
+//! - [`gate`]: a proxy that knows which member a connection comes from, [`owner`]: how. [`world`]: machines of their own, where the system permits them.
 //! - [`watch`]: who says that he leads what. [`ledger`]: who wrote what, as the target tells it. [`tally`]: writers whose every write is known.
 //!
 //! | link | how it is cut |
@@ -15,6 +15,7 @@
 pub mod gate;
 pub mod ledger;
 pub mod member;
+pub mod owner;
 pub mod side;
 pub mod store;
 pub mod tally;

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::member::Api;
 
 /// Between two questions.
-const PAUSE: Duration = Duration::from_millis(40);
+const PAUSE: Duration = Duration::from_millis(80);
 
 /// Observers at work. Dropping them stops them.
 #[derive(Debug)]
