@@ -109,11 +109,12 @@ fn api(root: &std::path::Path) -> Api {
         segment_bytes: 1 << 20,
         flush: crate::core::log::FlushPolicy::Os,
         stale_checkpoint_after: Duration::from_secs(1),
+        group: None,
     };
     let catalog = crate::core::catalog::Catalog::open(root).unwrap();
     let space = crate::core::log::Space::new(1 << 20);
     Api {
-        handle: crate::core::supervisor::Handle::new(shared, catalog, space),
+        handle: crate::core::supervisor::Handle::new(shared, catalog, space, None),
         config: Arc::new(crate::http::ConfigText {
             yaml: String::new(),
             json: String::new(),
@@ -174,7 +175,7 @@ fn peers_with_an_address_of_their_own_are_served_there_alone_and_at_full_priorit
         (own, "/peer/log?input=x", "404", "there is no /peer/log"),
         (peers, "/debug/health", "200", "ok"),
         (peers, "/syncer/status", "404", "there is no /syncer/status"),
-        (peers, "/peer/log?input=x", "404", "there is no input"),
+        (peers, "/peer/log?input=x", "404", "a member of no group"),
     ];
     for (addr, path, status, text) in rows {
         let answer = answer(addr, path);
@@ -202,5 +203,5 @@ fn on_a_shared_address_both_are_served() {
     let (addr, at) = listening();
     let _server = Server::start(&api(root.path()), &guard(), at, None).unwrap();
     assert!(answer(addr, "/syncer/status").contains("200 OK"));
-    assert!(answer(addr, "/peer/log?input=x").contains("there is no input"));
+    assert!(answer(addr, "/peer/log?input=x").contains("a member of no group"));
 }
