@@ -36,7 +36,7 @@ use crate::core::supervisor::group::{Membership, NotHanded};
 pub async fn answer(call: PeerCall, query: &Query, api: &Api) -> Result<Answer, Failure> {
     let group = group(api)?;
     if call == PeerCall::Look {
-        group.look();
+        group.has_looked().await;
         return Ok(Answer::done());
     }
     let input = input(query, api)?;

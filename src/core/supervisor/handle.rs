@@ -34,6 +34,14 @@ pub enum Refusal {
     /// This process stands alone, and there is nobody to hand anything to.
     #[error("there is no other node that could take over: this gunyu runs alone")]
     Alone,
+    /// The group has no such member.
+    #[error("the group has no member {wanted:?}")]
+    UnknownMember {
+        /// The word.
+        wanted: String,
+        /// The members that there are.
+        known: Vec<String>,
+    },
     /// Some inputs were not handed over.
     #[error("not handed over: {}", listed(.failed))]
     NotHanded {

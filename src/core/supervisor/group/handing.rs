@@ -154,9 +154,9 @@ impl Group {
                     input.set_leader(to.as_deref());
                 }
                 tracing::info!(name, to, "handed over");
-                if let (Some(handing), Some(to)) = (self.handing.remove(name), &to) {
-                    self.membership.tell_to_look(to);
-                    handing.done(to);
+                if let (Some(handing), Some(to)) = (self.handing.remove(name), to) {
+                    let heir = to.clone();
+                    self.membership.tell_to_look(&to, move || handing.done(&heir));
                 }
             }
             Ok(false) => {

@@ -100,6 +100,8 @@ pub(super) struct Group {
     has_had_session: bool,
     /// What was told last of the store's troubles.
     trouble: Option<String>,
+    /// Who waits for the look that is under way.
+    looks: Vec<tokio::sync::oneshot::Sender<()>>,
 }
 
 /// What runs beside the group.
@@ -135,6 +137,7 @@ impl Group {
             namesake: None,
             has_had_session: false,
             trouble: None,
+            looks: Vec::new(),
         }
     }
 
@@ -159,6 +162,10 @@ impl Group {
                 _ = ticks.tick() => {}
             }
             self.turn().await?;
+            for tell in self.looks.drain(..) {
+                // Whoever asked may have gone.
+                let _ = tell.send(());
+            }
             if self.handle.is_stopping() {
                 let until = *farewell.get_or_insert_with(|| Instant::now() + FAREWELL_LIMIT);
                 self.part();
