@@ -21,15 +21,15 @@ fn of_several_endpoints_one_that_is_frozen_or_gone_is_passed_over() {
             let mut group = store_of("g", of_etcd(&ports), LONG, limit);
             persist(async || group.begin(&record("a")).await).await;
             let first = persist(async || group.campaign("in").await).await.unwrap();
-            for at in 0..3 {
-                members[at].sigstop();
+            for member in &mut members {
+                member.sigstop();
                 persist(async || group.renew(&record("a")).await).await;
-                members[at].sigcont();
+                member.sigcont();
                 persist(async || group.renew(&record("a")).await).await;
-                members[at].kill9();
+                member.kill9();
                 persist(async || group.renew(&record("a")).await).await;
                 assert_eq!(persist(async || group.campaign("in").await).await, Some(first));
-                members[at].restart();
+                member.restart();
             }
             // Without a majority it is an error that passes, in time.
             members[0].kill9();

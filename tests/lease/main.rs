@@ -2,7 +2,7 @@
 //!
 //! [`claims`] and [`faults`] run over the installed Redis and every etcd that is there ([`support::etcd::Program::all`]), each with a server of its own.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a helper that fails fails its test
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a helper that fails fails its test
 
 #[path = "../tls/certs.rs"]
 mod certs;

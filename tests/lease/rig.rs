@@ -189,26 +189,31 @@ pub async fn persist<T>(mut ask: impl AsyncFnMut() -> Result<T, Error>) -> T {
     }
 }
 
-/// Runs the claim over every store at once, each with a server of its own.
+/// Runs the claim over every store at once, each with a server of its own, in a thread that is named after it.
 pub fn everywhere(claim: impl AsyncFn(Rig) + Sync) {
-    let start_etcd = |program: Program| (program.label.clone(), Rig::Etcd(Etcd::of(&program)));
+    let claim = &claim;
     std::thread::scope(|scope| {
         let mut running = Vec::new();
+        let mut start = |label: &str, rig: Box<dyn FnOnce() -> Rig + Send>| {
+            let thread = std::thread::Builder::new().name(label.to_owned());
+            running.push(
+                thread
+                    .spawn_scoped(scope, move || block_on(claim(rig())))
+                    .unwrap(),
+            );
+        };
         for program in Program::all() {
-            running.push(scope.spawn(|| run(start_etcd(program), &claim)));
+            let label = program.label.clone();
+            start(&label, Box::new(move || Rig::Etcd(Etcd::of(&program))));
         }
-        running.push(scope.spawn(|| run(("Redis".to_owned(), Rig::Redis(Server::start())), &claim)));
-        for one in running {
-            // The thread has printed why, and over which store.
-            one.join().expect("the claim holds over every store");
-        }
+        start("Redis", Box::new(|| Rig::Redis(Server::start())));
+        let ended: Vec<_> = running.into_iter().map(|one| one.join()).collect();
+        let holds = ended.iter().all(Result::is_ok);
+        assert!(
+            holds,
+            "the claim does not hold over the store that the panicking thread is named after"
+        );
     });
-}
-
-fn run((label, rig): (String, Rig), claim: &impl AsyncFn(Rig)) {
-    let named = std::thread::current().id();
-    println!("{named:?}: {label}");
-    block_on(claim(rig));
 }
 
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
