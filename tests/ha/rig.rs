@@ -238,6 +238,7 @@ fn the_time_between_two_leaders_counts_and_two_under_one_epoch_are_a_fault() {
     hear(1, 8_000, 2, true);
     hear(0, 8_100, 1, true);
     hear(2, 8_200, 2, true);
+    hear(1, 8_300, 2, true);
     assert_eq!(board.gaps().all(), [Duration::from_secs(3)]);
     assert_eq!((board.gaps().outranked(), board.faults().len()), (1, 1));
 }

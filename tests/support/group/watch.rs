@@ -3,6 +3,9 @@
 //!
 //! Of each input it is kept when somebody last said that he leads it, under the highest epoch so far. The time between that and the first word of
 //! the next leader is *time without a leader*; the time between two questions is part of it.
+//!
+//! Two who lead under one epoch at the same time are a fault. One after the other is none: a store that has forgotten everything begins to
+//! count anew, and the leader learns from the target that he must raise his number before he writes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +49,8 @@ struct Track {
     epoch: u64,
     leader: usize,
     heard: Instant,
+    /// Who else has said that he leads under the same epoch.
+    rival: Option<usize>,
     gaps: Vec<Duration>,
 }
 
@@ -127,7 +132,7 @@ impl Watch {
         board.story.iter().map(line).collect()
     }
 
-    /// Two leaders of one input under one epoch.
+    /// Two leaders of one input under one epoch at the same time.
     pub fn faults(&self) -> Vec<String> {
         lock(&self.shared.board).faults.clone()
     }
@@ -181,7 +186,7 @@ impl Board {
         }
     }
 
-    /// Two leaders of one input under one epoch.
+    /// Two leaders of one input under one epoch at the same time.
     pub fn faults(&self) -> &[String] {
         &self.faults
     }
@@ -199,6 +204,7 @@ impl Board {
                     epoch: said.epoch,
                     leader: member,
                     heard: asked,
+                    rival: None,
                     gaps: Vec::new(),
                 };
                 self.inputs.insert(said.input.clone(), track);
@@ -209,16 +215,21 @@ impl Board {
                 continue;
             }
             if said.epoch == track.epoch && member != track.leader {
-                self.faults.push(format!(
-                    "{}: members {} and {member} both lead under epoch {}",
-                    said.input, track.leader, said.epoch
-                ));
+                track.rival = Some(member);
                 continue;
+            }
+            if said.epoch == track.epoch
+                && let Some(rival) = track.rival.take()
+            {
+                self.faults.push(format!(
+                    "{}: members {rival} and {member} both lead under epoch {}",
+                    said.input, said.epoch
+                ));
             }
             if said.epoch > track.epoch {
                 let gap = asked.saturating_duration_since(track.heard);
                 let before = std::mem::replace(&mut track.leader, member);
-                track.epoch = said.epoch;
+                (track.epoch, track.rival) = (said.epoch, None);
                 track.gaps.push(gap);
                 self.tell(format!(
                     "{}: member {member} leads after {before}, epoch {}, {gap:.2?} without a leader",
