@@ -114,6 +114,12 @@ impl Input {
         self.log.snapshot_file()
     }
 
+    /// Whether its log holds what comes after that position.
+    pub(super) fn holds(&self, position: &Position) -> bool {
+        let extent = self.log.extent();
+        self.is_of(position) && extent.is_some_and(|extent| extent.can_read_from(position.offset))
+    }
+
     /// What those who copy its log are told beside.
     #[must_use]
     pub fn board(&self) -> &Arc<Board> {
@@ -165,10 +171,13 @@ impl Input {
         self.orders.tenure().is_ours()
     }
 
-    /// The lease's epoch, where this process leads under one.
+    /// The epoch of the lease under which it is led, here or elsewhere.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.orders.tenure().epoch()
+        match &self.seat {
+            Some(seat) => seat.chair.epoch(),
+            None => Epoch::NONE,
+        }
     }
 
     /// Who leads it: a member of the group, or this process where there is none; empty where nobody does.
@@ -180,7 +189,7 @@ impl Input {
         }
     }
 
-    pub(super) fn set_leader(&self, leader: Option<&str>) {
+    pub(super) fn set_leader(&self, leader: Option<(&str, Epoch)>) {
         if let Some(seat) = &self.seat {
             seat.chair.set_leader(leader);
         }

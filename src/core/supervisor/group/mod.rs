@@ -395,7 +395,7 @@ impl Group {
             self.set_tenure(name, Tenure::Leads(epoch));
         }
         if let Some(input) = self.input(name) {
-            input.set_leader(Some(self.me()));
+            input.set_leader(Some((self.me(), epoch)));
         }
     }
 }
