@@ -412,7 +412,7 @@ async fn the_snapshot_of_a_log_in_memory_is_left_to_the_leader() {
 }
 
 #[tokio::test]
-async fn the_body_ends_when_the_log_begins_anew_when_it_is_told_so_and_when_it_leads_no_more() {
+async fn the_body_ends_when_the_log_begins_anew_when_it_is_told_so_and_when_nobody_leads_here_any_more() {
     for in_memory in [false, true] {
         let leader = Leader::live(in_memory).await;
         let mut served = leader.ask_from(None).unwrap();
@@ -430,6 +430,12 @@ async fn the_body_ends_when_the_log_begins_anew_when_it_is_told_so_and_when_it_l
         let mut served = leader.ask_from(None).unwrap();
         served.stream_of_live().await;
         leader.progress.set_phase(Phase::Following);
+        assert_eq!(served.next_but_standings().await, None);
+
+        let mut leader = Leader::live(in_memory).await;
+        let mut served = leader.ask_from(None).unwrap();
+        served.stream_of_live().await;
+        leader.board = Board::default();
         assert_eq!(served.next_but_standings().await, None);
     }
 }
