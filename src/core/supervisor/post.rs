@@ -18,7 +18,7 @@ use crate::core::catalog::Catalog;
 use crate::core::log::Log;
 use crate::core::peer::{Board, Follower};
 use crate::core::pipeline::orders::Wish;
-use crate::core::pipeline::{Fatal, Mode, Orders, Pipeline, Settings};
+use crate::core::pipeline::{Delivery, Fatal, Mode, Orders, Pipeline, Settings};
 use crate::core::position::Epoch;
 use crate::core::progress::{Progress, State};
 
@@ -175,12 +175,13 @@ impl Post {
             }
         };
         let heard = follower.heard();
+        let is_exact = self.settings.delivery == Delivery::ExactlyOnce && !self.settings.target.is_cluster();
         let siblings = async {
             let Some(shard) = &self.settings.shard else {
                 return std::future::pending().await;
             };
             tokio::select! {
-                () = mirror::hear(&shard.crossings, self.name(), &self.log, heard) => {}
+                () = mirror::hear(&shard.crossings, self.name(), (&self.log, is_exact), heard) => {}
                 () = mirror::pass_entangled(&shard.crossings, self.name(), group, &seen) => {}
             }
         };
