@@ -1,4 +1,8 @@
-//! The place of the room under test, as in gunyu.
+//! The places of the rooms under test, as in gunyu.
 
 #[path = "../../src/core/rdb/mod.rs"]
 pub mod rdb;
+#[path = "../../src/core/position.rs"]
+pub mod position;
+#[path = "peer.rs"]
+pub mod peer;

@@ -10,6 +10,9 @@ use super::{ConfigArgs, Exit, Failure, print, settings};
 /// How long `--wait` waits for a daemon to end.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
+/// A member drains before it hands over.
+const HANDOVER_LIMIT: Duration = Duration::from_secs(30);
+
 /// Every target is asked for every input that has gone.
 const GC_LIMIT: Duration = Duration::from_secs(300);
 
@@ -175,6 +178,7 @@ Needs several gunyu that stand in for each other; one that runs alone refuses an
 Examples:
   gunyu handover --inputs all
   gunyu handover --inputs 10.0.0.1:6379 --wait
+  gunyu handover --inputs all --to 10.0.0.6:18001 --config gunyu.yaml   # any member that answers is asked
 
 Exit codes: 0 handed over, 3 no daemon answers, 5 the daemon refuses.")]
 pub struct Handover {
@@ -182,6 +186,9 @@ pub struct Handover {
     inputs: InputsArgs,
     #[command(flatten)]
     call: CallArgs,
+    /// The member that is to lead, as gunyu status shows it [default: the one whose log reaches furthest]
+    #[arg(long, value_name = "MEMBER")]
+    to: Option<String>,
     /// Return when another node leads
     #[arg(long)]
     wait: bool,
@@ -315,26 +322,34 @@ impl Handover {
     /// # Errors
     /// As [`Daemon::post`].
     pub fn run(&self) -> Result<(), Failure> {
-        let path = query("/syncer/handover", &[("inputs", &self.inputs.inputs)]);
-        let daemon = Daemon::find(&self.call.server)?;
-        let answer = daemon.post(&path)?;
+        let mut given = vec![("inputs", self.inputs.inputs.as_str())];
+        given.extend(self.to.as_deref().map(|to| ("to", to)));
+        let path = query("/syncer/handover", &given);
+        let daemon = Daemon::find_member(&self.call.server)?;
+        let answer = daemon.call("POST", &path, HANDOVER_LIMIT)?;
         if self.wait {
-            wait_for_another_leader(&daemon, &self.inputs.inputs)?;
+            wait_for_leaders(&daemon, &answer["leaders"])?;
         }
-        self.call.show(&answer, || "handed over".to_owned())
+        self.call.show(&answer, || {
+            let leaders = answer["leaders"].as_object().into_iter().flatten();
+            let each: Vec<String> = leaders
+                .map(|(input, leader)| format!("{input} to {}", leader.as_str().unwrap_or_default()))
+                .collect();
+            format!("handed over: {}", each.join(", "))
+        })
     }
 }
 
-/// Until the daemon that was asked follows what it led.
-fn wait_for_another_leader(daemon: &Daemon, inputs: &str) -> Result<(), Failure> {
+/// Until the daemon that was asked sees each input led by the member that got it.
+fn wait_for_leaders(daemon: &Daemon, leaders: &Value) -> Result<(), Failure> {
     let began = Instant::now();
     loop {
         let status = daemon.get("/syncer/status")?;
-        let leads = |input: &Value| {
-            let is_meant = inputs == "all" || inputs.split(',').any(|one| input["Input"] == one.trim());
-            is_meant && input["Role"] == "leader"
+        let is_led = |(input, leader): (&String, &Value)| {
+            let mut all = status.as_array().into_iter().flatten();
+            all.any(|one| one["Input"] == **input && one["Leader"] == *leader)
         };
-        if !status.as_array().into_iter().flatten().any(leads) {
+        if leaders.as_object().into_iter().flatten().all(is_led) {
             return Ok(());
         }
         if began.elapsed() > END_LIMIT {

@@ -25,7 +25,7 @@ use ureq::Body;
 use ureq::http::{Request, Response, StatusCode, Uri};
 
 use super::config::{Address, Secret, daemon_token, daemon_url};
-use super::{ConfigArgs, Exit, Failure};
+use super::{ConfigArgs, Exit, Failure, settings};
 use trouble::Trouble;
 
 /// How long a call may take that names no limit.
@@ -96,6 +96,35 @@ impl Daemon {
             token,
             agents: roots.into_iter().map(|roots| agent(roots, is_near)).collect(),
         })
+    }
+
+    /// The same; where none is named but a configuration of a group is given, a member of it that answers: whichever is asked brings it about.
+    ///
+    /// # Errors
+    /// As [`Daemon::find`]; the members cannot be found (1), or none of them answers (3).
+    pub fn find_member(args: &ServerArgs) -> Result<Daemon, Failure> {
+        let is_named =
+            args.server.is_some() || std::env::var("GUNYU_SERVER").is_ok_and(|url| !url.is_empty());
+        if is_named || args.config.is_none() {
+            return Daemon::find(args);
+        }
+        let mut config = configuration(args).check()?;
+        config.read_tls()?;
+        let mut failed = None;
+        for member in settings::group::members(&config)? {
+            let daemon = Daemon::find(&ServerArgs {
+                server: Some(member),
+                ..args.clone()
+            })?;
+            match daemon.get("/debug/health") {
+                Ok(_) => return Ok(daemon),
+                Err(failure) => failed = Some(failure),
+            }
+        }
+        match failed {
+            Some(failure) => Err(failure),
+            None => Daemon::find(args),
+        }
     }
 
     /// `GET`, as JSON.

@@ -7,6 +7,7 @@ mod full_syncs;
 mod garbage;
 pub mod group;
 mod handle;
+mod input;
 mod leaving;
 mod mirror;
 mod naming;
@@ -33,12 +34,16 @@ use super::topology::{self, Place};
 
 pub use full_syncs::{Asked, FullSyncs};
 pub use garbage::Collected;
-pub use handle::{Handle, Input, Refusal, Unknown};
+pub use handle::{Handle, Refusal, Unknown};
+pub use input::Input;
 use post::{Post, Seat};
 pub use shards::Shards;
 
 /// A cluster that could not be asked is asked again after this.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
+
+/// The store of a group's leases is waited for so long, before the inputs are called unknown for now.
+const STORE_LIMIT: Duration = Duration::from_secs(3);
 
 /// What all pipelines share.
 #[derive(Debug, Clone)]
@@ -87,7 +92,7 @@ impl Sources {
         let found = async {
             let mut all = match self {
                 Sources::Each(settings) => settings,
-                Sources::Shards(shards) => shards::Watch::new(*shards, None).first().await?,
+                Sources::Shards(shards) => shards::Watch::new(*shards, None, None).first().await?,
             };
             for one in &mut all {
                 one.source.endpoint = found(&mut one.source_place).await?;
@@ -288,7 +293,20 @@ impl Supervisor {
         shards: Shards,
         begin: &Begin,
     ) -> Result<(Vec<Settings>, Option<shards::Watch>), Error> {
-        let mut watch = shards::Watch::new(shards, Some(self.catalog.clone()));
+        let group = self.handle.group().cloned();
+        let mut watch = shards::Watch::new(shards, Some(self.catalog.clone()), group.clone());
+        if let Some(group) = group
+            && tokio::time::timeout(STORE_LIMIT, group.has_seen()).await.is_err()
+        {
+            self.handle.set_unknown(Some(Unknown {
+                trouble: Some(topology::Trouble {
+                    message: "the store of leases does not answer yet".to_owned(),
+                    hint: None,
+                    needs_a_person: false,
+                }),
+            }));
+            return Ok((Vec::new(), Some(watch)));
+        }
         let until = match begin {
             Begin::Resume => Instant::now(),
             Begin::FullSync { within, .. } => Instant::now() + *within,

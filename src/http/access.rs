@@ -96,7 +96,8 @@ impl Guard {
     pub fn judge(&self, asked: &Asked<'_>) -> Result<(), Failure> {
         let is_probe = self.is_probe(asked);
         let is_peer = asked.path.starts_with("/peer/");
-        if !is_probe && !(is_peer && self.peer_token.is_some()) {
+        let may_have_any_name = is_probe || (is_peer && self.peer_token.is_some());
+        if !may_have_any_name {
             self.judge_host(asked)?;
         }
         if changes_state(asked) {

@@ -46,7 +46,7 @@ impl Failure {
 
 /// | refusal | code |
 /// | --- | --- |
-/// | an input that there is not, a flush that would delete another's keys or that the target refuses | 400 |
+/// | an input or a member that there is not, a flush that would delete another's keys or that the target refuses | 400 |
 /// | paused, stopping, nobody to hand over to | 409 |
 /// | not begun, failed | 500 |
 impl From<Refusal> for Failure {
@@ -67,6 +67,7 @@ impl From<Refusal> for Failure {
                 409,
                 format!("resume first: gunyu resume --inputs {}", inputs.join(",")),
             ),
+            Refusal::UnknownMember { known, .. } => (400, format!("the members are {}", known.join(", "))),
             Refusal::Alone => (
                 409,
                 "stop this one (DELETE /) and start another with the same configuration: it goes on from the checkpoint"

@@ -208,7 +208,12 @@ fn ready(api: &Api) -> Result<Answer, Failure> {
         .iter()
         .filter_map(|input| {
             let phase = input.progress.status().phase;
-            (phase != Phase::Incremental).then(|| format!("{} is {}", input.source, phase.as_str()))
+            // What another member leads is ready when it is followed; what nobody leads is not.
+            let is_live = match input.is_led() {
+                true => phase == Phase::Incremental,
+                false => phase == Phase::Following && !input.leader().is_empty(),
+            };
+            (!is_live).then(|| format!("{} is {}", input.source, phase.as_str()))
         })
         .collect();
     if waiting.is_empty() {

@@ -40,7 +40,7 @@ pub struct InputStatus {
     pub dead_letters: u64,
     /// Who leads this input; empty where nobody does.
     pub leader: String,
-    /// The number of the lease under which this process leads it; 0 where it does not, or where there is no group.
+    /// The number of the lease under which it is led; 0 where nobody does, or where there is no group.
     #[serde(default)]
     pub epoch: u64,
 }

@@ -36,7 +36,7 @@ use crate::core::supervisor::group::{Membership, NotHanded};
 pub async fn answer(call: PeerCall, query: &Query, api: &Api) -> Result<Answer, Failure> {
     let group = group(api)?;
     if call == PeerCall::Look {
-        group.look();
+        group.has_looked().await;
         return Ok(Answer::done());
     }
     let input = input(query, api)?;
@@ -123,7 +123,9 @@ pub fn log(
     })
 }
 
-fn ask(query: &Query) -> Option<Ask> {
+/// What the query asks for; nothing where it makes no sense.
+#[must_use]
+pub fn ask(query: &Query) -> Option<Ask> {
     let number = |text: &String| text.parse().ok().map(Offset::new);
     let end = match (query.get("replid"), query.get("offset")) {
         (None, None) => None,

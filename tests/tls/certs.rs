@@ -1,11 +1,11 @@
 //! A CA and what it signs, as files.
 
 // As in tests/support: what fails here fails the test.
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::panic)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 /// A CA of one test. Its files go with it.
@@ -52,18 +52,30 @@ impl Ca {
 
     /// Signs a certificate for these host names and addresses.
     pub fn sign(&self, names: &[&str]) -> Pair {
+        self.sign_params(&params(names))
+    }
+
+    /// Signs a certificate whose subject has no CN.
+    pub fn sign_without_cn(&self, names: &[&str]) -> Pair {
+        let mut params = params(names);
+        params.distinguished_name = DistinguishedName::new();
+        self.sign_params(&params)
+    }
+
+    fn sign_params(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let label = format!("{}-{}", names.join("-"), fastrand::u32(..));
-        let cert = CertificateParams::new(names)
-            .unwrap()
-            .signed_by(&key, &self.issuer)
-            .unwrap();
+        let label = format!("signed-{:016x}", fastrand::u64(..));
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
         Pair {
             cert: self.file(&format!("{label}.crt"), &cert.pem()),
             key: self.file(&format!("{label}.key"), &key.serialize_pem()),
         }
     }
+}
+
+fn params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    CertificateParams::new(names).unwrap()
 }
 
 /// A path as an argument.

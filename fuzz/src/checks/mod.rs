@@ -1,7 +1,7 @@
 //! What must hold for whatever bytes: one check for each fuzz target, given the target's input.
 //!
 //! Owns the form of the inputs, so that a corpus can be made of real files and read by the fuzzers and the tests alike. Promises to panic
-//! exactly where the room `rdb` breaks a promise. Knows nothing of libFuzzer.
+//! exactly where the room `rdb`, or `peer::wire`, breaks a promise. Knows nothing of libFuzzer.
 //!
 //! | file | what must hold |
 //! | --- | --- |
@@ -9,9 +9,11 @@
 //! | `values.rs` | values: the same for their elements; and as many as were counted |
 //! | `assembled.rs`, `streams.rs` | values put together from the input: exactly what was put into them comes out |
 //! | `payloads.rs` | `RESTORE` payloads: what was put in comes out, version and checksum are right |
+//! | `frames.rs` | what a leader sends: the same frames, or the same error, however the bytes are cut; and what was understood can be said again |
 //! | `packed.rs` | LZF: the same bytes, whole or in pieces |
 
 pub mod assembled;
+pub mod frames;
 pub mod items;
 pub mod packed;
 pub mod payloads;
@@ -37,6 +39,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("module", |input| values::check(values::MODULE, input)),
     ("lzf", packed::check),
     ("restore_payload", payloads::check),
+    ("peer_wire", frames::check),
 ];
 
 /// Runs the check of the target named so.

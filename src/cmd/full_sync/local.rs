@@ -407,6 +407,7 @@ mod tests {
             }),
             dead_letters: 0,
             leader: "us".into(),
+            epoch: 0,
         }
     }
 

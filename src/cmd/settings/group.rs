@@ -1,12 +1,12 @@
 //! How this process takes part in its group, from the configuration.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{credentials, node, place, shape};
 use crate::cmd::config::{self, Auth, Cluster, Config, Etcd, Meta};
 use crate::cmd::{Exit, Failure};
-use crate::core::lease::{self, Backend, Record};
+use crate::core::lease::{self, Backend, Record, Store};
 use crate::core::net::Endpoint;
 use crate::core::supervisor::group::{Access, Settings};
 
@@ -24,25 +24,14 @@ pub fn group(config: &Config) -> Result<Option<Settings>, Failure> {
     };
     let peer = &config.server.listen_peer;
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let scheme = if config.server.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    let limit = REQUEST_LIMIT.min(cluster.lease_renew_interval / 2);
     Ok(Some(Settings {
-        store: lease::Settings {
-            group: cluster.group_name.clone(),
-            lease_timeout: cluster.lease_timeout,
-            backend: backend(config, cluster),
-            request_limit: limit,
-        },
+        store: store(config, cluster),
         renew_every: cluster.lease_renew_interval,
         record: Record {
             id: peer.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             machine: machine(),
-            api: format!("{scheme}://{}", config.server.listen),
+            api: api(config),
             started_ms: u64::try_from(started.as_millis()).unwrap_or(u64::MAX),
             positions: BTreeMap::new(),
             ..Record::default()
@@ -53,6 +42,56 @@ pub fn group(config: &Config) -> Result<Option<Settings>, Failure> {
             tls: cluster.tls.as_ref().map(config::Tls::client),
         },
     }))
+}
+
+/// The store of the group's leases.
+fn store(config: &Config, cluster: &Cluster) -> lease::Settings {
+    lease::Settings {
+        group: cluster.group_name.clone(),
+        lease_timeout: cluster.lease_timeout,
+        backend: backend(config, cluster),
+        request_limit: REQUEST_LIMIT.min(cluster.lease_renew_interval / 2),
+    }
+}
+
+/// Where the others reach the API: one that listens everywhere is reached where the peers are.
+fn api(config: &Config) -> String {
+    let server = &config.server;
+    let scheme = if server.tls.is_some() { "https" } else { "http" };
+    let mut address = server.listen.clone();
+    if address.is_unspecified() {
+        address.host.clone_from(&server.listen_peer.host);
+    }
+    format!("{scheme}://{address}")
+}
+
+/// The addresses of the API of all members that are there now, as the store of leases has them. Where there is no group, none.
+///
+/// # Errors
+/// The store cannot be asked.
+pub fn members(config: &Config) -> Result<Vec<String>, Failure> {
+    let Some(cluster) = &config.cluster else {
+        return Ok(Vec::new());
+    };
+    let asked = async {
+        let mut store = Store::new(lease::Settings {
+            request_limit: REQUEST_LIMIT * 2,
+            ..store(config, cluster)
+        });
+        let until = Instant::now() + REQUEST_LIMIT * 5;
+        loop {
+            match store.view().await {
+                Ok(view) => return Ok(view.members.into_values().map(|member| member.api).collect()),
+                Err(error) if error.needs_a_person() || Instant::now() > until => return Err(error),
+                // Where sentinels are to be asked first, the answer takes a moment.
+                Err(_) => tokio::time::sleep(REQUEST_LIMIT / 4).await,
+            }
+        }
+    };
+    crate::cmd::sync::runtime()?.block_on(asked).map_err(|error| {
+        Failure::new(Exit::Failed, format!("the members cannot be asked for: {error}"))
+            .with_hint(error.hint())
+    })
 }
 
 /// What the members bear among themselves: the group's token, or else that of the API.
@@ -91,10 +130,10 @@ fn etcd(etcd: &Etcd) -> lease::etcd::Settings {
     });
     lease::etcd::Settings {
         endpoints: endpoints.collect(),
-        user: etcd.user.clone().map(|user| {
-            let password = etcd.password.as_ref().map(|secret| secret.expose().to_owned());
-            (user, password.unwrap_or_default())
-        }),
+        user: etcd
+            .user
+            .as_deref()
+            .map(|user| credentials(Some(user), etcd.password.as_ref())),
     }
 }
 

@@ -167,6 +167,10 @@ impl Error {
             Error::NoGateway { said, .. } if said.contains("HTTPS") => {
                 "it serves TLS: set cluster.metaEtcd.tls.enable: true"
             }
+            // etcd, embed/serve.go: with --client-cert-auth and users, for every path of the gateway.
+            Error::NoGateway { said, .. } if said.contains("CommonName") => {
+                "where an etcd has users and asks for certificates, its gateway takes none with a CN: set tls.cert and tls.key to one without, or run that etcd without --client-cert-auth"
+            }
             Error::NoGateway { address, .. } => {
                 return Some(format!(
                     "check that {address} is the client port of an etcd of version 3.4 or newer, and that it runs with --enable-grpc-gateway"

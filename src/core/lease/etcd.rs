@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{Error, Lease, Record, View};
-use crate::core::net::Endpoint;
+use crate::core::net::{Credentials, Endpoint};
 use crate::core::position::Epoch;
 use gateway::{Gateway, Kv, encoded, number};
 
@@ -37,8 +37,8 @@ const NOT_FOUND: i64 = 5;
 pub struct Settings {
     /// Its members; one that does not answer is followed by the next.
     pub endpoints: Vec<Endpoint>,
-    /// User and password, where it has any.
-    pub user: Option<(String, String)>,
+    /// As whom, where it has users.
+    pub user: Option<Credentials>,
 }
 
 /// Our session in an etcd.
@@ -126,8 +126,11 @@ impl Etcd {
         // etcd counts in seconds; ours must never last longer than its.
         let seconds = self.timeout.as_millis().div_ceil(1000);
         let body = json!({"ID": session.to_string(), "TTL": seconds.to_string()});
-        self.gateway.call("/v3/lease/grant", &body).await?;
-        Ok(())
+        match self.gateway.call("/v3/lease/grant", &body).await {
+            // By a question whose answer was lost.
+            Err(Error::Etcd { message, .. }) if message.contains("lease already exists") => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// Whether the lease was there.

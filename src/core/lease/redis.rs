@@ -10,7 +10,8 @@
 //! | `notes/{key}` | the text | always |
 //!
 //! One key, so that it wholly is on one node while its slot is moved, and no key with a TTL, which a server that is short of memory would evict first. Fields of
-//! the dead are removed when somebody begins or ends. The token is random; who knows it is the session.
+//! the dead are removed when somebody begins or ends. The token is random; who knows it is the session. Where the server's clock is set forward, sessions end early: their
+//! holders do not know, and it is the target's fence that keeps two of them apart.
 //!
 //! Needs a Redis 2.8 or newer, or what speaks like one. What a Redis acknowledges it may forget: see [`super`].
 

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper_util::rt::TokioIo;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Address, Connection, Endpoint, Trouble};
@@ -97,6 +97,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Error::Net(super::Error::Tls { trouble, .. }) => return Some(hint_of_tls(trouble).to_owned()),
+            Error::Net(super::Error::Mute { .. }) => {
+                "if that port serves TLS, set tls.enable: true; else check address and port, and look into the server's log"
+            }
             Error::Net(error) => return error.hint(),
             Error::NotHttp { .. } => {
                 "check address and port; if TLS is served there, set tls.enable: true, and if it is not, set tls.enable: false"
@@ -176,13 +179,21 @@ async fn opened(endpoint: &Endpoint, request: Request<'_>, until: Until) -> Resu
     // The connection's own limit may be the shorter one.
     let open = Connection::open(endpoint);
     let connection = until.wait(address, "connecting", open).await??;
-    let broken = |error: hyper::Error| broken(address, "waiting for an answer", &error);
+    let doing = "waiting for an answer";
+    let broken = |error: &hyper::Error| mute(broken(address, doing, error));
     let shaken = http1::handshake(TokioIo::new(connection)).await;
-    let (mut sender, driver) = shaken.map_err(broken)?;
-    // It ends with the answer, at the latest when the guard does.
-    let driver = Driver(tokio::spawn(async move { drop(driver.await) }).abort_handle());
-    let answer = until.wait(address, "waiting for an answer", sender.send_request(request));
-    let answer = answer.await?.map_err(broken)?;
+    let (mut sender, connection) = shaken.map_err(|error| broken(&error))?;
+    // It ends with the answer, at the latest when its guard does.
+    let mut driver = Driver(tokio::spawn(connection));
+    let answer = match until.wait(address, doing, sender.send_request(request)).await? {
+        Ok(answer) => answer,
+        // The connection was gone before it was asked: it knows why.
+        Err(error) if error.is_canceled() => {
+            let ended = until.wait(address, doing, &mut driver.0).await?;
+            return Err(broken(&ended.ok().and_then(Result::err).unwrap_or(error)));
+        }
+        Err(error) => return Err(broken(&error)),
+    };
     Ok(Opened {
         status: answer.status().as_u16(),
         body: Body {
@@ -248,7 +259,7 @@ impl Body {
 
 /// The task that reads and writes.
 #[derive(Debug)]
-struct Driver(AbortHandle);
+struct Driver(JoinHandle<Result<(), hyper::Error>>);
 
 impl Drop for Driver {
     fn drop(&mut self) {
@@ -307,6 +318,16 @@ fn broken(address: &Address, doing: &'static str, error: &hyper::Error) -> Error
         doing,
         std::io::Error::new(kind, error.to_string()),
     ))
+}
+
+/// A connection that ends before there is a head: whoever waits for TLS does not answer otherwise.
+fn mute(error: Error) -> Error {
+    match error {
+        Error::Net(super::Error::Lost { address, cause, .. }) => {
+            Error::Net(super::Error::Mute { address, cause })
+        }
+        other => other,
+    }
 }
 
 /// The same error once more: it cannot be cloned, and what TLS said of itself must stay in it.

@@ -149,7 +149,7 @@ impl Copy {
             offset: self.log.appended(),
         };
         if !history.contains(&end) {
-            return Err(Error::OtherHistory { end, history });
+            return Err(Error::OtherHistory { end, id: history.id });
         }
         tracing::info!(old = %known.id, new = %history.id, at = %end.offset, "the leader's history goes on under a new id");
         Ok(self.log.rename_history(history).await?)

@@ -141,15 +141,16 @@ impl Follower {
             let began = Instant::now();
             let (end, has_moved) = self.link(&now, &mut leader, &mut stop).await;
             self.progress.set_link(false);
-            self.heard.send_modify(|heard| heard.is_linked = false);
             if has_moved || began.elapsed() > Duration::from_secs(10) {
                 backoff.reset();
                 self.said = None;
             }
+            let waits = self.judge(&end, has_moved, &mut backoff);
+            // Last: whoever hears it finds the rest told.
+            self.heard.send_modify(|heard| heard.is_linked = false);
             if matches!(end, End::Stopped) {
                 return;
             }
-            let waits = self.judge(&end, has_moved, &mut backoff);
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -247,7 +248,7 @@ impl Follower {
         match end {
             End::Failed(Error::Log(log::Error::Full { .. })) if half.is_some() => self.is_too_small = true,
             End::Failed(Error::Log(log::Error::Broken(_) | log::Error::Rot { .. })) => {
-                self.begins_anew = true
+                self.begins_anew = true;
             }
             End::Stopped | End::OtherLeader | End::Ended | End::Refused { .. } | End::Failed(_) => {}
         }

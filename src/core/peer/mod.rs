@@ -20,7 +20,7 @@ pub use wire::{Standing, Waiting};
 
 use super::log;
 use super::net::http;
-use super::position::{History, Offset, Position};
+use super::position::{Offset, Position, ReplId};
 
 /// The leader's log is not copied any more. Nothing wrong was taken: the caller asks again from its log's end.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +43,12 @@ pub enum Error {
         found: Offset,
     },
     /// The leader goes on under a name that does not contain what is here.
-    #[error("what is here, {end}, is not of the leader's history {}", .history.id)]
+    #[error("what is here, {end}, is not of the leader's history {id}")]
     OtherHistory {
         /// The end of what is here.
         end: Position,
         /// The leader's.
-        history: History,
+        id: ReplId,
     },
     /// Something came that does not follow from what came before.
     #[error("the leader sends {0} where nothing of the kind can come")]

@@ -167,7 +167,7 @@ fn plan(ask: &Ask, leader: &Leader) -> Result<Plan, Refused> {
     }
 }
 
-/// The body for a follower that asks so, until `stop` is true, the log begins anew, or this process leads no more. An error of it is one of the
+/// The body for a follower that asks so, until `stop` is true, the log begins anew, the board is dropped, or this process leads no more. An error of it is one of the
 /// leader's disk.
 ///
 /// # Errors
@@ -334,7 +334,11 @@ impl Serving {
             // An error means that nobody is left who could stop it: then it ends.
             _ = self.stop.wait_for(|stop| *stop) => Ok(Event::Stop),
             () = due => Ok(Event::Standing),
-            Ok(()) = self.windows.changed() => Ok(Event::Windows),
+            changed = self.windows.changed() => Ok(match changed {
+                Ok(()) => Event::Windows,
+                // The board has gone, and the input with it.
+                Err(_) => Event::Stop,
+            }),
             Ok(()) = self.waits_for.changed(), if !self.has_moved => Ok(Event::Moved),
             Ok(()) = self.checkpointed.changed(), if !self.has_moved => Ok(Event::Moved),
             read = read => read,

@@ -19,7 +19,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::handle::{Input, Refusal};
+use super::handle::Refusal;
+use super::input::Input;
 use crate::core::pipeline::Mode;
 use crate::core::pipeline::gate::Gate;
 use crate::core::pipeline::orders::{Answer, Begun, FlushCommand, FullSyncWish, NotBegun};

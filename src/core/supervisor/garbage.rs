@@ -15,7 +15,8 @@
 
 use std::time::SystemTime;
 
-use super::handle::{Input, Refusal};
+use super::handle::Refusal;
+use super::input::Input;
 use super::{Shared, log};
 use crate::core::catalog::Catalog;
 use crate::core::net::Endpoint;

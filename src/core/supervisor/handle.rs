@@ -2,261 +2,23 @@
 //!
 //! Promises that every call is safe to repeat and safe against the others: those that change something are decided one after the other, a pause
 //! stands in the catalog before it holds, and a full sync that could not begin in time is withdrawn before the caller is told so.
-//!
+
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bytes::Bytes;
-use futures_util::Stream;
 use tokio::sync::{Mutex, watch};
 
 use super::full_syncs::{Asked, BEGIN_LIMIT, FullSyncs, Verdict, verdict_on};
 use super::garbage::{self, Collected};
-use super::group::{Membership, pulse};
-use super::post::Seat;
+use super::group::Membership;
+use super::input::Input;
 use super::selection::{Names, select};
 use super::{Shared, catalog, sharing};
 use crate::core::catalog::Catalog;
-use crate::core::filter::Filter;
-use crate::core::log::{self, Log, SnapshotFile, Space};
-use crate::core::net::{Address, Endpoint};
-use crate::core::peer::{self, Ask, Board, Refused};
+use crate::core::log::Space;
+use crate::core::pipeline::Mode;
 use crate::core::pipeline::orders::FlushCommand;
-use crate::core::pipeline::shard::Shard;
-use crate::core::pipeline::{Delivery, Mode, Orders, Settings};
-use crate::core::position::{Epoch, History, Offset, Position};
-use crate::core::progress::{Progress, State};
-use crate::core::topology::{Place, Trouble};
-use crate::core::{survey, target};
-
-/// One input as commands and the API see it.
-#[derive(Debug, Clone)]
-pub struct Input {
-    /// The source node.
-    pub source: Address,
-    /// The target node.
-    pub target: Address,
-    /// Whether batches are transactions.
-    pub transaction: bool,
-    /// Where it is.
-    pub progress: Arc<Progress>,
-    name: String,
-    source_place: Place,
-    shard: Option<Shard>,
-    target_place: Place,
-    target_endpoint: Endpoint,
-    filter: Arc<Filter>,
-    orders: Arc<Orders>,
-    log: Log,
-    board: Arc<Board>,
-    /// The settings of the target, without the address it has now.
-    target_settings: target::Settings,
-    /// Who we are, where there is no group.
-    holder: String,
-    /// Where several processes stand in for each other.
-    seat: Option<Seat>,
-}
-
-impl Input {
-    /// Whether a position is of the history that its log holds.
-    pub(super) fn is_of(&self, position: &Position) -> bool {
-        let history = self.log.history();
-        history.is_some_and(|history| history.contains(position))
-    }
-
-    pub(super) fn new(
-        settings: &Settings,
-        (holder, seat): (&str, Option<&Seat>),
-        progress: &Arc<Progress>,
-        orders: &Arc<Orders>,
-        log: &Log,
-    ) -> Input {
-        Input {
-            name: settings.name.clone(),
-            source: settings.source.endpoint.address.clone(),
-            target: settings.target.endpoint.address.clone(),
-            target_endpoint: settings.target.endpoint.clone(),
-            source_place: settings.source_place.clone(),
-            shard: settings.shard.clone(),
-            target_place: settings.target_place.clone(),
-            transaction: settings.delivery == Delivery::ExactlyOnce,
-            progress: Arc::clone(progress),
-            filter: Arc::clone(&settings.filter),
-            orders: Arc::clone(orders),
-            log: log.clone(),
-            board: seat.map(|seat| Arc::clone(&seat.board)).unwrap_or_default(),
-            target_settings: settings.target.clone(),
-            holder: holder.to_owned(),
-            seat: seat.cloned(),
-        }
-    }
-
-    /// The same input, with the addresses that source and target have now.
-    fn as_of_now(&self) -> Input {
-        let mut input = self.clone();
-        if let Some(source) = self.source_place.now() {
-            input.source = source.address;
-        }
-        if let Some(target) = self.target_place.now() {
-            input.target = target.address.clone();
-            input.target_endpoint = target;
-        }
-        input
-    }
-
-    /// The deployment's name: of its folder and its checkpoint.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Bytes that its log takes.
-    #[must_use]
-    pub fn log_bytes(&self) -> u64 {
-        self.log.log_bytes()
-    }
-
-    /// The newest whole snapshot, where there is one on disk.
-    #[must_use]
-    pub fn snapshot_file(&self) -> Option<SnapshotFile> {
-        self.log.snapshot_file()
-    }
-
-    /// What those who copy its log are told beside.
-    #[must_use]
-    pub fn board(&self) -> &Arc<Board> {
-        &self.board
-    }
-
-    /// Its log, for a follower, until `stop` is true.
-    ///
-    /// # Errors
-    /// [`Refused`]: there is nothing to follow, or the follower is ahead.
-    pub fn serve(
-        &self,
-        ask: &Ask,
-        stop: watch::Receiver<bool>,
-    ) -> Result<impl Stream<Item = Result<Bytes, log::Error>> + Send + use<>, Refused> {
-        peer::serve(&self.log, &self.progress, &self.board, ask, stop)
-    }
-
-    /// The other nodes of its shard, as far as they are known.
-    fn nodes(&self) -> Vec<Address> {
-        let mut nodes = self.progress.shard();
-        if let Some(shard) = &self.shard {
-            nodes.extend(shard.known.borrow().nodes.iter().cloned());
-        }
-        nodes
-    }
-
-    /// The source node, and how to log in there.
-    #[must_use]
-    pub fn source_endpoint(&self) -> Option<Endpoint> {
-        self.source_place.now()
-    }
-
-    pub(super) fn target_endpoint(&self) -> &Endpoint {
-        &self.target_endpoint
-    }
-
-    pub(super) fn orders(&self) -> &Orders {
-        &self.orders
-    }
-
-    pub(super) fn filter(&self) -> &Filter {
-        &self.filter
-    }
-
-    /// Whether this process leads it; where there is no group, always.
-    #[must_use]
-    pub fn is_led(&self) -> bool {
-        self.orders.tenure().is_ours()
-    }
-
-    /// The lease's epoch, where this process leads under one.
-    #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        self.orders.tenure().epoch()
-    }
-
-    /// Who leads it: a member of the group, or this process where there is none; empty where nobody does.
-    #[must_use]
-    pub fn leader(&self) -> String {
-        match &self.seat {
-            None => self.holder.clone(),
-            Some(seat) => seat.chair.leader().unwrap_or_default(),
-        }
-    }
-
-    pub(super) fn set_leader(&self, leader: Option<&str>) {
-        if let Some(seat) = &self.seat {
-            seat.chair.set_leader(leader);
-        }
-    }
-
-    /// Waits until no pipeline of this process works on it.
-    pub(super) async fn is_idle(&self) {
-        match &self.seat {
-            Some(seat) => seat.chair.idle().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Whether none works on it, nor will.
-    pub(super) fn is_out_of_the_way(&self) -> bool {
-        let is_idle = self.seat.as_ref().is_some_and(|seat| seat.chair.is_idle());
-        is_idle && (!self.is_led() || self.has_ended())
-    }
-
-    /// The lineage of its log.
-    #[must_use]
-    pub fn history(&self) -> Option<History> {
-        self.log.history()
-    }
-
-    /// Where its log ends; nothing where it could not go on from there.
-    #[must_use]
-    pub fn log_end(&self) -> Option<Position> {
-        let (history, extent, _) = self.log.look()?;
-        let end = Position {
-            id: history.id,
-            offset: extent.end,
-        };
-        (end.offset > Offset::ZERO).then_some(end)
-    }
-
-    /// Looks whether source and target can be reached from here, on connections of their own.
-    ///
-    /// # Errors
-    /// What cannot be reached, in words.
-    pub async fn reaches_both(&self) -> Result<(), String> {
-        let source = async {
-            let Some(endpoint) = self.source_endpoint() else {
-                return Err("it is not known where the source is".to_owned());
-            };
-            let asked = async { survey::Source::connect(&endpoint).await?.info().await.map(drop) };
-            pulse::answers(asked, &format!("source {}", endpoint.address)).await
-        };
-        let mut settings = self.target_settings.clone();
-        settings.endpoint = self.as_of_now().target_endpoint;
-        let whom = format!("target {}", settings.endpoint.address);
-        let target = pulse::answers(target::reach(&settings), &whom);
-        let (source, target) = tokio::join!(source, target);
-        source.and(target)
-    }
-
-    /// It begins anew, with its siblings.
-    pub(super) fn entangle(&self) {
-        if let Some(shard) = &self.shard {
-            shard.crossings.entangle_one(&self.name);
-        }
-    }
-
-    /// Whether its pipeline has ended.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.orders.is_closed()
-    }
-}
+use crate::core::progress::State;
+use crate::core::topology::Trouble;
 
 /// A call was not carried out. Unless it says otherwise, nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -272,6 +34,14 @@ pub enum Refusal {
     /// This process stands alone, and there is nobody to hand anything to.
     #[error("there is no other node that could take over: this gunyu runs alone")]
     Alone,
+    /// The group has no such member.
+    #[error("the group has no member {wanted:?}")]
+    UnknownMember {
+        /// The word.
+        wanted: String,
+        /// The members that there are.
+        known: Vec<String>,
+    },
     /// Some inputs were not handed over.
     #[error("not handed over: {}", listed(.failed))]
     NotHanded {
@@ -354,7 +124,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub(super) fn new(
+    pub(crate) fn new(
         shared: Shared,
         catalog: Catalog,
         space: Arc<Space>,
@@ -392,7 +162,7 @@ impl Handle {
         let inputs = self.inputs.read().unwrap_or_else(PoisonError::into_inner);
         inputs
             .iter()
-            .find(|input| input.name == name)
+            .find(|input| input.name() == name)
             .map(Input::as_of_now)
     }
 
@@ -418,14 +188,14 @@ impl Handle {
     /// Takes the input of that name out.
     pub(super) fn remove(&self, name: &str) {
         let mut inputs = self.inputs.write().unwrap_or_else(PoisonError::into_inner);
-        inputs.retain(|input| input.name != name);
+        inputs.retain(|input| input.name() != name);
     }
 
     /// Adds an input. A stop reaches it too, whichever of the two comes first.
     pub(super) fn add(&self, input: Input) {
         let mut inputs = self.inputs.write().unwrap_or_else(PoisonError::into_inner);
         if *self.stopping.borrow() {
-            input.orders.set_mode(Mode::Stop);
+            input.orders().set_mode(Mode::Stop);
         }
         inputs.push(input);
     }
@@ -454,7 +224,7 @@ impl Handle {
         self.stopping.send_replace(true);
         self.inputs()
             .iter()
-            .for_each(|input| input.orders.set_mode(Mode::Stop));
+            .for_each(|input| input.orders().set_mode(Mode::Stop));
     }
 
     /// Whether somebody has asked for a stop.
@@ -466,9 +236,9 @@ impl Handle {
     /// Asks the pipeline of that name to end.
     pub(super) fn end(&self, name: &str) {
         let inputs = self.inputs();
-        let input = inputs.iter().find(|input| input.name == name);
+        let input = inputs.iter().find(|input| input.name() == name);
         if let Some(input) = input {
-            input.orders.set_mode(Mode::Stop);
+            input.orders().set_mode(Mode::Stop);
         }
     }
 
@@ -485,7 +255,7 @@ impl Handle {
     pub async fn restart(&self) -> Result<(), Refusal> {
         let _changing = self.changing.lock().await;
         self.refuse_while_stopping()?;
-        self.inputs().iter().for_each(|input| input.orders.begin_anew());
+        self.inputs().iter().for_each(|input| input.orders().begin_anew());
         Ok(())
     }
 
@@ -517,11 +287,11 @@ impl Handle {
         })??;
         for input in inputs {
             input
-                .orders
+                .orders()
                 .set_mode(if paused { Mode::Pause } else { Mode::Run });
             // One that stands still until a person has helped takes this for the help.
             if !paused && input.progress.status().state == State::Stop {
-                input.orders.begin_anew();
+                input.orders().begin_anew();
             }
         }
         Ok(())
@@ -561,7 +331,7 @@ impl Handle {
         };
         // One that has gone since it was selected is in no group, and asked in vain: its orders are closed.
         let group = |input: &Input| {
-            let place = all.iter().position(|one| one.name == input.name);
+            let place = all.iter().position(|one| one.name() == input.name());
             place.map_or(usize::MAX, |place| groups[place])
         };
         let asked = {
@@ -593,7 +363,7 @@ impl Handle {
         }
         for other in all
             .iter()
-            .filter(|one| inputs.iter().all(|input| input.name != one.name))
+            .filter(|one| inputs.iter().all(|input| input.name() != one.name()))
         {
             let shares = |input: &&Input| group(input) == group(other);
             if let Some(input) = inputs.iter().find(shares) {
@@ -640,7 +410,7 @@ fn sources(inputs: &[Input]) -> Vec<String> {
 }
 
 fn names(inputs: &[Input]) -> Vec<String> {
-    inputs.iter().map(|input| input.name.clone()).collect()
+    inputs.iter().map(|input| input.name().to_owned()).collect()
 }
 
 fn listed(failed: &[(String, String)]) -> String {

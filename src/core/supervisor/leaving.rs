@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::handle::Input;
-use super::shards::Change;
+use super::group::Membership;
+use super::input::Input;
+use super::shards::{Change, DRAINED};
 use crate::core::catalog::{self, Catalog};
 use crate::core::net::Endpoint;
 use crate::core::pipeline::crossing::Crossings;
@@ -36,11 +37,12 @@ pub(super) struct Departure {
     pub(super) last: Option<Position>,
     pub(super) crossings: Crossings,
     pub(super) catalog: Option<Catalog>,
+    pub(super) group: Option<Membership>,
 }
 
 impl Departure {
     /// The target has all that could still be had.
-    fn is_over(&self, input: &Input) {
+    async fn is_over(&self, input: &Input) {
         let received = input.progress.ladder().received;
         let is_heard = |last: Position| input.is_of(&last) && received >= last.offset;
         if self.last.is_some_and(|last| !is_heard(last)) {
@@ -57,6 +59,13 @@ impl Departure {
             .map(|catalog| catalog.set_drained(&name, true));
         if let Some(Err(error)) = noted {
             tracing::error!(%error, hint = error.hint(), "that a shard has left could not be written down");
+        }
+        if let Some(group) = &self.group
+            && let Err(error) = group
+                .put_note(&format!("{DRAINED}{}", input.name()), group.me())
+                .await
+        {
+            tracing::warn!(%error, "the other members could not be told that a shard was drained");
         }
     }
 }
@@ -91,7 +100,7 @@ pub(super) async fn drain(watcher: Watcher, input: Input, departure: Departure, 
             () = tell.closed() => return,
         }
     }
-    departure.is_over(&input);
+    departure.is_over(&input).await;
     let _ = tell.send(Change::Ends(input.name().to_owned())).await;
     // Only now nobody looks after the place any more.
     drop(watcher);

@@ -33,8 +33,13 @@ pub(super) async fn tell(crossings: &Crossings, name: &str, board: &Board) {
     }
 }
 
-/// Takes in what the leader says, for ever.
-pub(super) async fn hear(crossings: &Crossings, name: &str, log: &Log, mut heard: watch::Receiver<Heard>) {
+/// Takes in what the leader says, for ever. `is_exact`: what the target has confirmed is recorded there at the same moment.
+pub(super) async fn hear(
+    crossings: &Crossings,
+    name: &str,
+    (log, is_exact): (&Log, bool),
+    mut heard: watch::Receiver<Heard>,
+) {
     loop {
         {
             let now = heard.borrow_and_update();
@@ -43,7 +48,7 @@ pub(super) async fn hear(crossings: &Crossings, name: &str, log: &Log, mut heard
                 crossings.hear(
                     name,
                     &mirrored::Heard {
-                        is_exact: standing.is_exact,
+                        is_exact,
                         waits_for: waits_for.map(|one| (one.input.as_str(), one.since)),
                         windows: &now.windows,
                         snapshot: log.snapshot().map(|snapshot| snapshot.position),

@@ -8,6 +8,7 @@
 //! this process is on its way to the target. Leaves to [`super::group`] who leads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -17,13 +18,15 @@ use crate::core::catalog::Catalog;
 use crate::core::log::Log;
 use crate::core::peer::{Board, Follower};
 use crate::core::pipeline::orders::Wish;
-use crate::core::pipeline::{Fatal, Mode, Orders, Pipeline, Settings};
+use crate::core::pipeline::{Delivery, Fatal, Mode, Orders, Pipeline, Settings};
+use crate::core::position::Epoch;
 use crate::core::progress::{Progress, State};
 
 /// Who leads an input, and whether this process is out of the way.
 #[derive(Debug)]
 pub(super) struct Chair {
     leader: watch::Sender<Option<String>>,
+    epoch: AtomicU64,
     idle: watch::Sender<bool>,
 }
 
@@ -31,6 +34,7 @@ impl Chair {
     pub(super) fn new() -> Arc<Chair> {
         Arc::new(Chair {
             leader: watch::Sender::new(None),
+            epoch: AtomicU64::new(0),
             idle: watch::Sender::new(true),
         })
     }
@@ -40,7 +44,15 @@ impl Chair {
         self.leader.borrow().clone()
     }
 
-    pub(super) fn set_leader(&self, leader: Option<&str>) {
+    /// The epoch of its lease.
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch::new(self.epoch.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_leader(&self, leader: Option<(&str, Epoch)>) {
+        let (leader, epoch) = leader.unzip();
+        self.epoch
+            .store(epoch.unwrap_or(Epoch::NONE).get(), Ordering::Relaxed);
         self.leader.send_if_modified(|known| {
             let is_new = known.as_deref() != leader;
             if is_new {
@@ -163,12 +175,13 @@ impl Post {
             }
         };
         let heard = follower.heard();
+        let is_exact = self.settings.delivery == Delivery::ExactlyOnce && !self.settings.target.is_cluster();
         let siblings = async {
             let Some(shard) = &self.settings.shard else {
                 return std::future::pending().await;
             };
             tokio::select! {
-                () = mirror::hear(&shard.crossings, self.name(), &self.log, heard) => {}
+                () = mirror::hear(&shard.crossings, self.name(), (&self.log, is_exact), heard) => {}
                 () = mirror::pass_entangled(&shard.crossings, self.name(), group, &seen) => {}
             }
         };

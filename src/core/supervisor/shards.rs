@@ -10,26 +10,29 @@
 //! restarts, and that what happens to one shard does not touch the pipeline of another. Leaves the asking to [`crate::core::topology`], and
 //! starting and ending to the supervisor.
 
+mod known;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::handle::{Handle, Input, Unknown};
-use super::leaving::{Departure, drain, unheard};
+use super::group::Membership;
+use super::handle::{Handle, Unknown};
+use super::input::Input;
+use super::leaving::{Departure, drain};
 use super::naming::{self, Known};
-use crate::core::catalog::{self, Catalog};
+use crate::core::catalog::Catalog;
 use crate::core::net::Address;
 use crate::core::pipeline::crossing::{Crossings, sampler};
 use crate::core::pipeline::{Settings, shard};
-use crate::core::position::Position;
 use crate::core::progress::Phase;
-use crate::core::survey::{Source, Target};
 use crate::core::topology::alert::Alert;
 use crate::core::topology::cluster::{self, Cluster};
 use crate::core::topology::shards::{Choice, Shard, Wanted};
 use crate::core::topology::{self, Trouble, Watcher};
+pub(super) use known::DRAINED;
 
 /// A cluster as a source.
 #[derive(Debug, Clone)]
@@ -77,10 +80,11 @@ pub(super) struct Watch {
     crossings: Crossings,
     /// It is known whether shards have left unheard.
     is_complete: bool,
+    group: Option<Membership>,
 }
 
 impl Watch {
-    pub(super) fn new(shards: Shards, catalog: Option<Catalog>) -> Watch {
+    pub(super) fn new(shards: Shards, catalog: Option<Catalog>, group: Option<Membership>) -> Watch {
         Watch {
             cluster: Cluster::new(shards.cluster.clone()),
             shards,
@@ -90,6 +94,7 @@ impl Watch {
             doubt: Arc::default(),
             crossings: Crossings::default(),
             is_complete: false,
+            group,
         }
         .remembering()
     }
@@ -116,7 +121,7 @@ impl Watch {
         let shards = self.cluster.look().await?;
         let mut all = Vec::new();
         let named = self.named(shards).await;
-        self.complete(&named);
+        self.complete(&named).await;
         for (shard, name) in named {
             all.push(self.begin(shard, &name).await);
         }
@@ -140,6 +145,10 @@ impl Watch {
             match handle.knows_its_inputs() {
                 true => alert.next(doubt.notified()).await,
                 false => tokio::time::sleep(FIRST_LOOK_EVERY).await,
+            }
+            if let Some(group) = &self.group {
+                // Without the notes a shard might be called by another name than elsewhere.
+                group.has_seen().await;
             }
             match self.cluster.look().await {
                 Ok(shards) => {
@@ -184,7 +193,7 @@ impl Watch {
         self.leaving
             .retain(|name| inputs.iter().any(|input| input.name() == name));
         let named = self.named(shards).await;
-        self.complete(&named);
+        self.complete(&named).await;
         let there: BTreeSet<String> = named.iter().map(|(_, name)| name.clone()).collect();
         for (shard, name) in named {
             let input = inputs.iter().find(|input| input.name() == name);
@@ -195,35 +204,6 @@ impl Watch {
             }
         }
         self.part(&there, handle, tell).await
-    }
-
-    /// A shard may have left while no gunyu ran, or before the target had all of it. Its last words are lost then, deletions among them: those that have its
-    /// keys now begin anew, and what none of them has goes from the target.
-    fn complete(&mut self, named: &[(Shard, String)]) {
-        if std::mem::replace(&mut self.is_complete, true) || self.shards.cluster.only_seeds {
-            return;
-        }
-        let Some(catalog) = &self.catalog else { return };
-        let names: Vec<String> = named.iter().map(|(_, name)| name.clone()).collect();
-        let settled = unheard(catalog, |name| {
-            // What no tick names any more had left before.
-            let is_seen = self.crossings.last_of(name).is_some();
-            self.is_ours(name) && is_seen && !names.iter().any(|one| one == name)
-        })
-        .and_then(|unheard| {
-            if unheard.is_empty() {
-                return Ok(());
-            }
-            tracing::warn!(
-                ?unheard,
-                "shards have left the cluster before the target had all of them: all begin anew"
-            );
-            catalog.set_entangled(&names, true)?;
-            catalog.set_drained(&unheard, true)
-        });
-        if let Err(error) = settled {
-            tracing::error!(%error, hint = error.hint(), "whether shards have left unheard could not be found out");
-        }
     }
 
     /// A shard that has no pipeline yet.
@@ -274,7 +254,7 @@ impl Watch {
 
     /// Decides which node of its shard a pipeline follows.
     async fn follow(&mut self, name: &str, shard: Shard, input: Option<&Input>) {
-        self.note(name, &shard);
+        self.note(name, &shard).await;
         let Some(one) = self.followed.get_mut(name) else {
             return;
         };
@@ -338,6 +318,7 @@ impl Watch {
                 last: self.crossings.last_of(input.name()),
                 crossings: self.crossings.clone(),
                 catalog: self.catalog.clone(),
+                group: self.group.clone(),
             };
             tokio::spawn(drain(one.watcher, input, departure, tell.clone()));
         }
@@ -361,119 +342,6 @@ impl Watch {
             .zip(shards)
             .filter_map(|(name, shard)| Some((shard, name?)))
             .collect()
-    }
-
-    /// What this folder knows of names.
-    fn known(&self) -> Result<Known, catalog::Error> {
-        let mut known = Known::default();
-        if let Some(catalog) = &self.catalog {
-            let names = catalog.pipelines()?.into_iter();
-            for name in names.filter(|name| self.is_ours(name)) {
-                for id in catalog.nodes(&name)? {
-                    known.insert(id, name.clone());
-                }
-            }
-        }
-        // What is seen now is newer than what was written down.
-        for (name, one) in &self.followed {
-            for node in one.shard.nodes() {
-                known.insert(node.id.clone(), name.clone());
-            }
-        }
-        Ok(known)
-    }
-
-    /// A shard of which the folder knows nothing may have a checkpoint on the target under the id of one of its nodes.
-    async fn ask_target(&self, shards: &[Shard], known: &mut Known) {
-        let is_new = |shard: &&Shard| !shard.nodes().any(|node| known.contains(&node.id));
-        let new: Vec<&Shard> = shards.iter().filter(is_new).collect();
-        let Some(endpoint) = self
-            .shards
-            .template
-            .target_place
-            .now()
-            .filter(|_| !new.is_empty())
-        else {
-            return;
-        };
-        let mut target = match Target::connect(&endpoint).await {
-            Ok(target) => target,
-            Err(error) => {
-                tracing::debug!(%error, "the target could not be asked for the names of shards");
-                return;
-            }
-        };
-        let ids = new.into_iter().flat_map(Shard::nodes).map(|node| node.id.clone());
-        for id in ids.collect::<Vec<String>>() {
-            let name = self.name(&id);
-            if let Ok(Some(_)) = target.recorded(&name).await {
-                known.insert(id, name);
-            }
-        }
-        self.ask_for_strays(shards, known, &mut target).await;
-    }
-
-    /// A shard may have been named after a master that has died since, and is in no shard any more: then its replacement's history tells.
-    async fn ask_for_strays(&self, shards: &[Shard], known: &mut Known, target: &mut Target) {
-        let mut positions = Vec::new();
-        for id in self.cluster.strays() {
-            let name = self.name(id);
-            let Ok(Some(recorded)) = target.recorded(&name).await else {
-                continue;
-            };
-            let recorded = recorded.record;
-            positions.extend(
-                recorded
-                    .checkpoint
-                    .map(|at| at.position)
-                    .or(recorded.full_sync)
-                    .map(|at| (at, name)),
-            );
-        }
-        for shard in shards {
-            let is_new = !shard.nodes().any(|node| known.contains(&node.id));
-            let Some(address) = shard
-                .master
-                .address
-                .clone()
-                .filter(|_| is_new && !positions.is_empty())
-            else {
-                continue;
-            };
-            let master = self.cluster.endpoint(address);
-            let info = async { Source::connect(&master).await?.info().await };
-            let history = info.await.ok().and_then(|info| info.history);
-            let is_its = |(at, _): &&(Position, String)| history.is_some_and(|history| history.contains(at));
-            if let Some((_, name)) = positions.iter().find(is_its) {
-                known.insert(shard.master.id.clone(), name.clone());
-            }
-        }
-    }
-
-    /// Writes down which nodes the shard has, where that has changed.
-    fn note(&self, name: &str, shard: &Shard) {
-        let Some(catalog) = &self.catalog else { return };
-        let noted = catalog.nodes(name).and_then(|before| {
-            let mut ids: Vec<String> = shard.nodes().map(|node| node.id.clone()).collect();
-            // A node that is another shard's now is not this one's any more; one that is nowhere may come back.
-            let others = self.followed.iter().filter(|(other, _)| *other != name);
-            let is_elsewhere = |id: &String| others.clone().any(|(_, one)| one.shard.has(id));
-            let earlier = before.iter().filter(|id| !ids.contains(id) && !is_elsewhere(id));
-            let earlier: Vec<String> = earlier.cloned().collect();
-            ids.extend(earlier);
-            ids.sort_unstable();
-            if ids != before {
-                catalog.set_nodes(name, &ids)?;
-            }
-            if catalog.drained(name)? {
-                // It has come back.
-                catalog.set_drained(&[name.to_owned()], false)?;
-            }
-            Ok(())
-        });
-        if let Err(error) = noted {
-            tracing::error!(%error, hint = error.hint(), "the nodes of a shard could not be written down");
-        }
     }
 
     fn name(&self, id: &str) -> String {

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::handle::Input;
+use super::input::Input;
 
 /// Names that cannot be looked up within this time are only compared as they are written.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);

@@ -31,7 +31,7 @@
 //! Then the older key stands there again, until the newer session finds that the node was replaced, which it does within a second of the cluster, and takes the
 //! right anew. And a node that has become a master by the older process's map, while all that we ask say that it is none yet, is not looked at by *end*.
 //!
-//! Where `CLIENT LIST` or `CLIENT KILL` is not permitted, *end* does nothing. What asks after *take* still sends nothing, and what is under `WATCH` still fails: on
+//! Where `CLIENT SETNAME`, `CLIENT LIST` or `CLIENT KILL` is not permitted, *end* does nothing. What asks after *take* still sends nothing, and what is under `WATCH` still fails: on
 //! one node the stream is exactly once all the same. But a connection that was answered yes before *take*, of a stream onto a cluster, of a full sync or of a
 //! delivery at least once, goes on carrying what its process sends, until that hears of it: with its next checkpoint or cursor, which are due every second.
 //!
@@ -74,8 +74,8 @@ pub struct Session {
     name: String,
     key: Bytes,
     session_key: Bytes,
-    /// Where the session's key is watched.
-    seat: Seat,
+    /// Where the session's key is watched, since it was last read; nothing once a transaction has ended that.
+    seat: Option<Seat>,
     /// What the server is.
     pub facts: Facts,
     /// What is applied already, slot by slot, where the target is a cluster.
@@ -113,7 +113,7 @@ impl Session {
         lane.set_guard(Guard::new(&settings.name, &token));
         end_older_everywhere(&mut lane, &prefix, &token).await?;
         facts.complete(&mut lane, &session_key).await?;
-        let (record, seat) = (Record::default(), lane.watch(&session_key).await?);
+        let (record, seat) = (Record::default(), None);
         let mut session = Session {
             lane,
             token,
@@ -164,14 +164,26 @@ impl Session {
 
     /// Watches the session key and makes sure that it is still ours.
     async fn watch(&mut self) -> Result<(), Error> {
-        self.seat = self.lane.watch(&self.session_key).await?;
+        self.seat = None;
+        let seat = self.lane.watch(&self.session_key).await?;
         let question = command(&[b"HGET", &self.session_key, self.token.as_bytes()]);
-        let replies = self.lane.call_seated(&self.seat, vec![question]).await?;
+        let replies = self.lane.call_seated(&seat, vec![question]).await?;
         match replies.first() {
             None | Some(Value::Nil) => Err(self.superseded()),
             Some(Value::Error(text)) => Err(self.refused("HGET", text)),
-            Some(_) => Ok(()),
+            Some(_) => {
+                self.seat = Some(seat);
+                Ok(())
+            }
         }
+    }
+
+    /// Where the session's key is watched; where it is not any more, it is watched anew.
+    async fn seated(&mut self) -> Result<Seat, Error> {
+        if self.seat.is_none() {
+            self.watch().await?;
+        }
+        Ok(self.seat.clone().expect("the key has just been watched"))
     }
 
     async fn read_record(&mut self) -> Result<Record, Error> {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{Settings, damaged};
 use crate::core::lease::Error;
-use crate::core::net::{Endpoint, http};
+use crate::core::net::{Credentials, Endpoint, http};
 use crate::core::position::Epoch;
 
 /// No answer is longer: a group's records are some kilobytes each.
@@ -23,8 +23,11 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// So much is shown of an answer that makes no sense.
 const SHOWN_CHARS_MAX: usize = 200;
 
-/// As of gRPC: this member cannot do it now, another may.
-const UNAVAILABLE: i64 = 14;
+/// As of gRPC: cancelled, unknown, too late, internal, unavailable. This member cannot do it now, another may.
+const ABOUT_MEMBER: [i64; 5] = [1, 2, 4, 13, 14];
+
+/// As of gRPC: no such user, or a token that does not count.
+const UNAUTHENTICATED: i64 = 16;
 
 /// As of gRPC: authentication is not enabled.
 const FAILED_PRECONDITION: i64 = 9;
@@ -80,7 +83,7 @@ pub(super) fn number(value: &Value) -> Option<i64> {
 #[derive(Debug)]
 pub(super) struct Gateway {
     endpoints: Vec<Endpoint>,
-    user: Option<(String, String)>,
+    user: Option<Credentials>,
     limit: Duration,
     /// Who is asked first.
     first: usize,
@@ -161,19 +164,16 @@ impl Gateway {
                 }
                 Err(error) => error,
             };
-            let is_final = matches!(&error, Error::Etcd { code, .. } if *code != UNAVAILABLE);
+            if matches!(&error, Error::Etcd { code, .. } if !ABOUT_MEMBER.contains(code)) {
+                self.first = at;
+                return Err(error);
+            }
             failed = Some(match failed {
-                Some(before) if !is_final && (before.needs_a_person() || !error.needs_a_person()) => before,
+                Some(before) if before.needs_a_person() || !error.needs_a_person() => before,
                 _ => error,
             });
-            if is_final {
-                self.first = at;
-                break;
-            }
         }
-        if !matches!(failed, Some(Error::Etcd { .. })) {
-            self.first = (self.first + 1) % count;
-        }
+        self.first = (self.first + 1) % count;
         Err(failed.expect("an etcd has at least one endpoint"))
     }
 
@@ -186,12 +186,26 @@ impl Gateway {
     ) -> Result<Value, Error> {
         let until = Instant::now() + limit;
         let answer = self.call_as_user(at, path, body, until).await;
-        match (answer, &self.token) {
-            (Err(Error::Etcd { code, message, .. }), Token::Given(_)) if is_about_token(code, &message) => {
+        match &answer {
+            Err(Error::Etcd { code, message, .. }) if self.wants_token(*code, message) => {
                 self.token = Token::Unasked;
                 self.call_as_user(at, path, body, until).await
             }
-            (answer, _) => answer,
+            _ => answer,
+        }
+    }
+
+    /// Whether another token, or one at all, may help.
+    fn wants_token(&self, code: i64, message: &str) -> bool {
+        let has = |words: &str| message.contains(words);
+        match (&self.token, &self.user) {
+            // It has run out, or was given before the users were changed.
+            (Token::Given(_), _) => {
+                code == UNAUTHENTICATED || has("invalid auth token") || has("revision of auth store is old")
+            }
+            // There are users since.
+            (Token::Needless, Some(_)) => has("user name is empty"),
+            (Token::Needless | Token::Unasked, _) => false,
         }
     }
 
@@ -202,8 +216,8 @@ impl Gateway {
         body: &Value,
         until: Instant,
     ) -> Result<Value, Error> {
-        if let (Token::Unasked, Some((user, password))) = (&self.token, &self.user) {
-            let login = json!({"name": user, "password": password});
+        if let (Token::Unasked, Some(login)) = (&self.token, &self.user) {
+            let login = json!({"name": login.user, "password": login.password});
             self.token = match self.send(at, "/v3/auth/authenticate", &login, until).await {
                 Ok(answer) => Token::Given(answer["token"].as_str().unwrap_or_default().to_owned()),
                 Err(Error::Etcd {
@@ -213,15 +227,7 @@ impl Gateway {
                 Err(error) => return Err(error),
             };
         }
-        let answer = self.send(at, path, body, until).await;
-        if let (Err(Error::Etcd { message, .. }), Token::Needless, Some(_)) =
-            (&answer, &self.token, &self.user)
-            && message.contains("user name is empty")
-        {
-            // It has got users since.
-            self.token = Token::Unasked;
-        }
-        answer
+        self.send(at, path, body, until).await
     }
 
     async fn send(&self, at: usize, path: &str, body: &Value, until: Instant) -> Result<Value, Error> {
@@ -239,20 +245,12 @@ impl Gateway {
         };
         let left = until.saturating_duration_since(Instant::now());
         let answer = http::ask(endpoint, request, left, ANSWER_BYTES_MAX).await?;
-        read(endpoint, answer)
+        read(endpoint, &answer)
     }
 }
 
-/// A token that has run out, or was given before the users were changed.
-fn is_about_token(code: i64, message: &str) -> bool {
-    code == 16
-        || ["invalid auth token", "revision of auth store is old"]
-            .iter()
-            .any(|word| message.contains(word))
-}
-
 /// An answer, or what etcd says is wrong. A stream wraps either once more.
-fn read(endpoint: &Endpoint, answer: http::Answer) -> Result<Value, Error> {
+fn read(endpoint: &Endpoint, answer: &http::Answer) -> Result<Value, Error> {
     let address = endpoint.address.clone();
     let parsed: Option<Value> = serde_json::from_slice(&answer.body).ok().filter(Value::is_object);
     let Some(parsed) = parsed else {
@@ -306,7 +304,7 @@ mod tests {
             tls: None,
         };
         let body = Bytes::copy_from_slice(body.as_bytes());
-        read(&endpoint, http::Answer { status, body })
+        read(&endpoint, &http::Answer { status, body })
     }
 
     /// What etcd 3.4 and 3.5 really say.
@@ -345,12 +343,6 @@ mod tests {
             "{none}"
         );
         assert!(!said(502, "Bad Gateway").unwrap_err().needs_a_person());
-    }
-
-    #[test]
-    fn what_begins_with_the_prefix_is_below_the_range_s_end() {
-        // The end is the prefix with its slash counted on by one.
-        assert_eq!(char::from(b'/' + 1), '0');
     }
 
     #[test]

@@ -293,13 +293,13 @@ fn what_a_follower_gets_is_as_the_table_has_it() {
             checkpointed: at(checkpointed),
             log: Some((history, extent, snapshot)),
         };
-        assert_eq!(told(plan(&ask, &leader)), expected, "row {row}");
+        assert_eq!(told(&plan(&ask, &leader)), expected, "row {row}");
         let empty = Leader { log: None, ..leader };
-        assert_eq!(told(plan(&ask, &empty)), "503", "row {row}, with an empty log");
+        assert_eq!(told(&plan(&ask, &empty)), "503", "row {row}, with an empty log");
     }
 
     use super::Leader;
-    fn told(plan: Result<Plan, Refused>) -> String {
+    fn told(plan: &Result<Plan, Refused>) -> String {
         match plan {
             Ok(Plan::StreamFrom(offset)) => format!("from {offset}"),
             Ok(Plan::Snapshot) => "snapshot".into(),
@@ -412,7 +412,7 @@ async fn the_snapshot_of_a_log_in_memory_is_left_to_the_leader() {
 }
 
 #[tokio::test]
-async fn the_body_ends_when_the_log_begins_anew_when_it_is_told_so_and_when_it_leads_no_more() {
+async fn the_body_ends_when_the_log_begins_anew_when_it_is_told_so_and_when_nobody_leads_here_any_more() {
     for in_memory in [false, true] {
         let leader = Leader::live(in_memory).await;
         let mut served = leader.ask_from(None).unwrap();
@@ -430,6 +430,12 @@ async fn the_body_ends_when_the_log_begins_anew_when_it_is_told_so_and_when_it_l
         let mut served = leader.ask_from(None).unwrap();
         served.stream_of_live().await;
         leader.progress.set_phase(Phase::Following);
+        assert_eq!(served.next_but_standings().await, None);
+
+        let mut leader = Leader::live(in_memory).await;
+        let mut served = leader.ask_from(None).unwrap();
+        served.stream_of_live().await;
+        leader.board = Board::default();
         assert_eq!(served.next_but_standings().await, None);
     }
 }

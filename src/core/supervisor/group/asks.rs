@@ -49,7 +49,8 @@ pub(in crate::core::supervisor) enum Ask {
         change: Change,
         tell: oneshot::Sender<Result<bool, lease::Error>>,
     },
-    Look,
+    /// To look at once; told when that is done.
+    Look(Option<oneshot::Sender<()>>),
 }
 
 /// What becomes of a note.
@@ -156,17 +157,31 @@ impl Membership {
     /// Lets the group look at the leases at once.
     pub fn look(&self) {
         // A full queue holds a look already.
-        let _ = self.0.asks.try_send(Ask::Look);
+        let _ = self.0.asks.try_send(Ask::Look(None));
     }
 
-    /// Tells another member to look.
-    pub(super) fn tell_to_look(&self, member: &str) {
+    /// The same, and waits until it is done, or for a while.
+    pub async fn has_looked(&self) {
+        let (tell, told) = oneshot::channel();
+        let looked = async {
+            if self.0.asks.send(Ask::Look(Some(tell))).await.is_ok() {
+                // An error: the group has ended.
+                let _ = told.await;
+            }
+        };
+        // It looks by itself, too.
+        let _ = tokio::time::timeout(TELL_LIMIT, looked).await;
+    }
+
+    /// Tells another member to look; `then` when it has, or cannot be told.
+    pub(super) fn tell_to_look(&self, member: &str, then: impl FnOnce() + Send + 'static) {
         let (this, member) = (self.clone(), member.to_owned());
         tokio::spawn(async move {
             let call = ("POST", "/peer/look");
-            if let Err(error) = this.access().ask(&member, call, &[], TELL_LIMIT).await {
+            if let Err(error) = this.access().ask(&member, call, &[], TELL_LIMIT * 2).await {
                 tracing::debug!(%error, "a member could not be told to look; it does so by itself");
             }
+            then();
         });
     }
 
@@ -239,7 +254,7 @@ fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Group {
     pub(super) async fn hear(&mut self, ask: Ask) {
         match ask {
-            Ask::Look => {}
+            Ask::Look(tell) => self.looks.extend(tell),
             Ask::HandOver {
                 input,
                 to,

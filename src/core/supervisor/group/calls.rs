@@ -15,7 +15,8 @@ use super::Membership;
 use crate::core::pipeline::Tenure;
 use crate::core::pipeline::orders::FlushCommand;
 use crate::core::supervisor::full_syncs::FullSyncs;
-use crate::core::supervisor::handle::{Handle, Input, Refusal};
+use crate::core::supervisor::handle::{Handle, Refusal};
+use crate::core::supervisor::input::Input;
 
 /// A leader answers within this time; it drains first.
 const HAND_LIMIT: Duration = Duration::from_secs(15);
@@ -36,7 +37,7 @@ impl Handle {
     /// Hands these inputs over, each to that member or to the best. Gives the source of each and the member that leads it then.
     ///
     /// # Errors
-    /// [`Refusal::NotHanded`]: those that are not named there have gone. [`Refusal::Alone`]: there is no group.
+    /// [`Refusal::NotHanded`]: those that are not named there have gone. [`Refusal::Alone`]: there is no group. [`Refusal::UnknownMember`].
     pub async fn hand_over(
         &self,
         inputs: &[Input],
@@ -45,6 +46,14 @@ impl Handle {
         let Some(group) = self.group() else {
             return Err(Refusal::Alone);
         };
+        if let Some(wanted) = to {
+            let mut known = group.others();
+            known.push(group.me().to_owned());
+            if !known.iter().any(|one| one == wanted) {
+                let wanted = wanted.to_owned();
+                return Err(Refusal::UnknownMember { wanted, known });
+            }
+        }
         let handed = inputs.iter().map(|input| hand_one(group, input, to, false));
         let (mut done, mut failed) = (Vec::new(), Vec::new());
         for (source, handed) in join_all(handed).await {

@@ -138,28 +138,24 @@ impl Group {
     async fn pass_on(&mut self, name: &str, epoch: Epoch) {
         let to = self.handing.get(name).and_then(|handing| handing.to.clone());
         let passed = match &to {
-            Some(to) => self
-                .store
-                .transfer(name, epoch, to)
-                .await
-                .map(|epoch| epoch.is_some()),
-            None => self.store.resign(name, epoch).await.map(|()| true),
+            Some(to) => self.store.transfer(name, epoch, to).await,
+            None => self.store.resign(name, epoch).await.map(|()| Some(epoch)),
         };
         match passed {
-            Ok(true) => {
+            Ok(Some(epoch)) => {
                 self.held.remove(name);
                 self.set_tenure(name, Tenure::Follows);
                 self.moved_at = Instant::now();
                 if let Some(input) = self.input(name) {
-                    input.set_leader(to.as_deref());
+                    input.set_leader(to.as_deref().map(|to| (to, epoch)));
                 }
                 tracing::info!(name, to, "handed over");
-                if let (Some(handing), Some(to)) = (self.handing.remove(name), &to) {
-                    self.membership.tell_to_look(to);
-                    handing.done(to);
+                if let (Some(handing), Some(to)) = (self.handing.remove(name), to) {
+                    let heir = to.clone();
+                    self.membership.tell_to_look(&to, move || handing.done(&heir));
                 }
             }
-            Ok(false) => {
+            Ok(None) => {
                 // The heir has gone, or the lease; the next look says which.
                 if let Some(handing) = self.handing.remove(name) {
                     handing.failed("the other member has gone");
@@ -208,10 +204,9 @@ impl Group {
             let (Some(input), Some(heir)) = (self.input(name), heir) else {
                 return false;
             };
+            // It was there when it was last told of, which is a moment ago; what it lacks it still gets from here.
             let end = heir.ends.get(*name).copied().flatten();
-            let checkpointed = input.progress.ladder().checkpointed;
-            input.progress.status().phase == Phase::Incremental
-                && end.is_some_and(|end| input.is_of(&end) && end.offset >= checkpointed)
+            input.progress.status().phase == Phase::Incremental && end.is_some_and(|end| input.holds(&end))
         };
         let name = self.held.keys().find(is_ready).cloned();
         if let Some(name) = name {

@@ -25,7 +25,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::handle::{Handle, Input};
+use super::handle::Handle;
+use super::input::Input;
 use crate::core::lease::{self, Record, Store, View};
 use crate::core::pipeline::{Mode, Tenure};
 use crate::core::position::{Epoch, Position};
@@ -99,6 +100,8 @@ pub(super) struct Group {
     has_had_session: bool,
     /// What was told last of the store's troubles.
     trouble: Option<String>,
+    /// Who waits for the look that is under way.
+    looks: Vec<tokio::sync::oneshot::Sender<()>>,
 }
 
 /// What runs beside the group.
@@ -134,6 +137,7 @@ impl Group {
             namesake: None,
             has_had_session: false,
             trouble: None,
+            looks: Vec::new(),
         }
     }
 
@@ -158,6 +162,10 @@ impl Group {
                 _ = ticks.tick() => {}
             }
             self.turn().await?;
+            for tell in self.looks.drain(..) {
+                // Whoever asked may have gone.
+                let _ = tell.send(());
+            }
             if self.handle.is_stopping() {
                 let until = *farewell.get_or_insert_with(|| Instant::now() + FAREWELL_LIMIT);
                 self.part();
@@ -387,7 +395,7 @@ impl Group {
             self.set_tenure(name, Tenure::Leads(epoch));
         }
         if let Some(input) = self.input(name) {
-            input.set_leader(Some(self.me()));
+            input.set_leader(Some((self.me(), epoch)));
         }
     }
 }

@@ -10,7 +10,8 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::asks::Membership;
-use crate::core::supervisor::handle::{Handle, Input};
+use crate::core::supervisor::handle::Handle;
+use crate::core::supervisor::input::Input;
 
 /// A server that does not answer within this time cannot be reached.
 pub(in crate::core::supervisor) const ANSWER_LIMIT: Duration = Duration::from_millis(1_500);

@@ -17,7 +17,7 @@ impl Group {
         for input in self.handle.inputs() {
             let name = input.name();
             let holder = view.leases.get(name);
-            input.set_leader(holder.map(|lease| lease.holder.as_str()));
+            input.set_leader(holder.map(|lease| (lease.holder.as_str(), lease.epoch)));
             match holder {
                 Some(lease) if lease.holder == self.me() => {
                     self.vacant.remove(name);

@@ -199,6 +199,11 @@ async fn record(
 ) -> Result<Done, Error> {
     let at = recording.checkpoint;
     let mark = fences::mark(recording.record.lineage, at.position.offset, at.db);
+    // Where connections cannot be ended, this is how an older session hears of a newer one: before it leaves anything.
+    match router.still_ours().await {
+        Err(Error::Superseded { .. }) => return Ok(Done::Superseded),
+        asked => asked?,
+    }
     let marks = fences::leave(router, name, &mark, Some(&recording.masters)).await?;
     recording.record.checkpoint = Some(at);
     recording.record.marks.clone_from(&marks);

@@ -479,6 +479,17 @@ impl Router {
         }
     }
 
+    /// Makes sure that the session is still ours, where there is one.
+    ///
+    /// # Errors
+    /// As [`Router::ask`].
+    pub async fn still_ours(&mut self) -> Result<(), Error> {
+        match self.guard.clone() {
+            Some(guard) => self.ask(&guard).await,
+            None => Ok(()),
+        }
+    }
+
     /// Makes sure that the session is still ours, for all connections that there are: none was opened after the question that is answered here.
     ///
     /// # Errors

@@ -27,7 +27,10 @@ impl Session {
     pub async fn leave_marks(&mut self, offset: Offset, db: u32) -> Result<Vec<u16>, Error> {
         let mark = fences::mark(self.record.lineage, offset, db);
         match self.lane.router() {
-            Some(router) => fences::leave(router, &self.name, &mark, None).await,
+            Some(router) => {
+                router.still_ours().await?;
+                fences::leave(router, &self.name, &mark, None).await
+            }
             None => Ok(Vec::new()),
         }
     }

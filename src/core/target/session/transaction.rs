@@ -99,7 +99,8 @@ impl Session {
         for member in flush.members {
             let key = checkpoint::session_key(&member.name);
             let asks = vec![command(&[b"WATCH", &key]), command(&[b"HGETALL", &key])];
-            let replies = self.lane.call_seated(&self.seat, asks).await?;
+            let seat = self.seated().await?;
+            let replies = self.lane.call_seated(&seat, asks).await?;
             self.is_unchanged(member, &replies)?;
         }
         Ok(())
@@ -174,11 +175,14 @@ impl Session {
             .chain(commands)
             .chain([command(&[b"EXEC"])]);
         let all: Vec<Command> = all.collect();
-        let mut replies = self.lane.call_seated(&self.seat, all.clone()).await?;
+        let seat = self.seated().await?;
+        self.seat = None;
+        let mut replies = self.lane.call_seated(&seat, all.clone()).await?;
         if self.has_moved(&replies) {
             // Nothing is applied. Where the slot has gone the key is watched anew, and it is asked whose it is.
-            self.watch().await?;
-            replies = self.lane.call_seated(&self.seat, all).await?;
+            let seat = self.seated().await?;
+            self.seat = None;
+            replies = self.lane.call_seated(&seat, all).await?;
         }
         // A command that is refused when it is queued makes EXEC fail, and nothing is applied; its own words say more.
         if let Some(error) = replies.iter().find_map(Value::error) {

@@ -412,8 +412,8 @@ fn offset(payload: &mut Bytes) -> Result<Offset, bytes::TryGetError> {
 fn bytes(payload: Bytes) -> Result<Bytes, &'static str> {
     match payload.len() {
         0 => Err("it is empty"),
-        1..=SMALL => Ok(Bytes::copy_from_slice(&payload)),
-        ..=PIECE_MAX => Ok(payload),
+        1..SMALL => Ok(Bytes::copy_from_slice(&payload)),
+        SMALL..=PIECE_MAX => Ok(payload),
         _ => Err("it is longer than a piece"),
     }
 }
