@@ -107,7 +107,12 @@ impl Plan {
     }
 
     fn side(&self, shards: usize, options: &[String], roster: &Roster) -> Side {
-        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let host = self.world.host().to_string();
+        if self.world.has_machines() {
+            // Nodes announce that address, so it is there that they look for each other's bus.
+            options.extend(["--bind", "127.0.0.1", &host]);
+        }
         let nodes = match shards {
             0 => Nodes::One(Server::with(&options)),
             shards => Nodes::Many(Fleet::with(Layout::of(shards, 0).with(&options))),
