@@ -161,7 +161,10 @@ fn certificates(config: &Config) -> Result<Option<Certificates>, Failure> {
 async fn listen_everywhere(config: &Config) -> Result<(Listening, Option<Listening>), Failure> {
     let server = &config.server;
     let at = listen(config, &server.listen, "listen").await?;
-    if config.cluster.is_none() || server.listen_peer == server.listen {
+    let (own, peers) = (&server.listen, &server.listen_peer);
+    // What listens everywhere listens there, too.
+    let is_shared = own == peers || own.is_unspecified() && own.port == peers.port;
+    if config.cluster.is_none() || is_shared {
         return Ok((at, None));
     }
     Ok((at, Some(listen(config, &server.listen_peer, "listenPeer").await?)))

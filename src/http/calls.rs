@@ -91,6 +91,8 @@ pub enum PeerCall {
     Handover,
     /// To begin a full sync of an input that it leads.
     FullSync,
+    /// To go on with an input that was paused, or that stands still.
+    Resume,
     /// To begin anew with an input that it leads: slots went to and fro too fast.
     Entangle,
 }
@@ -102,6 +104,7 @@ pub const PEER_CALLS: &[(&str, &str, PeerCall)] = &[
     ("GET", "/peer/fit", PeerCall::Fit),
     ("POST", "/peer/handover", PeerCall::Handover),
     ("POST", "/peer/fullsync", PeerCall::FullSync),
+    ("POST", "/peer/resume", PeerCall::Resume),
     ("POST", "/peer/entangle", PeerCall::Entangle),
 ];
 

@@ -47,7 +47,7 @@ impl Failure {
 /// | refusal | code |
 /// | --- | --- |
 /// | an input or a member that there is not, a flush that would delete another's keys or that the target refuses | 400 |
-/// | paused, stopping, nobody to hand over to | 409 |
+/// | paused, stopping, nobody to hand over to, refused by whoever leads | 409 |
 /// | not begun, failed | 500 |
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
@@ -73,6 +73,7 @@ impl From<Refusal> for Failure {
                 "stop this one (DELETE /) and start another with the same configuration: it goes on from the checkpoint"
                     .to_owned(),
             ),
+            Refusal::ByLeader { hint, .. } => (409, hint),
             Refusal::NotHanded { done, .. } => (409, not_handed(&done)),
             Refusal::Stopping => (409, "start gunyu again, then repeat the call".to_owned()),
             Refusal::NotBegun { begun, in_part, .. } => (500, not_begun(&begun, in_part)),

@@ -63,6 +63,11 @@ pub async fn answer(call: PeerCall, query: &Query, api: &Api) -> Result<Answer, 
                 joined: begun.joined,
             }))
         }
+        PeerCall::Resume => {
+            leads(&input)?;
+            api.handle.resume_here(input).await?;
+            Ok(Answer::done())
+        }
         PeerCall::Entangle => {
             leads(&input)?;
             api.handle.begin_entangled(input.name());

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{credentials, node, place, shape};
-use crate::cmd::config::{self, Auth, Cluster, Config, Etcd, Meta};
+use super::{base, credentials, deployment, node, place, rules, shape, wrong_filter};
+use crate::cmd::config::{self, Auth, Cluster, Config, Etcd, Meta, RedisKind};
 use crate::cmd::{Exit, Failure};
+use crate::core::filter::Filter;
 use crate::core::lease::{self, Backend, Record, Store};
 use crate::core::net::Endpoint;
 use crate::core::supervisor::group::{Access, Settings};
@@ -33,6 +34,7 @@ pub fn group(config: &Config) -> Result<Option<Settings>, Failure> {
             machine: machine(),
             api: api(config),
             started_ms: u64::try_from(started.as_millis()).unwrap_or(u64::MAX),
+            config: copies(config)?,
             positions: BTreeMap::new(),
             ..Record::default()
         },
@@ -52,6 +54,42 @@ fn store(config: &Config, cluster: &Cluster) -> lease::Settings {
         backend: backend(config, cluster),
         request_limit: REQUEST_LIMIT.min(cluster.lease_renew_interval / 2),
     }
+}
+
+/// What the members must have in common: by what names the inputs go, and where their data goes.
+fn copies(config: &Config) -> Result<String, Failure> {
+    let filter = Filter::compile(&rules(config)).map_err(|error| wrong_filter(&error))?;
+    let (input, output) = (&config.input.redis, &config.output.redis);
+    let mut inputs: Vec<String> = match &input.kind {
+        RedisKind::Cluster => {
+            let name = base(config.input.name.as_deref().unwrap_or("shard"));
+            vec![format!("{name}-{:016x}", filter.fingerprint())]
+        }
+        RedisKind::Standalone => input
+            .addresses
+            .iter()
+            .map(|one| deployment(config, &filter, one))
+            .collect(),
+        RedisKind::Sentinel { .. } => input
+            .addresses
+            .first()
+            .map(|one| deployment(config, &filter, one))
+            .into_iter()
+            .collect(),
+    };
+    inputs.sort_unstable();
+    let targets: Vec<String> = match &output.kind {
+        RedisKind::Standalone => output.addresses.iter().map(ToString::to_string).collect(),
+        RedisKind::Sentinel { master, .. } => vec![master.clone()],
+        // Any of its nodes is as good a seed.
+        RedisKind::Cluster => Vec::new(),
+    };
+    let (kind, to) = (input.kind.as_str(), output.kind.as_str());
+    Ok(format!(
+        "{kind} {} -> {to} {}",
+        inputs.join(","),
+        targets.join(",")
+    ))
 }
 
 /// Where the others reach the API: one that listens everywhere is reached where the peers are.

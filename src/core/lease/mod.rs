@@ -70,6 +70,8 @@ pub struct Record {
     pub api: String,
     /// When it started, in milliseconds since 1970 by its own clock.
     pub started_ms: u64,
+    /// What it copies from where to where: members differ in nothing of it. Empty where nothing was said.
+    pub config: String,
     /// How far it is, by input.
     pub positions: BTreeMap<String, String>,
     /// Written by the [`Store`]: it grows with each renewal, so that who looks twice sees whether the member lives.

@@ -42,6 +42,14 @@ pub enum Refusal {
         /// The members that there are.
         known: Vec<String>,
     },
+    /// The member that leads the input refuses.
+    #[error("{message}")]
+    ByLeader {
+        /// Its words.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
     /// Some inputs were not handed over.
     #[error("not handed over: {}", listed(.failed))]
     NotHanded {
@@ -264,7 +272,9 @@ impl Handle {
     /// # Errors
     /// [`Refusal::Stopping`], [`Refusal::Failed`].
     pub async fn pause(&self, inputs: &[Input]) -> Result<(), Refusal> {
-        self.set_paused(inputs, true).await
+        self.set_paused(inputs, true).await?;
+        self.tell_leaders(inputs, "/peer/look").await;
+        Ok(())
     }
 
     /// Goes on with the replay of these inputs. One that is not paused goes on as it was.
@@ -272,7 +282,17 @@ impl Handle {
     /// # Errors
     /// As [`Handle::pause`].
     pub async fn resume(&self, inputs: &[Input]) -> Result<(), Refusal> {
-        self.set_paused(inputs, false).await
+        self.set_paused(inputs, false).await?;
+        self.tell_leaders(inputs, "/peer/resume").await;
+        Ok(())
+    }
+
+    /// The same for an input of this process alone, for a member that was asked.
+    ///
+    /// # Errors
+    /// As [`Handle::resume`].
+    pub async fn resume_here(&self, input: Input) -> Result<(), Refusal> {
+        self.set_paused(&[input], false).await
     }
 
     async fn set_paused(&self, inputs: &[Input], paused: bool) -> Result<(), Refusal> {
@@ -297,15 +317,26 @@ impl Handle {
         Ok(())
     }
 
+    /// What another member was asked holds here as well.
+    pub(super) fn set_mode_as_noted(&self, input: &Input, paused: bool) {
+        let (catalog, name) = (self.catalog.clone(), input.name().to_owned());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = catalog.set_paused(&[name], paused) {
+                tracing::error!(%error, hint = error.hint(), "that an input is paused could not be written down");
+            }
+        });
+        input
+            .orders()
+            .set_mode(if paused { Mode::Pause } else { Mode::Run });
+    }
+
     /// In a group it holds for whoever leads.
     async fn note_paused(&self, names: &[String], paused: bool) -> Result<(), Refusal> {
         let Some(group) = &self.group else { return Ok(()) };
         for name in names {
             let key = format!("{}{name}", super::group::PAUSED);
-            let noted = match paused {
-                true => group.put_note(&key, "").await,
-                false => group.remove_note(&key).await,
-            };
+            let text = if paused { super::group::NOTED } else { "no" };
+            let noted = group.put_note(&key, text).await;
             noted.map_err(|error| Refusal::Failed {
                 message: error.to_string(),
                 hint: error.hint(),
@@ -341,6 +372,17 @@ impl Handle {
             Asked::place(inputs, &of_these, flush, BEGIN_LIMIT)
         };
         asked.begun().await
+    }
+
+    /// Whether a full sync of these with a flush would be refused: nothing may have changed then.
+    pub(super) async fn check_full_sync(&self, inputs: &[Input]) -> Result<(), Refusal> {
+        let all = self.inputs();
+        let groups = sharing::groups(&all).await;
+        let group = |input: &Input| {
+            let place = all.iter().position(|one| one.name() == input.name());
+            place.map_or(usize::MAX, |place| groups[place])
+        };
+        self.refuse_full_sync(inputs, true, (&all, &group))
     }
 
     fn refuse_full_sync(

@@ -13,6 +13,9 @@ use crate::cmd::config::Config;
 use crate::cmd::config::address::Address;
 use crate::cmd::config::sections::{Auth, Cluster, Etcd, Meta, Tls};
 
+/// A stop needs so long to hand over what is led, at most.
+const HANDOVER_TIME: Duration = Duration::from_secs(5);
+
 /// The port of etcd, where an endpoint names none.
 const ETCD_PORT: u16 = 2379;
 
@@ -121,6 +124,10 @@ impl Check {
                 "other machines reach this address, and nothing guards what the members say to each other";
             let hint = "set cluster.token or cluster.tokenFile to the same on all of them";
             self.problem(path, message, hint);
+        }
+        if server.graceful_stop_timeout < HANDOVER_TIME {
+            let message = "a stop within less than 5s may come before what is led is handed over: then the others wait until the lease has run out";
+            self.note("server.gracefullStopTimeout", message);
         }
         if server.tls.is_none() && cluster.tls.is_some() {
             let message = "the members are to be reached by TLS, and this one does not serve it";

@@ -13,6 +13,9 @@ use crate::core::lease;
 /// Another member is told that it may look within this time, or it looks by itself.
 const TELL_LIMIT: Duration = Duration::from_secs(1);
 
+/// Another member says within this time whether it reaches source and target; it looks itself.
+const FIT_LIMIT: Duration = Duration::from_millis(2_500);
+
 /// Who has given an input up, because it could not reach source or target, lets others go first for so long.
 const SHUNNED_FOR: Duration = Duration::from_secs(30);
 
@@ -70,6 +73,8 @@ struct Inner {
     seen: watch::Sender<Option<Arc<View>>>,
     asks: mpsc::Sender<Ask>,
     shunned: Mutex<BTreeMap<String, Instant>>,
+    /// Members that have not reached source or target lately.
+    unfit: Mutex<BTreeMap<String, Instant>>,
     gathered_at: Mutex<Option<Instant>>,
 }
 
@@ -81,6 +86,7 @@ impl Membership {
             seen: watch::Sender::new(None),
             asks,
             shunned: Mutex::default(),
+            unfit: Mutex::default(),
             gathered_at: Mutex::default(),
         };
         (Membership(Arc::new(inner)), asked)
@@ -226,6 +232,25 @@ impl Membership {
         unpoisoned(&self.0.shunned).insert(input.to_owned(), until);
     }
 
+    /// Whether that member reaches the input's source and target.
+    pub(super) async fn is_fit(&self, member: &str, input: &str) -> bool {
+        let (call, query) = (("GET", "/peer/fit"), [("input", input)]);
+        let asked = self.access().ask(member, call, &query, FIT_LIMIT).await;
+        asked.is_ok_and(|answer| answer["fit"].as_bool() == Some(true))
+    }
+
+    /// That member gets no input for evenness for a while.
+    pub(super) fn note_unfit(&self, member: &str) {
+        let until = Instant::now() + SHUNNED_FOR;
+        unpoisoned(&self.0.unfit).insert(member.to_owned(), until);
+    }
+
+    pub(super) fn is_unfit(&self, member: &str) -> bool {
+        let mut unfit = unpoisoned(&self.0.unfit);
+        unfit.retain(|_, until| Instant::now() < *until);
+        unfit.contains_key(member)
+    }
+
     pub(super) fn shunned(&self) -> Vec<String> {
         let mut shunned = unpoisoned(&self.0.shunned);
         shunned.retain(|_, until| Instant::now() < *until);
@@ -280,6 +305,11 @@ impl Group {
     fn heir(&self, input: &str, to: Option<&str>) -> Result<String, NotHanded> {
         if !self.held.contains_key(input) {
             return Err(NotHanded::NotOurs);
+        }
+        if let Some(trouble) = &self.trouble {
+            return Err(NotHanded::Failed(format!(
+                "the store of leases cannot be asked: {trouble}"
+            )));
         }
         let members = self.candidates();
         let history = self.input(input).and_then(|input| input.history());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use super::Membership;
+use super::{Membership, NotDone};
 use crate::core::pipeline::Tenure;
 use crate::core::pipeline::orders::FlushCommand;
 use crate::core::supervisor::full_syncs::FullSyncs;
@@ -81,6 +81,7 @@ impl Handle {
             return self.full_sync_here(inputs, flush).await;
         };
         if flush.is_some() {
+            self.check_full_sync(inputs).await?;
             self.gather(&group, inputs).await?;
             return self.full_sync_here(inputs, flush).await;
         }
@@ -102,6 +103,29 @@ impl Handle {
                 Err(why) => failed.push((source, why)),
             }
         }
+        if let (
+            true,
+            true,
+            Some((
+                source,
+                NotDone::Refused {
+                    status: 409,
+                    error,
+                    hint,
+                    ..
+                },
+            )),
+        ) = (all.begun.is_empty(), all.joined.is_empty(), failed.first())
+        {
+            return Err(Refusal::ByLeader {
+                message: format!("{source}: {error}"),
+                hint: hint.clone(),
+            });
+        }
+        let failed: Vec<(String, String)> = failed
+            .into_iter()
+            .map(|(source, why)| (source, why.to_string()))
+            .collect();
         match failed.is_empty() {
             true => Ok(all),
             false => Err(Refusal::NotBegun {
@@ -109,6 +133,22 @@ impl Handle {
                 failed,
                 in_part: false,
             }),
+        }
+    }
+
+    /// Tells those who lead these inputs elsewhere what was noted for them. Whoever cannot be told sees the note in a moment.
+    pub(in crate::core::supervisor) async fn tell_leaders(&self, inputs: &[Input], path: &str) {
+        let Some(group) = self.group() else { return };
+        let elsewhere = inputs.iter().filter(|input| !input.is_led());
+        let told = elsewhere.map(|input| async move {
+            let query = [("input", input.name())];
+            group
+                .access()
+                .ask(&input.leader(), ("POST", path), &query, HAND_LIMIT)
+                .await
+        });
+        for error in join_all(told).await.into_iter().filter_map(Result::err) {
+            tracing::debug!(%error, "a leader could not be told at once");
         }
     }
 
@@ -156,6 +196,9 @@ impl Handle {
 
 async fn hand_one(group: &Membership, input: &Input, to: Option<&str>, at_once: bool) -> Handed {
     let source = input.source.to_string();
+    if input.is_led() && to == Some(group.me()) {
+        return (source, Ok(group.me().to_owned()));
+    }
     if input.is_led() {
         let handed = group.hand_over(input.name(), to, at_once).await;
         return (source, handed.map_err(|error| error.to_string()));
@@ -185,19 +228,22 @@ async fn hand_one(group: &Membership, input: &Input, to: Option<&str>, at_once: 
 }
 
 /// Whether it has begun, or joined one that was under way.
-async fn ask_for_full_sync(group: &Membership, input: &Input) -> (String, Result<bool, String>) {
+async fn ask_for_full_sync(group: &Membership, input: &Input) -> (String, Result<bool, NotDone>) {
     let source = input.source.to_string();
     let leader = input.leader();
     if leader.is_empty() {
-        return (
-            source,
-            Err("nobody leads it just now; try again in some seconds".to_owned()),
-        );
+        let nobody = NotDone::Refused {
+            member: source.clone(),
+            status: 409,
+            error: "nobody leads it just now".to_owned(),
+            hint: "try again in some seconds".to_owned(),
+        };
+        return (source, Err(nobody));
     }
     let (call, query) = (("POST", "/peer/fullsync"), [("input", input.name())]);
     let told = match group.access().ask(&leader, call, &query, FULL_SYNC_LIMIT).await {
         Ok(answer) => Ok(answer["joined"].as_array().is_none_or(Vec::is_empty)),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error),
     };
     (source, told)
 }

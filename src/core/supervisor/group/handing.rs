@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::asks::{Answer, NotHanded};
+use super::asks::{Answer, Membership, NotHanded};
 use super::{Epoch, FAREWELL_LIMIT, Group, Input, LOOK_EVERY, Tenure, decide};
 use crate::core::progress::Phase;
 
@@ -131,7 +131,15 @@ impl Group {
                 && let Some(handing) = self.handing.remove(&name)
             {
                 handing.failed("it did not come about in time");
+                self.lead_on(&name, epoch);
             }
+        }
+    }
+
+    /// What was not handed over is led on, for as long as the lease holds.
+    fn lead_on(&self, name: &str, epoch: Epoch) {
+        if self.is_valid() && !self.handle.is_stopping() {
+            self.set_tenure(name, Tenure::Leads(epoch));
         }
     }
 
@@ -178,6 +186,14 @@ impl Group {
         }
     }
 
+    /// Whether a full sync of ours is under way: several that began together are to end here, all of them.
+    fn is_copying(&self) -> bool {
+        let inputs = self.handle.inputs();
+        inputs
+            .iter()
+            .any(|input| input.is_led() && input.progress.phase() == Phase::FullSync)
+    }
+
     /// Hands one input over where another member has two fewer than we, and has been there for a while.
     pub(super) fn even_out(&mut self) {
         let lease = self.settings.store.lease_timeout;
@@ -188,14 +204,16 @@ impl Group {
         if self.handle.is_stopping()
             || !self.handing.is_empty()
             || self.moved_at.elapsed() < lease.min(FAREWELL_LIMIT)
+            || self.trouble.is_some()
             || self.membership.is_gathering()
+            || self.is_copying()
         {
             return;
         }
         let members = self.candidates();
         let others = members
             .iter()
-            .filter(|one| one.id != self.me() && is_settled(&one.id));
+            .filter(|one| one.id != self.me() && is_settled(&one.id) && !self.membership.is_unfit(&one.id));
         let Some(to) = decide::lightest(self.held.len(), others) else {
             return;
         };
@@ -210,9 +228,25 @@ impl Group {
         };
         let name = self.held.keys().find(is_ready).cloned();
         if let Some(name) = name {
-            let to = to.to_owned();
-            tracing::info!(name, to, "the member leads fewer inputs: it gets this one");
-            self.begin_handing(&name, Some(&to), false, None);
+            self.moved_at = Instant::now();
+            tokio::spawn(give_share(self.membership.clone(), name, to.to_owned()));
         }
+    }
+}
+
+/// Gives an input to a member that leads fewer, if it reaches source and target: one that does not would give it away again.
+async fn give_share(membership: Membership, name: String, to: String) {
+    if !membership.is_fit(&to, &name).await {
+        membership.note_unfit(&to);
+        tracing::info!(
+            name,
+            to,
+            "the member leads fewer inputs, and does not reach source or target: it gets none for now"
+        );
+        return;
+    }
+    tracing::info!(name, to, "the member leads fewer inputs: it gets this one");
+    if let Err(error) = membership.hand_over(&name, Some(&to), false).await {
+        tracing::debug!(%error, name, to, "the input stays");
     }
 }

@@ -33,7 +33,7 @@ use crate::core::position::{Epoch, Position};
 
 pub use asks::{Membership, NotHanded};
 pub use peers::{Access, NotDone};
-pub(super) use view::PAUSED;
+pub(super) use view::{NOTED, PAUSED};
 
 use asks::Ask;
 use handing::Handing;

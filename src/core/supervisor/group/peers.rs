@@ -6,6 +6,7 @@
 //! | `GET /peer/fit?input=` | whether source and target can be reached from there |
 //! | `POST /peer/handover?input=&to=&hard=` | as the member that leads it; what `POST /syncer/handover` does, for one input by its name |
 //! | `POST /peer/fullsync?input=` | as the member that leads it; a full sync, without a flush |
+//! | `POST /peer/resume?input=` | as the member that leads it; it goes on where it stood still |
 //! | `POST /peer/entangle?input=` | as the member that leads it; it begins anew |
 //! | `GET /peer/log` | see [`crate::core::peer`] |
 //!

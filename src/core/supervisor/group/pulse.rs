@@ -16,9 +16,6 @@ use crate::core::supervisor::input::Input;
 /// A server that does not answer within this time cannot be reached.
 pub(in crate::core::supervisor) const ANSWER_LIMIT: Duration = Duration::from_millis(1_500);
 
-/// Another member answers within this time, in which it looks itself.
-const ASK_LIMIT: Duration = Duration::from_millis(2_500);
-
 /// Between two looks, at most and at least.
 const EVERY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
 
@@ -54,9 +51,7 @@ pub(super) async fn watch(membership: Membership, handle: Handle) {
 async fn give_up(membership: &Membership, input: &Input, why: &str) {
     let others = membership.others();
     let asked = others.iter().map(|member| async move {
-        let (call, query) = (("GET", "/peer/fit"), [("input", input.name())]);
-        let asked = membership.access().ask(member, call, &query, ASK_LIMIT).await;
-        let fit = asked.is_ok_and(|answer| answer["fit"].as_bool() == Some(true));
+        let fit = membership.is_fit(member, input.name()).await;
         fit.then_some(member)
     });
     let fit: Vec<&String> = join_all(asked).await.into_iter().flatten().collect();

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::decide::Candidate;
-use super::{Group, Mode, Tenure, Unfit, View, end_of};
+use super::{Group, Input, Mode, Tenure, Unfit, View, end_of};
 
-/// The mark of a paused input.
+/// The note of a paused input says this; that of one that was resumed anything else.
+pub(in crate::core::supervisor) const NOTED: &str = "yes";
+
+/// How the notes of pauses begin.
 pub(in crate::core::supervisor) const PAUSED: &str = "paused/";
 
 impl Group {
@@ -21,7 +24,9 @@ impl Group {
             match holder {
                 Some(lease) if lease.holder == self.me() => {
                     self.vacant.remove(name);
-                    self.held.insert(name.to_owned(), lease.epoch);
+                    if self.held.insert(name.to_owned(), lease.epoch).is_none() {
+                        self.moved_at = Instant::now();
+                    }
                     if self.is_valid() && !self.handing.contains_key(name) && !self.handle.is_stopping() {
                         self.set_tenure(name, Tenure::Leads(lease.epoch));
                     }
@@ -34,10 +39,7 @@ impl Group {
                     }
                 }
             }
-            let is_paused = view.notes.contains_key(&format!("{PAUSED}{name}"));
-            input
-                .orders()
-                .set_mode(if is_paused { Mode::Pause } else { Mode::Run });
+            self.pause_as_noted(&input, view);
         }
         let inputs = self.handle.inputs();
         self.vacant.retain(|name, _| {
@@ -46,6 +48,28 @@ impl Group {
                 .any(|input| input.name() == name && !input.has_ended())
         });
         Ok(())
+    }
+
+    /// | the note | the input here | |
+    /// | --- | --- | --- |
+    /// | `yes`, `no` | otherwise | becomes as noted, and so does the catalog |
+    /// | none: nobody has paused it since the store was made, or the store has lost it | runs | stays |
+    /// | none | is paused, by the catalog | stays so, and is noted again |
+    fn pause_as_noted(&self, input: &Input, view: &View) {
+        let key = format!("{PAUSED}{}", input.name());
+        let is_paused = input.orders().mode() == Mode::Pause;
+        match view.notes.get(&key).map(|note| note == NOTED) {
+            Some(wanted) if wanted != is_paused => self.handle.set_mode_as_noted(input, wanted),
+            None if is_paused => {
+                let membership = self.membership.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = membership.create_note(&key, NOTED).await {
+                        tracing::debug!(%error, "that an input is paused could not be noted yet");
+                    }
+                });
+            }
+            Some(_) | None => {}
+        }
     }
 
     fn no_longer_ours(&mut self, name: &str) {
@@ -58,7 +82,8 @@ impl Group {
         self.set_tenure(name, Tenure::Follows);
     }
 
-    /// Names that mean another machine on each machine do no harm as long as there is one machine. Whoever comes later gives way.
+    /// Members that copy something else would write to the same keys by other names, and both would be right. Names that mean another machine on each machine
+    /// do no harm as long as there is one machine. Whoever comes later gives way.
     fn meet(&mut self, view: &View) -> Result<(), Unfit> {
         let now = Instant::now();
         self.members_since.retain(|id, _| view.members.contains_key(id));
@@ -69,6 +94,17 @@ impl Group {
         for other in view.members.values().filter(|other| other.id != ours.id) {
             let is_elsewhere = other.machine != ours.machine;
             let is_later = (ours.started_ms, &ours.id) > (other.started_ms, &other.id);
+            if is_later && !other.config.is_empty() && other.config != ours.config {
+                return Err(Unfit {
+                    message: format!(
+                        "the members of a group copy the same from where to where: here {}; at {}, which was there before, {}",
+                        ours.config, other.id, other.config
+                    ),
+                    hint: Some(
+                        "give it the configuration of the others; or stop all of them, and start them with the new one; or give it another cluster.groupName".to_owned(),
+                    ),
+                });
+            }
             if is_elsewhere && is_later && (self.settings.is_loopback || is_loopback(&other.id)) {
                 let at_fault = if self.settings.is_loopback {
                     &ours.id
