@@ -164,6 +164,7 @@ impl Member {
 pub fn record(id: &str) -> Record {
     Record {
         config: String::new(),
+        is_leaving: false,
         id: id.to_owned(),
         version: "1.2.3".to_owned(),
         machine: "m".to_owned(),

@@ -72,6 +72,8 @@ pub struct Record {
     pub started_ms: u64,
     /// What it copies from where to where: members differ in nothing of it. Empty where nothing was said.
     pub config: String,
+    /// It ends, and takes nothing any more.
+    pub is_leaving: bool,
     /// How far it is, by input.
     pub positions: BTreeMap<String, String>,
     /// Written by the [`Store`]: it grows with each renewal, so that who looks twice sees whether the member lives.

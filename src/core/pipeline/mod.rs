@@ -57,6 +57,7 @@ use super::target::session::{Claim, Session};
 use super::topology::Place;
 
 pub use end::End;
+use orders::NotBegun;
 pub use orders::{Mode, Orders, Wish};
 pub use settings::{
     Delivery, FunctionExists, Goal, KeyExists, ModuleAux, OnError, OnFull, Settings, StaleKeys,
@@ -92,6 +93,15 @@ pub struct Pipeline {
     wish: watch::Receiver<Wish>,
 }
 
+/// Why a pipeline has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was stopped, or everything is done that was wanted: it will not run again.
+    Over,
+    /// Another process is to run it.
+    NotOurs,
+}
+
 /// A target that has not answered for so long may take longer: from then on the source is received without it.
 const TARGET_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -114,8 +124,10 @@ struct Round {
     first_contact: bool,
     /// Nobody has wished anything since the start. Only then a trouble may end the process: not on somebody who steers a running one.
     untouched: bool,
-    /// The token of our last session on the target.
+    /// The tokens of our last tries to take a session on the target.
     tokens: VecDeque<String>,
+    /// That of the last that was taken: it stands there, however often it has been tried since.
+    standing: Option<String>,
     /// Whether the target's checkpoint counts: not before this process has written one, where resuming is off.
     trust_checkpoint: bool,
     /// A full sync that must come about whatever the plan says.
@@ -174,7 +186,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// The first contact met a trouble that needs a person.
-    pub async fn run(mut self) -> Result<(), Fatal> {
+    pub async fn run(mut self) -> Result<Ended, Fatal> {
         let mut round = Round {
             wish: *self.wish.borrow(),
             dead_letters: DeadLetters::new(&self.settings.dead_letter_dir, &self.settings.name),
@@ -185,6 +197,7 @@ impl Pipeline {
             first_contact: true,
             untouched: self.settings.begins_with_process,
             tokens: VecDeque::new(),
+            standing: None,
             trust_checkpoint: self.settings.resume,
             force: self.must_begin_anew(),
             force_is_asked: false,
@@ -198,17 +211,24 @@ impl Pipeline {
         if let Err(error) = self.log.persist().await {
             tracing::warn!(%error, "the log could not be persisted at the end");
         }
-        if self.orders.tenure().is_ours() || self.orders.mode() == Mode::Stop {
-            self.orders.close();
-            self.progress.set_state(State::Stop);
+        // By why it ended, not by what is wished by now: the lease may be ours again.
+        match &result {
+            Ok(Ended::NotOurs) => {
+                let lost = NotBegun::Unknown("the lease went to another member meanwhile".to_owned());
+                self.orders.answer(Err(lost));
+            }
+            Ok(Ended::Over) | Err(_) => {
+                self.orders.close();
+                self.progress.set_state(State::Stop);
+            }
         }
         result
     }
 
-    async fn rounds(&mut self, round: &mut Round) -> Result<(), Fatal> {
+    async fn rounds(&mut self, round: &mut Round) -> Result<Ended, Fatal> {
         loop {
-            if self.hear(round).await.is_break() {
-                return Ok(());
+            if let ControlFlow::Break(ended) = self.hear(round).await {
+                return Ok(ended);
             }
             if round.receiver.as_ref().is_some_and(receive::Task::has_ended)
                 && let Some(receiver) = round.receiver.take()
@@ -228,12 +248,19 @@ impl Pipeline {
                 continue;
             };
             let before = self.progress.ladder().checkpointed;
-            let end = match Box::pin(self.carry_out(round, session)).await {
-                Ok(end) => end,
-                Err(error) => End::Log(error),
+            let mut wish = self.wish.clone();
+            let lost = async {
+                // An error: nobody can wish any more.
+                let _ = wish.wait_for(|wish| wish.tenure == Tenure::Follows).await;
+            };
+            let end = tokio::select! {
+                // First: nothing may be written under a lease that is lost, and what is under way may hang.
+                biased;
+                () = lost => End::Wished,
+                end = Box::pin(self.carry_out(round, session)) => end.unwrap_or_else(End::Log),
             };
             if matches!(end, End::Done) {
-                return Ok(());
+                return Ok(Ended::Over);
             }
             if self.progress.ladder().checkpointed > before {
                 round.backoff.reset();
@@ -248,16 +275,16 @@ impl Pipeline {
     }
 
     /// Takes note of the wish. Break: it is to stop.
-    async fn hear(&mut self, round: &mut Round) -> ControlFlow<()> {
+    async fn hear(&mut self, round: &mut Round) -> ControlFlow<Ended> {
         let wish = *self.wish.borrow_and_update();
         let begins_anew = wish.turn != round.wish.turn;
         round.untouched &= wish == round.wish;
         round.wish = wish;
-        if !wish.is_for_us() {
-            return ControlFlow::Break(());
+        if !wish.tenure.is_ours() && wish.mode != Mode::Stop {
+            return ControlFlow::Break(Ended::NotOurs);
         }
         match wish.mode {
-            Mode::Stop => return ControlFlow::Break(()),
+            Mode::Stop => return ControlFlow::Break(Ended::Over),
             Mode::Pause => {
                 self.turn.give_back();
                 self.progress.set_state(State::Pause);
@@ -330,7 +357,7 @@ impl Pipeline {
         // Noted before it is used: a session that was given up half-way is no rival.
         round.tokens.truncate(OWN_TOKENS_MAX - 1);
         round.tokens.push_front(token.clone());
-        let ours: Vec<String> = round.tokens.iter().cloned().collect();
+        let ours: Vec<String> = round.tokens.iter().chain(&round.standing).cloned().collect();
         let claim = Claim {
             epoch: round.wish.tenure.epoch(),
             ours: &ours,
@@ -353,6 +380,7 @@ impl Pipeline {
         match taken {
             Ok(session) => {
                 round.first_contact = false;
+                round.standing = Some(session.token.clone());
                 self.progress.set_target_run_id(session.facts.run_id.clone());
                 self.notice_rival(&round.tokens, &session);
                 Ok(Some(session))
@@ -546,15 +574,7 @@ impl Pipeline {
                 }
             }
         };
-        let mut wish = self.wish.clone();
-        let lost = async {
-            // An error: nobody can wish any more.
-            let _ = wish.wait_for(|wish| wish.tenure == Tenure::Follows).await;
-        };
         tokio::select! {
-            // First: nothing may be written under a lease that is lost, and what is under way may hang.
-            biased;
-            () = lost => Ok(End::Wished),
             end = applying => Ok(end),
             () = self.target_place.changed() => Ok(End::TargetMoved),
             // It ends only when it is stopped, or by a bug of ours.

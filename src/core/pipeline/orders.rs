@@ -44,14 +44,6 @@ pub struct Wish {
     pub tenure: Tenure,
 }
 
-impl Wish {
-    /// Whether the pipeline is to run, or to rest in a pause.
-    #[must_use]
-    pub fn is_for_us(&self) -> bool {
-        self.mode != Mode::Stop && self.tenure.is_ours()
-    }
-}
-
 /// The command that empties a database: `FLUSHDB`, or what it was renamed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlushCommand(String);

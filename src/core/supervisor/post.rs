@@ -18,7 +18,7 @@ use crate::core::catalog::Catalog;
 use crate::core::log::Log;
 use crate::core::peer::{Board, Follower};
 use crate::core::pipeline::orders::Wish;
-use crate::core::pipeline::{Delivery, Fatal, Mode, Orders, Pipeline, Settings};
+use crate::core::pipeline::{Delivery, Ended, Fatal, Mode, Orders, Pipeline, Settings};
 use crate::core::position::Epoch;
 use crate::core::progress::{Progress, State};
 
@@ -116,14 +116,13 @@ impl Post {
                 self.follow(&mut wishes).await;
                 continue;
             }
-            self.lead().await?;
-            if self.orders.is_closed() {
+            if self.lead().await? == Ended::Over {
                 return Ok(());
             }
         }
     }
 
-    async fn lead(&mut self) -> Result<(), Fatal> {
+    async fn lead(&mut self) -> Result<Ended, Fatal> {
         if let Some(seat) = &self.seat {
             seat.chair.idle.send_replace(false);
             // What a process takes over has worked before: a trouble passes, or is shown.
@@ -149,7 +148,7 @@ impl Post {
         let ended = tokio::select! {
             biased;
             ended = running => ended,
-            () = telling => Ok(()),
+            () = telling => Ok(Ended::NotOurs),
         };
         seat.chair.idle.send_replace(true);
         ended

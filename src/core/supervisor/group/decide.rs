@@ -84,6 +84,23 @@ pub(super) fn lightest<'a>(ours: usize, may_get: impl IntoIterator<Item = &'a Ca
     (ours >= lightest.leads + 2).then_some(lightest.id.as_str())
 }
 
+/// Whether it is for this member to give something away: only the one that leads most does, of equals the first by name, or a newcomer would get too much.
+pub(super) fn gives(me: &str, members: &[Candidate]) -> bool {
+    let most = members
+        .iter()
+        .max_by_key(|one| (one.leads, std::cmp::Reverse(one.id.as_str())));
+    most.is_some_and(|one| one.id == me)
+}
+
+/// The member that gets an input of one that ends: all of them are about as far, so that the lightest does.
+pub(super) fn successor<'a>(input: &str, members: &'a [Candidate], but: &str) -> Option<&'a str> {
+    let others = members
+        .iter()
+        .filter(|one| one.id != but && one.ends.contains_key(input));
+    let lightest = others.min_by_key(|one| (one.ends[input].is_none(), one.leads, one.id.as_str()));
+    lightest.map(|one| one.id.as_str())
+}
+
 /// The member to whom an input is handed over.
 pub(super) fn heir<'a>(
     input: &str,
@@ -188,6 +205,28 @@ mod tests {
             assert_eq!(lightest(ours, &members), expected, "{ours}");
         }
         assert_eq!(lightest(9, []), None);
+    }
+
+    #[test]
+    fn only_the_one_that_leads_most_gives() {
+        let members = [member("a", 2, None), member("b", 2, None), member("c", 1, None)];
+        let give: Vec<&str> = ["a", "b", "c"]
+            .into_iter()
+            .filter(|me| gives(me, &members))
+            .collect();
+        assert_eq!(give, ["a"]);
+    }
+
+    #[test]
+    fn what_a_member_leaves_goes_to_the_lightest_that_has_something_of_it() {
+        let members = [
+            member("a", 0, Some(9)),
+            member("b", 1, Some(9)),
+            member("c", 0, None),
+        ];
+        assert_eq!(successor("x", &members, "a"), Some("b"));
+        assert_eq!(successor("x", &members, "b"), Some("a"));
+        assert_eq!(successor("x", &members[2..], "b"), Some("c"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::asks::{Answer, Membership, NotHanded};
-use super::{Epoch, FAREWELL_LIMIT, Group, Input, LOOK_EVERY, Tenure, decide};
+use super::{Epoch, Group, Input, Tenure, decide};
 use crate::core::progress::Phase;
 
 /// A pipeline may drain for so long before it is ended.
@@ -22,6 +22,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
 /// A handover that has not come about by then has failed.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Between two inputs that are given away for evenness lies a lease, or this.
+const REST_MAX: Duration = Duration::from_secs(5);
 
 /// A member is to have been there for so many leases before it gets its share.
 const SETTLED_LEASES: u32 = 2;
@@ -31,6 +34,8 @@ pub(super) struct Handing {
     /// Whom it is for; nobody where the process ends and nobody can take it.
     pub(super) to: Option<String>,
     since: Instant,
+    /// It was tried to rewrite the lease, in vain: it is tried again at the next tick.
+    is_tried: bool,
     tell: Vec<oneshot::Sender<Answer>>,
 }
 
@@ -39,6 +44,14 @@ impl Handing {
         for tell in self.tell {
             // Whoever asked may have gone.
             let _ = tell.send(Err(NotHanded::Failed(why.to_owned())));
+        }
+    }
+
+    /// The heir has the lease, and is told to look.
+    pub(super) fn arrived(self, membership: &Membership) {
+        if let Some(to) = self.to.clone() {
+            let heir = to.clone();
+            membership.tell_to_look(&to, move || self.done(&heir));
         }
     }
 
@@ -63,11 +76,7 @@ impl Group {
     pub(super) fn handed_inputs(&self) -> Vec<Input> {
         let inputs = self.handle.inputs().into_iter();
         inputs
-            .filter(|input| {
-                let handing = self.handing.get(input.name());
-                // What was tried a moment ago is tried again at the next tick.
-                handing.is_some_and(|one| one.since.elapsed() < LOOK_EVERY * 4)
-            })
+            .filter(|input| self.handing.get(input.name()).is_some_and(|one| !one.is_tried))
             .collect()
     }
 
@@ -86,12 +95,17 @@ impl Group {
             return;
         };
         match self.handing.get_mut(name) {
-            Some(under_way) => under_way.tell.extend(tell),
+            Some(under_way) => {
+                // Nothing is rewritten yet: whoever asks last names the heir.
+                under_way.to = to.map(str::to_owned).or(under_way.to.take());
+                under_way.tell.extend(tell);
+            }
             None => {
                 tracing::info!(name, to, "handing over");
                 let handing = Handing {
                     to: to.map(str::to_owned),
                     since: Instant::now(),
+                    is_tried: false,
                     tell: tell.into_iter().collect(),
                 };
                 self.handing.insert(name.to_owned(), handing);
@@ -111,6 +125,10 @@ impl Group {
     pub(super) async fn carry_handings_out(&mut self) {
         let names: Vec<String> = self.handing.keys().cloned().collect();
         for name in names {
+            if self.is_due() {
+                // However many there are, the session is renewed in time.
+                return;
+            }
             let Some(epoch) = self.held.get(&name).copied() else {
                 if let Some(handing) = self.handing.remove(&name) {
                     handing.failed("the lease was lost meanwhile");
@@ -158,9 +176,8 @@ impl Group {
                     input.set_leader(to.as_deref().map(|to| (to, epoch)));
                 }
                 tracing::info!(name, to, "handed over");
-                if let (Some(handing), Some(to)) = (self.handing.remove(name), to) {
-                    let heir = to.clone();
-                    self.membership.tell_to_look(&to, move || handing.done(&heir));
+                if let Some(handing) = self.handing.remove(name) {
+                    handing.arrived(&self.membership);
                 }
             }
             Ok(None) => {
@@ -169,19 +186,26 @@ impl Group {
                     handing.failed("the other member has gone");
                 }
             }
-            Err(error) => tracing::debug!(%error, name, "the lease could not be handed over yet"),
+            Err(error) => {
+                tracing::debug!(%error, name, "the lease could not be handed over yet");
+                if let Some(handing) = self.handing.get_mut(name) {
+                    handing.is_tried = true;
+                }
+            }
         }
     }
 
     /// The process ends: everything that is ours goes to others, or back.
     pub(super) fn part(&mut self) {
-        let members = self.candidates();
+        let mut members = self.candidates();
         for name in self.held.keys().cloned().collect::<Vec<_>>() {
             if self.handing.contains_key(&name) {
                 continue;
             }
-            let history = self.input(&name).and_then(|input| input.history());
-            let heir = decide::heir(&name, history.as_ref(), &members, self.me()).map(str::to_owned);
+            let heir = decide::successor(&name, &members, self.me()).map(str::to_owned);
+            if let Some(heir) = members.iter_mut().find(|one| Some(&one.id) == heir.as_ref()) {
+                heir.leads += 1;
+            }
             self.begin_handing(&name, heir.as_deref(), false, None);
         }
     }
@@ -203,7 +227,7 @@ impl Group {
         };
         if self.handle.is_stopping()
             || !self.handing.is_empty()
-            || self.moved_at.elapsed() < lease.min(FAREWELL_LIMIT)
+            || self.moved_at.elapsed() < lease.min(REST_MAX)
             || self.trouble.is_some()
             || self.membership.is_gathering()
             || self.is_copying()
@@ -214,6 +238,9 @@ impl Group {
         let others = members
             .iter()
             .filter(|one| one.id != self.me() && is_settled(&one.id) && !self.membership.is_unfit(&one.id));
+        if !decide::gives(self.me(), &members) {
+            return;
+        }
         let Some(to) = decide::lightest(self.held.len(), others) else {
             return;
         };

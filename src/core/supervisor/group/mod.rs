@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::handle::Handle;
 use super::input::Input;
@@ -46,6 +46,9 @@ const TURN: Duration = Duration::from_millis(300);
 
 /// Who has given an input up lets so many others go first.
 const SHUNNED_PLACES: u32 = 4;
+
+/// After the leases have run out it is looked so often whether something is led all the same.
+const CLOCK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What is still to be handed over when the process stops is tried for so long.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(4);
@@ -98,8 +101,12 @@ pub(super) struct Group {
     /// Another process goes by our name: its sign of life as first seen.
     namesake: Option<(Instant, u64)>,
     has_had_session: bool,
-    /// What was told last of the store's troubles.
+    /// The store cannot be asked, because of this.
     trouble: Option<String>,
+    /// Leases of inputs that are gone here.
+    given_up: Vec<(String, Epoch)>,
+    /// How many inputs the others were told of.
+    told_inputs: usize,
     /// Who waits for the look that is under way.
     looks: Vec<tokio::sync::oneshot::Sender<()>>,
 }
@@ -137,6 +144,8 @@ impl Group {
             namesake: None,
             has_had_session: false,
             trouble: None,
+            given_up: Vec::new(),
+            told_inputs: 0,
             looks: Vec::new(),
         }
     }
@@ -190,6 +199,7 @@ impl Group {
                     self.membership.saw(view);
                     self.raise().await;
                     self.campaign().await;
+                    self.resign_what_is_gone().await;
                 }
                 Err(error) => self.has_trouble(&error)?,
             }
@@ -212,11 +222,16 @@ impl Group {
 
     fn is_due(&self) -> bool {
         let every = self.settings.renew_every;
+        if self.handle.inputs().len() != self.told_inputs {
+            // The others are to know at once what we follow.
+            return true;
+        }
         self.renewed_at.is_none_or(|at| at.elapsed() >= every) || !self.is_valid()
     }
 
     async fn renew(&mut self) -> Result<(), Unfit> {
         let record = self.record();
+        self.told_inputs = self.handle.inputs().len();
         let renewed = match self.has_session() {
             true => self.store.renew(&record).await,
             false => self.store.begin(&record).await,
@@ -264,7 +279,7 @@ impl Group {
         if error.needs_a_person() && !self.has_had_session {
             return Err(Unfit { message, hint });
         }
-        if self.trouble.as_ref() != Some(&message) {
+        if self.trouble.is_none() {
             tracing::warn!(
                 hint = hint.as_deref(),
                 "the store of leases cannot be asked: {message}"
@@ -278,6 +293,17 @@ impl Group {
             self.lose_all();
         }
         Ok(())
+    }
+
+    async fn resign_what_is_gone(&mut self) {
+        for (name, epoch) in std::mem::take(&mut self.given_up) {
+            tracing::info!(name, "the input is gone here: its lease is given back");
+            self.held.remove(&name);
+            if let Err(error) = self.store.resign(&name, epoch).await {
+                tracing::debug!(%error, name, "the lease could not be given back yet");
+                return;
+            }
+        }
     }
 
     fn lose_all(&mut self) {
@@ -307,11 +333,17 @@ impl Group {
 
     /// What the others are told of us now.
     fn record(&self) -> Record {
-        let ends = self.handle.inputs().into_iter().map(|input| {
+        let inputs = self
+            .handle
+            .inputs()
+            .into_iter()
+            .filter(|input| !input.has_ended());
+        let ends = inputs.map(|input| {
             let end = input.log_end().map_or_else(String::new, |end| end.to_string());
             (input.name().to_owned(), end)
         });
         Record {
+            is_leaving: self.handle.is_stopping(),
             positions: ends.collect(),
             ..self.settings.record.clone()
         }
@@ -351,7 +383,10 @@ impl Group {
                     self.held.remove(&name);
                     self.set_tenure(&name, Tenure::Follows);
                 }
-                Err(error) => tracing::debug!(%error, "could not raise the epoch yet"),
+                Err(error) => {
+                    tracing::debug!(%error, "could not raise the epoch yet");
+                    return;
+                }
             }
         }
     }
@@ -381,7 +416,14 @@ impl Group {
             match self.store.campaign(&name).await {
                 Ok(Some(epoch)) => self.won(&name, epoch),
                 Ok(None) => {}
-                Err(error) => tracing::debug!(%error, name, "the lease could not be asked for"),
+                Err(error) => {
+                    tracing::debug!(%error, name, "the lease could not be asked for");
+                    return;
+                }
+            }
+            // However many there are, the session is renewed in time.
+            if self.is_due() {
+                return;
             }
         }
     }
@@ -409,6 +451,23 @@ fn end_of(text: &str) -> Option<Position> {
     })
 }
 
+/// Nothing is led under a lease that has run out.
+fn end_what_is_led(handle: &Handle) {
+    let inputs = handle.inputs();
+    let led: Vec<&Input> = inputs
+        .iter()
+        .filter(|one| one.orders().tenure() != Tenure::Follows)
+        .collect();
+    if !led.is_empty() {
+        tracing::warn!(
+            inputs = led.len(),
+            "the leases have run out and could not be renewed: nothing more is written"
+        );
+    }
+    led.iter()
+        .for_each(|input| input.orders().set_tenure(Tenure::Follows));
+}
+
 /// Ends what runs under a lease that has run out by our own clock, whatever the one who renews it is waiting for.
 async fn watch_clock(mut valid_until: watch::Receiver<Option<Instant>>, handle: Handle) {
     loop {
@@ -419,13 +478,13 @@ async fn watch_clock(mut valid_until: watch::Receiver<Option<Instant>>, handle: 
                 biased;
                 changed = valid_until.changed() => changed,
                 () = sleep_until(until) => {
-                    let led = handle.inputs();
-                    let led: Vec<&Input> = led.iter().filter(|one| one.orders().tenure() != Tenure::Follows).collect();
-                    if !led.is_empty() {
-                        tracing::warn!(inputs = led.len(), "the leases have run out and could not be renewed: nothing more is written");
+                    end_what_is_led(&handle);
+                    // Whoever has just won a lease, and slept since, may set it yet.
+                    tokio::select! {
+                        biased;
+                        changed = valid_until.changed() => changed,
+                        () = sleep(CLOCK_AGAIN) => Ok(()),
                     }
-                    led.iter().for_each(|input| input.orders().set_tenure(Tenure::Follows));
-                    valid_until.changed().await
                 }
             },
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::decide::Candidate;
-use super::{Group, Input, Mode, Tenure, Unfit, View, end_of};
+use super::{Group, Input, Mode, Record, Tenure, Unfit, View, end_of};
 
 /// The note of a paused input says this; that of one that was resumed anything else.
 pub(in crate::core::supervisor) const NOTED: &str = "yes";
@@ -32,7 +32,7 @@ impl Group {
                     }
                 }
                 other => {
-                    self.no_longer_ours(name);
+                    self.no_longer_ours(name, other.map(|lease| lease.holder.as_str()));
                     match other {
                         Some(_) => drop(self.vacant.remove(name)),
                         None => drop(self.vacant.entry(name.to_owned()).or_insert_with(Instant::now)),
@@ -42,11 +42,16 @@ impl Group {
             self.pause_as_noted(&input, view);
         }
         let inputs = self.handle.inputs();
-        self.vacant.retain(|name, _| {
+        let is_there = |name: &String| {
             inputs
                 .iter()
                 .any(|input| input.name() == name && !input.has_ended())
-        });
+        };
+        self.vacant.retain(|name, _| is_there(name));
+        // Of what is gone here nobody is to wait for us.
+        let ours = view.leases.iter().filter(|(_, lease)| lease.holder == self.me());
+        let gone = ours.filter(|(name, _)| !is_there(name) && !self.handing.contains_key(*name));
+        self.given_up = gone.map(|(name, lease)| (name.clone(), lease.epoch)).collect();
         Ok(())
     }
 
@@ -72,12 +77,14 @@ impl Group {
         }
     }
 
-    fn no_longer_ours(&mut self, name: &str) {
-        if self.held.remove(name).is_some() {
-            tracing::warn!(name, "the lease is not ours any more");
-        }
-        if let Some(handing) = self.handing.remove(name) {
-            handing.failed("the lease was lost meanwhile");
+    fn no_longer_ours(&mut self, name: &str, holder: Option<&str>) {
+        let was_held = self.held.remove(name).is_some();
+        match self.handing.remove(name) {
+            // The answer to the transfer was lost.
+            Some(handing) if handing.to.as_deref() == holder => handing.arrived(&self.membership),
+            Some(handing) => handing.failed("the lease was lost meanwhile"),
+            None if was_held => tracing::warn!(name, "the lease is not ours any more"),
+            None => {}
         }
         self.set_tenure(name, Tenure::Follows);
     }
@@ -129,7 +136,8 @@ impl Group {
         let Some(view) = self.membership.seen() else {
             return Vec::new();
         };
-        let members = view.members.values().map(|record| {
+        let stays = |record: &&Record| !record.is_leaving || record.id == self.me();
+        let members = view.members.values().filter(stays).map(|record| {
             let ours = (record.id == self.me()).then(|| self.record());
             let positions = ours.map_or_else(|| record.positions.clone(), |ours| ours.positions);
             let ends: BTreeMap<String, _> = positions
