@@ -246,7 +246,11 @@ impl Follower {
             tracing::info!(input = %self.input, bytes, "the leader's snapshot broke off, and is begun anew");
         }
         match end {
-            End::Failed(Error::Log(log::Error::Full { .. })) if half.is_some() => self.is_too_small = true,
+            End::Failed(Error::Log(log::Error::Full { .. } | log::Error::NoSpace { .. }))
+                if half.is_some() =>
+            {
+                self.is_too_small = true;
+            }
             End::Failed(Error::Log(log::Error::Broken(_) | log::Error::Rot { .. })) => {
                 self.begins_anew = true;
             }

@@ -134,6 +134,9 @@ fn plan(ask: &Ask, leader: &Leader) -> Result<Plan, Refused> {
     let Some((history, extent, snapshot)) = leader.log else {
         return not_yet("the log is empty");
     };
+    if extent.end == Offset::ZERO {
+        return not_yet("the log waits for a snapshot");
+    }
     let usable = snapshot
         .filter(|one| one.resumable && one.stage != Stage::Abandoned && !ask.is_without_snapshots)
         .map(|one| one.position.offset);

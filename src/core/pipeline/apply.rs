@@ -23,7 +23,7 @@ use super::turn::Turn;
 use super::{End, Goal, Settings, Wish};
 use crate::core::catalog::Catalog;
 use crate::core::log::{Chunk, Log, Reader};
-use crate::core::position::{Offset, Position};
+use crate::core::position::{Epoch, Offset, Position};
 use crate::core::progress::{Applying, Counters, Phase, Progress};
 use crate::core::resp::{Framer, Limits};
 use crate::core::resume::Reason;
@@ -107,6 +107,26 @@ impl Context {
         }
     }
 
+    /// The keys whose expiry is put off. Where another process has restored them, they are known from the copy of its snapshot.
+    async fn parked(&self, guarded: Option<bool>, epoch: Epoch) -> Result<Parked, End> {
+        let due = self.progress.ladder().received;
+        let mut parked = Parked::open(&self.catalog, &self.settings.name, due).map_err(End::Catalog)?;
+        let is_in_group = epoch != Epoch::NONE;
+        if guarded != Some(true) || !is_in_group || parked.recover(&self.log).await? {
+            return Ok(parked);
+        }
+        if parked.is_settled() {
+            let message = "keys of the last full sync have an expiry ten years ahead of their own, and the process that knows them is gone";
+            let hint = format!(
+                "gunyu fullsync --inputs {}",
+                self.settings.source.endpoint.address
+            );
+            tracing::error!(hint, "{message}");
+            self.progress.report(message.to_owned(), Some(hint));
+        }
+        Ok(parked)
+    }
+
     fn show_parked(&self, parked: &Parked) {
         let pending = !parked.is_settled();
         self.progress
@@ -154,13 +174,9 @@ impl Context {
         let Some(applying) = self.progress.begin_applying(generation, from) else {
             return End::LogChanged;
         };
-        let parked = match Parked::open(
-            &self.catalog,
-            &self.settings.name,
-            self.progress.ladder().received,
-        ) {
+        let parked = match self.parked(session.record.guarded, session.epoch).await {
             Ok(parked) => parked,
-            Err(error) => return End::Catalog(error),
+            Err(end) => return end,
         };
         let seen = &session.record.seen;
         let state = self.settings.filter.state(db, (!seen.is_empty()).then_some(seen));

@@ -214,6 +214,13 @@ impl<'a> FullSync<'a> {
         })
     }
 
+    /// Whether some keys have an expiry far ahead of their own.
+    fn has_guarded(&self) -> Result<bool, End> {
+        let keys = self.context.catalog.parked(&self.context.settings.name);
+        let first = keys.and_then(|keys| keys.chunk(None, 1));
+        Ok(!first.map_err(End::Catalog)?.is_empty())
+    }
+
     async fn finish(&self, session: &mut Session, stream_db: u32) -> Result<(), End> {
         let checkpoint = Some(Checkpoint {
             position: self.snapshot.position,
@@ -228,6 +235,10 @@ impl<'a> FullSync<'a> {
             full_sync: None,
             cursor: None,
             resync: false,
+            guarded: self
+                .has_guarded()?
+                .then_some(true)
+                .or(session.record.guarded.map(|_| false)),
             ..session.record.clone()
         };
         session.write_record(record).await.map_err(End::Target)?;

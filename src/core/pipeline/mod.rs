@@ -48,7 +48,7 @@ use tokio::sync::watch;
 
 use super::catalog::Catalog;
 use super::log::{self, Log};
-use super::position::{History, Offset};
+use super::position::{Epoch, History, Offset};
 use super::progress::{Counters, Phase, Progress, State};
 use super::resume::{self, Ask, Plan, Read, Reason};
 use super::source::Follower;
@@ -505,6 +505,11 @@ impl Pipeline {
             plan = whole('G', round.asked_for.unwrap_or(Reason::SourceRefused));
         } else if let (Ask::FullSync(_), Some(reason)) = (plan.ask, round.asked_for) {
             plan.ask = Ask::FullSync(reason);
+        } else if let Read::Snapshot(at) = plan.read
+            && self.is_of_before(at, &session)
+        {
+            // What was copied from another process is older than what that one had begun.
+            plan = whole('F', Reason::Requested);
         }
         round.asked_for = match plan.ask {
             Ask::FullSync(reason) => Some(reason),
@@ -580,6 +585,17 @@ impl Pipeline {
             // It ends only when it is stopped, or by a bug of ours.
             () = receiver.ended() => Ok(End::LogChanged),
         }
+    }
+
+    /// Whether the target says of the snapshot in a copied log that it is not the one to restore: another was begun, or was to be, when the process ended whose
+    /// copy it is.
+    fn is_of_before(&self, at: Offset, session: &Session) -> bool {
+        let record = &session.record;
+        let is_another = match record.full_sync {
+            Some(begun) => begun.offset != at,
+            None => record.resync && record.checkpoint.is_none(),
+        };
+        session.epoch != Epoch::NONE && is_another
     }
 
     /// Brings log and ladder to where the plan wants them before the source is asked.

@@ -11,10 +11,12 @@
 use super::End;
 use crate::core::catalog::{Catalog, Error, ParkedKeys, SourceKey};
 use crate::core::filter::Filter;
+use crate::core::log::{self, Log};
 use crate::core::position::Offset;
+use crate::core::rdb::{Item, Scanner, Step};
 use crate::core::resp::{Value, said};
 use crate::core::target::refusal::Kind;
-use crate::core::target::session::Session;
+use crate::core::target::session::{Session, now_ms};
 
 /// So much later than its own, ten years, is the expiry that a parked key gets.
 pub const GUARD_MS: i64 = 10 * 365 * 24 * 3600 * 1000;
@@ -24,6 +26,12 @@ pub const HORIZON_MS_MIN: i64 = 3600 * 1000;
 
 /// So many keys are settled between two batches.
 const CHUNK: usize = 500;
+
+/// Keys that expire within this time may have been parked by another process: its full sync took less long.
+const RECOVERY_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// Of a large value only the name is looked at.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Two clocks and a rounded TTL may differ by so much.
 const TOLERANCE_MS: i64 = 60_000;
@@ -52,6 +60,55 @@ impl Parked {
             after: None,
             settled,
         })
+    }
+
+    /// Takes them up again where another process has restored the snapshot, and had not settled them: out of the copy of that snapshot. More keys than were
+    /// parked do no harm, for only one that still has the guard gets its own expiry. False where there is no whole copy.
+    ///
+    /// # Errors
+    /// The copy or the catalog cannot be read.
+    pub async fn recover(&mut self, log: &Log) -> Result<bool, End> {
+        let is_whole = |one: &log::SnapshotInfo| one.stage == log::Stage::Whole;
+        if log.snapshot().filter(is_whole).is_none() {
+            return Ok(false);
+        }
+        let now = i64::try_from(now_ms()).unwrap_or(i64::MAX);
+        let mut reader = log.snapshot_reader(0).map_err(End::Log)?;
+        let mut scanner = Scanner::new().in_pieces(PIECE_BYTES);
+        let mut found: Vec<(u32, Vec<u8>, i64)> = Vec::new();
+        loop {
+            let mut note = |db: u32, key: &[u8], at: Option<i64>| {
+                let at = at.filter(|at| *at <= now.saturating_add(RECOVERY_MS));
+                found.extend(at.map(|at| (db, key.to_vec(), at)));
+            };
+            match scanner
+                .look(|key| note(key.db, key.key, key.expire_at_ms))
+                .map_err(End::Snapshot)?
+            {
+                Step::End(_) => break,
+                Step::Item(Item::Key(key)) => note(key.db, &key.key, key.expire_at_ms),
+                Step::Large(key) => note(key.db, &key.key, key.expire_at_ms),
+                Step::Item(_) | Step::Piece(_) | Step::LargeEnd(_) => {}
+                Step::NeedMore => match reader.next().await.map_err(End::Log)? {
+                    Some(chunk) => scanner.push(chunk),
+                    None => return Err(End::LogChanged),
+                },
+            }
+            if found.len() > CHUNK {
+                self.keep(&mut found)?;
+            }
+        }
+        self.keep(&mut found)?;
+        self.keys.persist().map_err(End::Catalog)?;
+        self.settled = self.keys.chunk(None, 1).map_err(End::Catalog)?.is_empty();
+        Ok(true)
+    }
+
+    fn keep(&self, found: &mut Vec<(u32, Vec<u8>, i64)>) -> Result<(), End> {
+        let keys = found.iter().map(|(db, key, at)| (*db, &key[..], *at));
+        self.keys.insert(keys).map_err(End::Catalog)?;
+        found.clear();
+        Ok(())
     }
 
     /// Whether every key has its own expiry.

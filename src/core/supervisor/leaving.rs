@@ -41,6 +41,12 @@ pub(super) struct Departure {
 }
 
 impl Departure {
+    /// Whether another member has drained it.
+    fn is_seen_to(&self, input: &Input) -> bool {
+        let seen = self.group.as_ref().and_then(Membership::seen);
+        seen.is_some_and(|view| view.notes.contains_key(&format!("{DRAINED}{}", input.name())))
+    }
+
     /// The target has all that could still be had.
     async fn is_over(&self, input: &Input) {
         let received = input.progress.ladder().received;
@@ -87,12 +93,22 @@ pub(super) async fn drain(watcher: Watcher, input: Input, departure: Departure, 
     let mut received = input.progress.ladder().received;
     let mut since = tokio::time::Instant::now();
     loop {
+        if !input.is_led() {
+            // Whoever leads it sees to it that all of it is heard. Where nobody does any more, somebody takes it over.
+            if departure.is_seen_to(&input) {
+                break;
+            }
+            since = tokio::time::Instant::now();
+        }
         let ladder = input.progress.ladder();
         if ladder.received > received {
             (received, since) = (ladder.received, tokio::time::Instant::now());
         }
         let all_received = goal.is_some_and(|goal| ladder.received >= goal) || since.elapsed() > LAST_WORD;
-        if all_received && ladder.checkpointed >= ladder.appended.min(goal.unwrap_or(ladder.appended)) {
+        if input.is_led()
+            && all_received
+            && ladder.checkpointed >= ladder.appended.min(goal.unwrap_or(ladder.appended))
+        {
             break;
         }
         tokio::select! {
@@ -100,7 +116,9 @@ pub(super) async fn drain(watcher: Watcher, input: Input, departure: Departure, 
             () = tell.closed() => return,
         }
     }
-    departure.is_over(&input).await;
+    if input.is_led() {
+        departure.is_over(&input).await;
+    }
     let _ = tell.send(Change::Ends(input.name().to_owned())).await;
     // Only now nobody looks after the place any more.
     drop(watcher);

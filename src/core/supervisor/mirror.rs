@@ -44,7 +44,8 @@ pub(super) async fn hear(
         {
             let now = heard.borrow_and_update();
             if let Some(standing) = &now.standing {
-                let waits_for = standing.waits_for.as_ref();
+                // A leader that is not heard any more may wait for something else by now, or for nothing.
+                let waits_for = standing.waits_for.as_ref().filter(|_| now.is_linked);
                 crossings.hear(
                     name,
                     &mirrored::Heard {

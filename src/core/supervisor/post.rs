@@ -154,7 +154,20 @@ impl Post {
         ended
     }
 
+    /// Whoever leads is told what this process has found out, or was told, before it could be done.
+    fn recall_entangled(&self) {
+        let Some(shard) = &self.settings.shard else { return };
+        match self.catalog.entangled(&self.settings.name) {
+            Ok(true) => shard.crossings.recall_entangled(&self.settings.name),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(%error, hint = error.hint(), "whether the shard must begin anew cannot be read");
+            }
+        }
+    }
+
     async fn follow(&mut self, wishes: &mut watch::Receiver<Wish>) {
+        self.recall_entangled();
         self.progress.set_state(State::Run);
         let Some(Seat { chair, group, .. }) = &self.seat else {
             return;

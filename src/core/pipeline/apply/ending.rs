@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Stream;
-use crate::core::pipeline::{End, Mode, Tenure};
+use crate::core::pipeline::{End, Mode, Tenure, Wish};
 
 /// A cluster's nodes are waited for so long.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
@@ -20,6 +20,10 @@ impl Stream<'_> {
             return Ok(());
         };
         let settled = self.parked.settle(&self.context.settings.filter, session).await;
+        if self.parked.is_settled() {
+            // Written with the next checkpoint.
+            session.record.guarded = session.record.guarded.map(|_| false);
+        }
         self.context.show_parked(&self.parked);
         settled
     }
@@ -27,10 +31,8 @@ impl Stream<'_> {
     /// A stop leaves nothing behind that could be done: keys whose own expiry is due get it.
     async fn settle_before_stop(&mut self) -> Result<(), End> {
         let applied = self.context.progress.ladder().applied;
-        while self.context.wish.borrow().mode == Mode::Stop
-            && self.lane.is_idle()
-            && self.parked.is_due(applied)
-        {
+        let ends = |wish: &Wish| wish.mode == Mode::Stop || matches!(wish.tenure, Tenure::Yields(_));
+        while ends(&self.context.wish.borrow()) && self.lane.is_idle() && self.parked.is_due(applied) {
             self.settle_parked().await?;
         }
         Ok(())

@@ -19,12 +19,15 @@ use super::windows::Windows;
 use crate::core::catalog::Durability;
 use crate::core::position::Position;
 
+/// More than this is not told: a leader's frames have a limit.
+const WINDOWS_BYTES_MAX: usize = 512 << 10;
+
 /// What is told of a stream beside its log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     /// For which shard's stream it waits.
     pub waits_for: Option<String>,
-    /// Its windows, as JSON; empty where there are none.
+    /// Its windows, as JSON.
     pub windows: String,
 }
 
@@ -35,7 +38,7 @@ pub struct Heard<'a> {
     pub is_exact: bool,
     /// For which shard's stream it waits, and for how long it has.
     pub waits_for: Option<(&'a str, Duration)>,
-    /// Its windows, as JSON; empty where nothing was said of them.
+    /// Its windows, as JSON; empty where nothing has been said of them yet.
     pub windows: &'a str,
     /// Where the snapshot stands with which the stream begins.
     pub snapshot: Option<Position>,
@@ -58,13 +61,18 @@ impl Crossings {
         let inner = self.inner();
         let member = inner.members.get(name);
         let waits_for = member.and_then(|member| member.waits_for.as_ref());
-        let windows = inner.windows.get(name).filter(|windows| !windows.is_empty());
+        let mut windows = inner.windows.get(name).cloned().unwrap_or_default();
+        // Plain values are always JSON.
+        let json = |windows: &Windows| serde_json::to_string(windows).unwrap_or_default();
+        let mut text = json(&windows);
+        if text.len() > WINDOWS_BYTES_MAX {
+            // All begin anew at such a window's end; only its bounds are told.
+            windows.drop_tails();
+            text = json(&windows);
+        }
         Told {
             waits_for: waits_for.map(|(other, _)| other.clone()),
-            // Plain values are always JSON.
-            windows: windows.map_or_else(String::new, |windows| {
-                serde_json::to_string(windows).unwrap_or_default()
-            }),
+            windows: text,
         }
     }
 
@@ -87,7 +95,7 @@ impl Crossings {
             return;
         }
         match serde_json::from_str::<Windows>(heard.windows) {
-            Ok(told) => drop(self.change_windows(name, Durability::Durable, |windows| *windows = told)),
+            Ok(told) => drop(self.change_windows(name, Durability::Process, |windows| *windows = told)),
             Err(error) => {
                 tracing::warn!(name, %error, "what the leader says of imports cannot be read: all shards begin anew when this one is led here");
                 self.entangle_one(name);
@@ -157,7 +165,7 @@ mod tests {
         let (one, other) = (Crossings::default(), Crossings::default());
         let _joined = (joined(&one, &["a"]).await, joined(&other, &["a"]).await);
         let changes = one.changes();
-        assert_eq!(one.told_of("a"), Told::default());
+        assert_eq!(one.told_of("a").windows, "[]");
         let at = Position {
             id: crate::core::position::ReplId::parse(&[b'a'; 40]).unwrap(),
             offset: crate::core::position::Offset::new(7),
@@ -177,6 +185,16 @@ mod tests {
             },
         );
         assert_eq!(other.told_of("a"), told);
-        assert!(!told.windows.is_empty());
+        assert_ne!(told.windows, "[]");
+        one.change_windows("a", Durability::Process, |windows| *windows = Windows::default());
+        let told = one.told_of("a");
+        let heard = Heard {
+            is_exact: false,
+            waits_for: None,
+            windows: &told.windows,
+            snapshot: None,
+        };
+        other.hear("a", &heard);
+        assert_eq!(other.told_of("a"), told, "what is closed is closed everywhere");
     }
 }

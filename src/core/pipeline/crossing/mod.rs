@@ -273,6 +273,15 @@ impl Crossings {
         if let Some(member) = inner.members.get_mut(name) {
             (member.is_entangled, member.waits_for) = (true, None);
         }
+        drop(inner);
+        self.tell_change();
+    }
+
+    /// It must begin anew, as was noted before it joined.
+    pub fn recall_entangled(&self, name: &str) {
+        if let Some(member) = self.inner().members.get_mut(name) {
+            member.is_entangled = true;
+        }
     }
 
     /// Slots are moving: the masters are asked more often for a while.
@@ -325,6 +334,8 @@ impl Crossings {
         let mut inner = self.inner();
         if !circle(&inner.members, name, Instant::now()).is_empty() {
             inner.entangle();
+            drop(inner);
+            self.tell_change();
         }
     }
 

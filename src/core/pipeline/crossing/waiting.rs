@@ -124,7 +124,8 @@ impl Crossing {
         is_exact: bool,
     ) -> Crossing {
         if let Some(member) = crossings.inner().members.get_mut(name) {
-            member.is_exact = is_exact;
+            // What another process was waiting for is over.
+            (member.is_exact, member.waits_for) = (is_exact, None);
         }
         let mut crossing = Crossing {
             crossings: crossings.clone(),

@@ -94,6 +94,14 @@ pub fn covers(ranges: &Ranges, slot: u16) -> bool {
 pub struct Windows(Vec<Window>);
 
 impl Windows {
+    /// Forgets the last deletions, as if there were too many.
+    pub fn drop_tails(&mut self) {
+        for one in &mut self.0 {
+            one.overflows |= !one.tail.is_empty();
+            one.tail.clear();
+        }
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

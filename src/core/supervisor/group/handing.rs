@@ -251,7 +251,9 @@ impl Group {
             };
             // It was there when it was last told of, which is a moment ago; what it lacks it still gets from here.
             let end = heir.ends.get(*name).copied().flatten();
-            input.progress.status().phase == Phase::Incremental && end.is_some_and(|end| input.holds(&end))
+            let status = input.progress.status();
+            let is_settled = status.full_sync.is_none_or(|one| !one.expiries_pending);
+            status.phase == Phase::Incremental && is_settled && end.is_some_and(|end| input.holds(&end))
         };
         let name = self.held.keys().find(is_ready).cloned();
         if let Some(name) = name {
