@@ -222,6 +222,7 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('--ca-cert', '--ca-cert', [CompletionResultType]::ParameterName, 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]')
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The daemon''s configuration file, to find its address, token and certificate')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The daemon''s configuration file, to find its address, token and certificate')
+            [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'The member that is to lead, as gunyu status shows it [default: the one whose log reaches furthest]')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the daemon''s answer as JSON')
             [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Return when another node leads')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')

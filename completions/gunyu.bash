@@ -291,7 +291,7 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__handover)
-            opts="-c -h -V --inputs --server --token --ca-cert --config --json --wait --help --version"
+            opts="-c -h -V --inputs --server --token --ca-cert --config --json --to --wait --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -318,6 +318,10 @@ _gunyu() {
                     return 0
                     ;;
                 -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

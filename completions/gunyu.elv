@@ -208,6 +208,7 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand --ca-cert 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]'
             cand -c 'The daemon''s configuration file, to find its address, token and certificate'
             cand --config 'The daemon''s configuration file, to find its address, token and certificate'
+            cand --to 'The member that is to lead, as gunyu status shows it [default: the one whose log reaches furthest]'
             cand --json 'Print the daemon''s answer as JSON'
             cand --wait 'Return when another node leads'
             cand -h 'Print help (see more with ''--help'')'

@@ -157,6 +157,7 @@ complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -l server -d 'The 
 complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
 complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
+complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -l to -d 'The member that is to lead, as gunyu status shows it [default: the one whose log reaches furthest]' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -l json -d 'Print the daemon\'s answer as JSON'
 complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -l wait -d 'Return when another node leads'
 complete -c gunyu -n "__fish_gunyu_using_subcommand handover" -s h -l help -d 'Print help (see more with \'--help\')'

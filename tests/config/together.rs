@@ -148,19 +148,15 @@ fn what_belongs_together_is_asked_for_together() {
 
 #[test]
 fn what_this_release_cannot_do_is_refused_with_what_to_do() {
-    for (file, keys) in [(
-        "output: {replay: {replaceHashTag: true}}",
-        &["output.replay.replaceHashTag"][..],
-    )] {
-        let error = Written::with(file).config().refuse_unbuilt().unwrap_err();
-        let told: Vec<&str> = error
-            .problems()
-            .iter()
-            .map(|problem| problem.key.as_str())
-            .collect();
-        assert_eq!(told, keys, "{file}");
-        assert!(error.problems().iter().all(|problem| problem.hint.is_some()));
-    }
+    let file = "output: {replay: {replaceHashTag: true}}";
+    let error = Written::with(file).config().refuse_unbuilt().unwrap_err();
+    let told: Vec<&str> = error
+        .problems()
+        .iter()
+        .map(|problem| problem.key.as_str())
+        .collect();
+    assert_eq!(told, ["output.replay.replaceHashTag"]);
+    assert!(error.problems().iter().all(|problem| problem.hint.is_some()));
     defaults().refuse_unbuilt().unwrap();
     for built in [
         "input: {redis: {type: cluster}}",
