@@ -54,13 +54,12 @@ fn command(member: &Member, args: &[&str]) -> String {
 fn the_lead_is_handed_to_the_best_and_to_the_one_named(store: Kind) {
     let (mut group, tally) = begin(&Plan::of_one_input(store));
     let first = group.leader();
-    group.members[first].must(200, "POST", "/syncer/handover?inputs=all");
+    group.hand_over(first, None);
     let second = group.wait_successor(first, LONG);
     group.wait_settled(LONG);
     tally.wait_more(300);
     // Back to the one that had it, though another could take it too.
-    let path = format!("/syncer/handover?inputs=all&to={}", group.members[first].id());
-    group.members[second].must(200, "POST", &path);
+    group.hand_over(second, Some(first));
     assert_eq!(group.wait_successor(second, LONG), first);
     end(group, tally);
 }
@@ -105,7 +104,7 @@ fn a_handover_that_cannot_be_is_refused(store: Kind) {
     // With another one it can be.
     group.members[1].start();
     group.wait_settled(LONG);
-    group.members[0].must(200, "POST", "/syncer/handover?inputs=all");
+    group.hand_over(0, None);
     assert_eq!(group.wait_successor(0, LONG), 1);
     end(group, tally);
 }

@@ -76,7 +76,7 @@ fn members_reach_each_other_and_etcd_over_tls() {
     let tally = Tally::start(group.source.shape(), &seed, 300);
     tally.wait_more(300);
     let leader = group.leader();
-    group.members[leader].must(200, "POST", "/syncer/handover?inputs=all");
+    group.hand_over(leader, None);
     group.wait_successor(leader, LONG);
     group.wait_settled(LONG);
     group.finish(tally);

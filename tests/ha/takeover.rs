@@ -152,8 +152,7 @@ fn a_leader_that_is_cut_off_from_its_followers_leads_on(store: Kind, world: Worl
     }
     group.wait_settled(LONG);
     // The copies are warm again: the lead can be handed over without a full sync.
-    let heir = &group.members[followers[0]].id();
-    group.members[leader].must(200, "POST", &format!("/syncer/handover?inputs=all&to={heir}"));
+    group.hand_over(leader, Some(followers[0]));
     scene.taken_over_by(followers[0]);
     scene.end();
 }

@@ -19,6 +19,7 @@ pub mod owner;
 pub mod side;
 pub mod store;
 pub mod tally;
+mod turn;
 pub mod watch;
 pub mod world;
 
@@ -39,6 +40,7 @@ use super::fleet::{Fleet, LONG, Layout};
 use super::server::Server;
 use super::wait_for;
 use gate::{Gate, Roster};
+use turn::Turn;
 
 /// `cluster.leaseTimeout` of all groups here.
 pub const LEASE: Duration = Duration::from_secs(3);
@@ -173,11 +175,13 @@ pub struct Group {
     /// What holds the leases.
     pub store: Store,
     world: World,
+    _turn: Turn,
 }
 
 impl Group {
     /// Everything but the members runs.
     pub fn prepare(plan: &Plan) -> Group {
+        let turn = Turn::take();
         let roster = Roster::default();
         let (source, target) = std::thread::scope(|scope| {
             let source = scope.spawn(|| plan.side(plan.source, &plan.source_options, &roster));
@@ -201,6 +205,7 @@ impl Group {
             target,
             store,
             world: plan.world,
+            _turn: turn,
         }
     }
 
@@ -332,6 +337,19 @@ impl Group {
                 _ => Err(format!("{leaders:?}")),
             }
         })
+    }
+
+    /// Asks a member to hand over all it leads, to the one named if one is; again where it has not heard yet, as it does with each renewal of a session, that
+    /// another one follows it.
+    #[track_caller]
+    pub fn hand_over(&mut self, member: usize, to: Option<usize>) {
+        let to = to.map(|to| format!("&to={}", self.members[to].id()));
+        let path = format!("/syncer/handover?inputs=all{}", to.unwrap_or_default());
+        self.watch.note(&format!("member {member}: POST {path}"));
+        self.wait_for(LEASE, "the lead is handed over", |group| {
+            let answer = group.members[member].call("POST", &path);
+            (answer.status == 200).then_some(()).ok_or_else(|| answer.text())
+        });
     }
 
     /// As [`wait_for`], with the members' last words where it fails, and at once where one of them has ended by itself.

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
+use super::turn::Turn;
 use crate::support::process::die_with_us;
 
 /// Set for the process that runs within the namespace.
@@ -59,7 +60,10 @@ impl World {
             return body(World::build(machines));
         }
         match *WAY {
-            Some(way) => run_within(way, std::any::type_name::<F>()),
+            Some(way) => {
+                let _turn = Turn::take();
+                run_within(way, std::any::type_name::<F>());
+            }
             None => {
                 eprintln!(
                     "NO NAMESPACES HERE (unshare --net is refused): all members live on one machine, and links between \
