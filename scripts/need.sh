@@ -67,11 +67,11 @@ need_etcd() {
   [[ -x $tools/etcd/etcd ]] && "$tools/etcd/etcd" --version >/dev/null 2>&1 && return
   say "fetching etcd out of Debian's packages etcd-server and etcd-client: the tests start their own"
   if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
-    echo "need: no apt-get here; please install etcd and etcdctl yourself, so that they are on the PATH" >&2
+    echo "need: no apt-get here; please put etcd and etcdctl (3.4 or newer) on the PATH yourself" >&2
     return 1
   fi
   unpack_etcd "$tools" || { as_root apt-get update && unpack_etcd "$tools"; } ||
-    { echo "need: etcd could not be fetched; please put etcd and etcdctl on the PATH yourself" >&2; return 1; }
+    { echo "need: etcd could not be fetched; please put etcd and etcdctl (3.4 or newer) on the PATH yourself" >&2; return 1; }
 }
 
 # As unpack_promtool.
@@ -114,32 +114,6 @@ unpack_promtool() (
   dpkg -x prometheus_*.deb unpacked || exit
   unpacked/usr/bin/promtool --version || exit
   mv unpacked/usr/bin/promtool "$1/promtool"
-)
-
-# need_etcd: puts etcd and etcdctl on the PATH. Debian's package would start a server: only the programs are taken out of it.
-need_etcd() {
-  local tools
-  command -v etcd >/dev/null && command -v etcdctl >/dev/null && return
-  tools=$(tools_dir) || return
-  export PATH=$PATH:$tools/etcd
-  etcd --version >/dev/null 2>&1 && return
-  say "fetching etcd and etcdctl out of Debian's packages etcd-server and etcd-client: the tests of leases start their own"
-  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
-    echo "need: no apt-get here; please put etcd and etcdctl (3.4 or newer) on the PATH yourself" >&2
-    return 1
-  fi
-  unpack_etcd "$tools" || { as_root apt-get update && unpack_etcd "$tools"; } ||
-    { echo "need: etcd could not be fetched; please put etcd and etcdctl (3.4 or newer) on the PATH yourself" >&2; return 1; }
-}
-
-unpack_etcd() (
-  dir=$(mktemp -d "$1/etcd.XXXXXX")
-  trap 'rm -rf "$dir"' EXIT
-  cd "$dir" || exit
-  apt-get -q -o APT::Sandbox::User=root download etcd-server etcd-client || exit
-  for package in *.deb; do dpkg -x "$package" unpacked || exit; done
-  unpacked/usr/bin/etcd --version && unpacked/usr/bin/etcdctl version || exit
-  rm -rf "$1/etcd" && mv unpacked/usr/bin "$1/etcd"
 )
 
 # One version, so that the same seed makes the same requests.

@@ -6,6 +6,8 @@
 
 mod support;
 
+#[path = "observability/group.rs"]
+mod group;
 #[path = "observability/promql.rs"]
 mod promql;
 
@@ -86,13 +88,22 @@ fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// A scrape of a live daemon between two real servers, after one write.
+/// A scrape of a live daemon between two real servers, after one write, and what the members of a group show besides.
 fn real_scrape() -> Scrape {
     let (source, target) = (Server::start(), Server::start());
     let mut gunyu = Gunyu::between(&source, &target);
     let () = source.run(&["SET", "k", "v"]);
     gunyu.wait_applied(&source, SOON);
-    promql::scrape(&gunyu.metrics())
+    let mut scrape = promql::scrape(&gunyu.metrics());
+    for text in group::scrapes() {
+        for (metric, labels) in promql::scrape(&text) {
+            let known = scrape.entry(metric).or_default();
+            for (label, values) in labels {
+                known.entry(label).or_default().extend(values);
+            }
+        }
+    }
+    scrape
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use gunyu::core::log::{FlushPolicy, Stage};
 use gunyu::core::peer::Heard;
-use gunyu::core::progress::Phase;
+use gunyu::core::progress::{Counters, Phase};
 use rig::{Following, Leading, Place, SOON, at, history, id, leader_at, stream};
 use support::Proxy;
 use support::proxy::Way;
@@ -171,6 +171,23 @@ async fn a_snapshot_is_copied_while_it_comes_and_begun_anew_where_it_broke_off()
     following.has(1_000, 151_000).await;
     assert_eq!(following.log.generation(), first + 1);
     assert_eq!(following.log.snapshot().unwrap().position.offset, at(1_000));
+    let shown = || following.progress.status().full_sync.unwrap();
+    assert_eq!((shown().percent(), shown().is_received()), (0.0, true));
+    // What the leader has on the target is done for whoever follows it.
+    leading.checkpointed(101_000);
+    following
+        .hears(|heard| heard.standing.as_ref().is_some_and(|standing| standing.is_exact))
+        .await;
+    assert_eq!((shown().percent(), shown().replayed_bytes), (100.0, LEN as u64));
+    let copied = Counters::read(&following.progress.counters.log_bytes_copied);
+    let (most, stream) = (
+        Counters::read(&leading.progress.counters.log_bytes_served),
+        150_000,
+    );
+    assert!(
+        copied >= (LEN + LEN / 2) as u64 + stream && copied <= most,
+        "{copied} of {most}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

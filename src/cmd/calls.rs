@@ -6,12 +6,16 @@ use serde_json::Value;
 
 use super::client::{Daemon, ServerArgs};
 use super::{ConfigArgs, Exit, Failure, print, settings};
+use crate::http::model::LEADER;
 
 /// How long `--wait` waits for a daemon to end.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
 /// A member drains before it hands over.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(30);
+
+/// How far the inputs are, from whoever leads each.
+pub const OF_LEADERS: &str = "/syncer/status?from=leaders";
 
 /// Every target is asked for every input that has gone.
 const GC_LIMIT: Duration = Duration::from_secs(300);
@@ -340,14 +344,14 @@ impl Handover {
     }
 }
 
-/// Until the daemon that was asked sees each input led by the member that got it.
+/// Until each input is led by the member that got it, by its own word.
 fn wait_for_leaders(daemon: &Daemon, leaders: &Value) -> Result<(), Failure> {
     let began = Instant::now();
     loop {
-        let status = daemon.get("/syncer/status")?;
+        let status = daemon.get(OF_LEADERS)?;
         let is_led = |(input, leader): (&String, &Value)| {
             let mut all = status.as_array().into_iter().flatten();
-            all.any(|one| one["Input"] == **input && one["Leader"] == *leader)
+            all.any(|one| one["Input"] == **input && one["Leader"] == *leader && one["Role"] == LEADER)
         };
         if leaders.as_object().into_iter().flatten().all(is_led) {
             return Ok(());

@@ -88,6 +88,7 @@ async fn serve(config: &Config, quiet: bool) -> Result<Served, Failure> {
             yaml: config.to_yaml(),
             json: config.to_json().to_string(),
         }),
+        group: config.cluster.as_ref().map(|cluster| cluster.group_name.clone()),
         metrics_path: config.server.metric_route_path.clone(),
     };
     tracing::info!(listen = %config.server.listen, version = env!("CARGO_PKG_VERSION"), "gunyu is up");

@@ -87,6 +87,8 @@ pub enum PeerCall {
     Look,
     /// Whether it reaches source and target of an input.
     Fit,
+    /// How far an input is there.
+    Status,
     /// To hand an input over that it leads.
     Handover,
     /// To begin a full sync of an input that it leads.
@@ -102,6 +104,7 @@ pub const PEER_CALLS: &[(&str, &str, PeerCall)] = &[
     ("GET", "/peer/log", PeerCall::Log),
     ("POST", "/peer/look", PeerCall::Look),
     ("GET", "/peer/fit", PeerCall::Fit),
+    ("GET", "/peer/status", PeerCall::Status),
     ("POST", "/peer/handover", PeerCall::Handover),
     ("POST", "/peer/fullsync", PeerCall::FullSync),
     ("POST", "/peer/resume", PeerCall::Resume),

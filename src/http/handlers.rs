@@ -1,14 +1,16 @@
 //! What the calls do, on plain values: no warp here.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::Api;
 use super::calls::Call;
 use super::error::Failure;
 use super::metrics;
-use super::model::{Freed, FullSyncsBegun, InputStatus};
+use super::model::{Freed, FullSyncsBegun, InputStatus, LEADER};
 use crate::core::log::SnapshotFile;
 use crate::core::pipeline::orders::FlushCommand;
 use crate::core::progress::Phase;
@@ -34,6 +36,9 @@ pub enum Body {
     /// The bytes of a file, as they are read.
     File(SnapshotFile),
 }
+
+/// A member that leads an input says within this time how far it is.
+const LEADER_LIMIT: Duration = Duration::from_secs(2);
 
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
@@ -69,7 +74,7 @@ pub async fn answer(call: Call, query: &Query, api: &Api) -> Result<Answer, Fail
         Call::Restart => restart(api).await,
         Call::Pause => pause(query, api).await,
         Call::Resume => resume(query, api).await,
-        Call::Status => Ok(status(api)),
+        Call::Status => status(query, api).await,
         Call::Config => config(query, api),
         Call::FullSync => full_sync(query, api).await,
         Call::Handover => handover(query, api).await,
@@ -79,15 +84,47 @@ pub async fn answer(call: Call, query: &Query, api: &Api) -> Result<Answer, Fail
         Call::Ready => ready(api),
         Call::Metrics => Ok(Answer::text(
             "text/plain; version=0.0.4",
-            metrics::render(&api.handle),
+            metrics::render(&api.handle, api.group.as_deref()),
         )),
         Call::Description => Ok(Answer::text(YAML, super::DESCRIPTION.to_owned())),
     }
 }
 
-fn status(api: &Api) -> Answer {
-    let inputs: Vec<InputStatus> = api.handle.inputs().iter().map(InputStatus::of).collect();
-    Answer::json(&inputs)
+/// | `from` | an input that is led here | one that another member leads |
+/// | --- | --- | --- |
+/// | absent, `here` | as it is here | as it is here |
+/// | `leaders` | as it is here | as it is there; as it is here where that member cannot be asked, or leads it no more |
+async fn status(query: &Query, api: &Api) -> Result<Answer, Failure> {
+    let inputs = api.handle.inputs();
+    let statuses: Vec<InputStatus> = match query.get("from").map(String::as_str) {
+        None | Some("here") => inputs.iter().map(InputStatus::of).collect(),
+        Some("leaders") => join_all(inputs.iter().map(|input| of_leader(input, api))).await,
+        Some(other) => {
+            let error = format!("status cannot be had from {other:?}");
+            return Err(Failure::new(400, error, "use from=here or from=leaders"));
+        }
+    };
+    Ok(Answer::json(&statuses))
+}
+
+async fn of_leader(input: &Input, api: &Api) -> InputStatus {
+    let leader = input.leader();
+    let theirs = match api.handle.group() {
+        Some(group) if !input.is_led() && !leader.is_empty() && leader != group.me() => {
+            let (call, query) = (("GET", "/peer/status"), [("input", input.name())]);
+            group.access().ask(&leader, call, &query, LEADER_LIMIT).await.ok()
+        }
+        _ => None,
+    };
+    let theirs = theirs.and_then(|told| serde_json::from_value::<InputStatus>(told).ok());
+    match theirs.filter(|theirs| theirs.role == LEADER) {
+        // It may follow another node of the shard; here the input goes by the name that it has here.
+        Some(theirs) => InputStatus {
+            input: input.source.to_string(),
+            ..theirs
+        },
+        None => InputStatus::of(input),
+    }
 }
 
 fn config(query: &Query, api: &Api) -> Result<Answer, Failure> {

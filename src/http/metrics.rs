@@ -2,10 +2,14 @@
 //!
 //! The names beginning with `redisGunYu_` are those of redis-GunYu, so that its dashboards keep working; those beginning
 //! with `gunyu_` are ours.
+//!
+//! In a group, how far the target is behind is there for inputs that this process leads; of those that it follows there is how far
+//! its log is behind the leader's.
 
 use prometheus::core::Collector;
 use prometheus::{Encoder, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use super::model::{FOLLOWER, LEADER};
 use crate::core::progress::{Counters, Phase, State, Status};
 use crate::core::supervisor::{Handle, Input};
 
@@ -14,6 +18,7 @@ struct Sample {
     /// Its label.
     name: String,
     input: Input,
+    is_led: bool,
     status: Status,
 }
 
@@ -21,15 +26,29 @@ impl Sample {
     fn of(input: Input) -> Sample {
         Sample {
             name: input.source.to_string(),
+            is_led: input.is_led(),
             status: input.progress.status(),
             input,
         }
     }
+
+    /// 0, 1, 2: nothing comes, a snapshot, the stream. A pipeline is not a follower's before it has ended, nor the other way round.
+    fn sync(&self) -> i64 {
+        let snapshot = self.status.full_sync.as_ref();
+        match (self.is_led, self.status.phase) {
+            (_, Phase::Connecting | Phase::Backoff)
+            | (true, Phase::Following)
+            | (false, Phase::FullSync | Phase::Incremental) => 0,
+            (true, Phase::FullSync) => 1,
+            (false, Phase::Following) if snapshot.is_some_and(|one| !one.is_received()) => 1,
+            (true, Phase::Incremental) | (false, Phase::Following) => 2,
+        }
+    }
 }
 
-/// The text of a scrape.
+/// The text of a scrape, of a member of that group or of a process that stands alone.
 #[must_use]
-pub fn render(handle: &Handle) -> String {
+pub fn render(handle: &Handle, group: Option<&str>) -> String {
     let registry = Registry::new();
     let page = Page { registry: &registry };
     let process = prometheus::process_collector::ProcessCollector::for_self();
@@ -38,6 +57,7 @@ pub fn render(handle: &Handle) -> String {
     page.storage(handle);
     let samples: Vec<Sample> = handle.inputs().into_iter().map(Sample::of).collect();
     page.inputs(&samples);
+    page.leaders(&samples, group.unwrap_or_default());
     let mut text = Vec::new();
     if let Err(error) = TextEncoder::new().encode(&registry.gather(), &mut text) {
         tracing::warn!(%error, "a metric could not be written");
@@ -107,7 +127,17 @@ const COUNTERS: &[(&str, &str, Value)] = &[
     (
         "redisGunYu_syncer_role_change",
         "How often this process became leader or follower.",
-        |_| 1,
+        |i| i.input.role_changes(),
+    ),
+    (
+        "redisGunYu_replica_leader_send",
+        "Bytes of log, snapshot and stream, that followers have been sent.",
+        |i| count(i, |c| &c.log_bytes_served),
+    ),
+    (
+        "redisGunYu_replica_follower_recv",
+        "Bytes of log, snapshot and stream, that have been copied from a leader.",
+        |i| count(i, |c| &c.log_bytes_copied),
     ),
     (
         "gunyu_dead_letters_total",
@@ -144,11 +174,6 @@ const GAUGES: &[(&str, &str, Value)] = &[
         |i| i.status.ladder.checkpointed.get(),
     ),
     (
-        "redisGunYu_output_sync_delay",
-        "How long the oldest command not yet applied has waited, in nanoseconds.",
-        |i| u64::try_from(i.status.lag.as_nanos()).unwrap_or(u64::MAX),
-    ),
-    (
         "redisGunYu_output_full_sync",
         "Percent of the current or last full sync.",
         |i| {
@@ -157,14 +182,42 @@ const GAUGES: &[(&str, &str, Value)] = &[
         },
     ),
     (
+        "gunyu_log_bytes",
+        "Bytes that the input's log takes on disk or in memory.",
+        |i| i.input.log_bytes(),
+    ),
+    (
+        "gunyu_lease_epoch",
+        "The number of the lease under which the input is led, here or elsewhere; 0 where nobody does, or where there is no group.",
+        |i| i.input.epoch().get(),
+    ),
+];
+
+/// Gauges of inputs that are led here.
+const GAUGES_OF_LEADERS: &[(&str, &str, Value)] = &[
+    (
+        "redisGunYu_output_sync_delay",
+        "How long the oldest command not yet applied has waited, in nanoseconds.",
+        |i| u64::try_from(i.status.lag.as_nanos()).unwrap_or(u64::MAX),
+    ),
+    (
         "gunyu_replication_lag_bytes",
         "Bytes of stream that the target is behind the source.",
         |i| i.status.lag_bytes,
     ),
+];
+
+/// Gauges of inputs that are followed here, or that nobody leads.
+const GAUGES_OF_FOLLOWERS: &[(&str, &str, Value)] = &[
     (
-        "gunyu_log_bytes",
-        "Bytes that the input's log takes on disk or in memory.",
-        |i| i.input.log_bytes(),
+        "redisGunYu_replica_follower_recv_offset",
+        "Offset copied from the leader, in bytes.",
+        |i| i.status.ladder.received.get(),
+    ),
+    (
+        "gunyu_follower_lag_bytes",
+        "Bytes of stream that the log here is behind the leader's.",
+        |i| i.status.lag_bytes,
     ),
 ];
 
@@ -222,12 +275,10 @@ impl Page<'_> {
                 .iter()
                 .for_each(|i| metric.with_label_values(&[&i.name]).inc_by(value(i)));
         }
-        for (name, help, value) in GAUGES {
-            let metric = self.gauge(name, help, &["input"]);
-            inputs.iter().for_each(|i| {
-                metric.with_label_values(&[&i.name]).set(signed(value(i)));
-            });
-        }
+        let (led, followed): (Vec<&Sample>, Vec<&Sample>) = inputs.iter().partition(|input| input.is_led);
+        self.gauges(GAUGES, &inputs.iter().collect::<Vec<_>>());
+        self.gauges(GAUGES_OF_LEADERS, &led);
+        self.gauges(GAUGES_OF_FOLLOWERS, &followed);
         self.lag_seconds(inputs);
         self.positions(inputs);
         self.states(inputs);
@@ -236,16 +287,42 @@ impl Page<'_> {
         self.latency(inputs);
     }
 
+    fn gauges(&self, gauges: &[(&str, &str, Value)], inputs: &[&Sample]) {
+        for (name, help, value) in gauges {
+            let metric = self.gauge(name, help, &["input"]);
+            for input in inputs {
+                metric.with_label_values(&[&input.name]).set(signed(value(input)));
+            }
+        }
+    }
+
     fn lag_seconds(&self, inputs: &[Sample]) {
-        let help = "How long the oldest command not yet applied has waited, in seconds.";
-        let metric = GaugeVec::new(Opts::new("gunyu_replication_lag_seconds", help), &["input"])
-            .expect("names and labels are literals");
+        let of_target = "How long the oldest command not yet applied has waited, in seconds.";
+        let of_log = "For how long the log here has been behind the leader's, in seconds.";
+        for (name, help, is_led) in [
+            ("gunyu_replication_lag_seconds", of_target, true),
+            ("gunyu_follower_lag_seconds", of_log, false),
+        ] {
+            let metric =
+                GaugeVec::new(Opts::new(name, help), &["input"]).expect("names and labels are literals");
+            for input in inputs.iter().filter(|input| input.is_led == is_led) {
+                metric
+                    .with_label_values(&[&input.name])
+                    .set(input.status.lag.as_secs_f64());
+            }
+            self.register(Box::new(metric));
+        }
+    }
+
+    fn leaders(&self, inputs: &[Sample], group: &str) {
+        let help =
+            "1 where this process leads the input, else 0. The label group is empty where there is none.";
+        let metric = self.gauge("gunyu_leader", help, &["input", "group"]);
         for input in inputs {
             metric
-                .with_label_values(&[&input.name])
-                .set(input.status.lag.as_secs_f64());
+                .with_label_values(&[input.name.as_str(), group])
+                .set(i64::from(input.is_led));
         }
-        self.register(Box::new(metric));
     }
 
     fn positions(&self, inputs: &[Sample]) {
@@ -280,7 +357,7 @@ impl Page<'_> {
             "1 for the state the input is in.",
             &["input", "state"],
         );
-        let help = "0 neither, 1 full sync, 2 live stream.";
+        let help = "0 neither, 1 full sync, 2 live stream; of a follower: 1 copying the leader's snapshot, 2 its stream.";
         let sync = self.gauge("redisGunYu_input_input_sync", help, &["input", "role"]);
         for input in inputs {
             let (name, status) = (&input.name, &input.status);
@@ -290,12 +367,8 @@ impl Page<'_> {
                     .with_label_values(&[name.as_str(), known.as_str()])
                     .set(value);
             }
-            let value = match status.phase {
-                Phase::Connecting | Phase::Following | Phase::Backoff => 0,
-                Phase::FullSync => 1,
-                Phase::Incremental => 2,
-            };
-            sync.with_label_values(&[name.as_str(), "leader"]).set(value);
+            let role = if input.is_led { LEADER } else { FOLLOWER };
+            sync.with_label_values(&[name.as_str(), role]).set(input.sync());
         }
     }
 

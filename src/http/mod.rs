@@ -31,6 +31,8 @@ pub struct Api {
     pub handle: Handle,
     /// The effective configuration, without secrets.
     pub config: Arc<ConfigText>,
+    /// The name of the group, where this process is a member of one.
+    pub group: Option<String>,
     /// Where the metrics are served, beginning with `/`.
     pub metrics_path: String,
 }

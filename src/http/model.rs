@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::core::progress::{self, Status};
 use crate::core::supervisor::{Collected, Input};
 
+/// The role of the process that copies an input.
+pub const LEADER: &str = "leader";
+
+/// The role of one that stands by.
+pub const FOLLOWER: &str = "follower";
+
 /// One input. Fields are only ever added.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 #[serde(rename_all = "PascalCase")]
@@ -43,6 +49,9 @@ pub struct InputStatus {
     /// The number of the lease under which it is led; 0 where nobody does, or where there is no group.
     #[serde(default)]
     pub epoch: u64,
+    /// Who leads or follows this input, in the order of their names; this process where there is no group.
+    #[serde(default)]
+    pub members: Vec<String>,
 }
 
 /// Positions in bytes of the source's history.
@@ -183,7 +192,7 @@ impl InputStatus {
                 Some(false) => "master".to_owned(),
                 None => String::new(),
             },
-            role: if input.is_led() { "leader" } else { "follower" }.to_owned(),
+            role: if input.is_led() { LEADER } else { FOLLOWER }.to_owned(),
             transaction: input.transaction,
             state: state.as_str().to_owned(),
             phase: phase.as_str().to_owned(),
@@ -201,6 +210,7 @@ impl InputStatus {
             dead_letters,
             leader: input.leader(),
             epoch: input.epoch().get(),
+            members: input.members(),
         }
     }
 }

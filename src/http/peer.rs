@@ -22,7 +22,7 @@ use super::Api;
 use super::calls::PeerCall;
 use super::error::Failure;
 use super::handlers::{Answer, Query};
-use super::model::FullSyncsBegun;
+use super::model::{FullSyncsBegun, InputStatus};
 use crate::core::log;
 use crate::core::peer::{Ask, Refused};
 use crate::core::position::{Offset, Position, ReplId};
@@ -47,6 +47,7 @@ pub async fn answer(call: PeerCall, query: &Query, api: &Api) -> Result<Answer, 
             let why = reaches.as_ref().err();
             Ok(Answer::json(&json!({ "fit": reaches.is_ok(), "why": why })))
         }
+        PeerCall::Status => Ok(Answer::json(&InputStatus::of(&input))),
         PeerCall::Handover => {
             let is_hard = query.get("hard").is_some_and(|hard| hard == "yes");
             let to = query.get("to").map(String::as_str);

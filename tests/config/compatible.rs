@@ -29,8 +29,8 @@ fn documented_and_really_read_spellings_mean_the_same() {
             "input: {redis: {tlsEnable: true}}",
         ),
         (
-            "cluster: {groupName: g, metaEtcd: {endpoints: [e:1], dialTimeout: 3s}}",
-            "cluster: {groupName: g, metaEtcd: {endpoints: [e:1], dialtimeout: 3s}}",
+            "cluster: {groupName: g, metaEtcd: {endpoints: [e:1], username: u}}",
+            "cluster: {groupName: g, metaEtcd: {endpoints: [e:1], userName: u}}",
         ),
         (
             "output: {replay: {targetDb: 3}}",

@@ -31,7 +31,7 @@ output: {redis: {type: cluster}}
 ",
     "\
 cluster: {groupName: g, leaseTimeout: 30s, leaseRenewInterval: 3s, metaEtcd: {endpoints: [e:1], username: u,
-  dialTimeout: 1s, tls: {enable: true, ca: /e}}, tokenFile: /t, tls: {serverName: n}}
+  tls: {enable: true, ca: /e}}, tokenFile: /t, tls: {serverName: n}}
 server: {listenPeer: 'p:2', tls: {cert: /c, key: /k}}
 channel: {storer: {flush: {everyWrite: true}}}
 output: {replay: {targetDb: 4}}

@@ -4,6 +4,8 @@
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::support::fleet::LONG;
 use super::support::group::{Group, Kind, Member, Plan, TOKEN, Tally};
 use super::support::gunyu::PROGRAM;
@@ -31,11 +33,12 @@ fn end(mut group: Group, tally: Tally) {
     assert_eq!(group.full_syncs(), inputs, "{}", group.last_words());
 }
 
-/// `gunyu handover … --server …`, which must end well.
+/// `gunyu …words --server …`, which must end well, and in time.
 fn command(member: &Member, args: &[&str]) -> String {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new("timeout");
     command
-        .arg("handover")
+        .arg(LONG.as_secs().to_string())
+        .arg(PROGRAM)
         .args(args)
         .args(["--server", &member.url()]);
     let output = command.env("GUNYU_TOKEN", TOKEN).output().unwrap();
@@ -67,7 +70,7 @@ fn the_lead_is_handed_to_the_best_and_to_the_one_named(store: Kind) {
 fn the_command_hands_over_and_waits(store: Kind) {
     let (mut group, tally) = begin(&Plan::of_one_input(store));
     let first = group.leader();
-    command(&group.members[first], &["--inputs", "all", "--wait"]);
+    command(&group.members[first], &["handover", "--inputs", "all", "--wait"]);
     // It has waited: another leads by now.
     let second = group.leader();
     assert_ne!(second, first, "{}", group.watch.story());
@@ -76,7 +79,7 @@ fn the_command_hands_over_and_waits(store: Kind) {
     let id = group.members[third].id();
     command(
         &group.members[second],
-        &["--inputs", "all", "--to", &id, "--wait"],
+        &["handover", "--inputs", "all", "--to", &id, "--wait"],
     );
     assert_eq!(group.leader(), third);
     end(group, tally);
@@ -118,6 +121,77 @@ fn a_full_sync_asked_of_a_follower_is_carried_out_by_the_leader(store: Kind) {
     assert_eq!(group.leader(), leader, "the lead stays where it is");
     group.wait_settled(LONG);
     group.finish(tally);
+}
+
+/// The inputs are led by different members, so that whoever is asked leads one of them at most.
+fn a_full_sync_asked_of_anyone_can_be_waited_for(store: Kind) {
+    let (mut group, tally) = begin(&Plan::of(store));
+    group.wait_for(LONG, "each leads one", |group| {
+        let shares = group.shares();
+        (shares.len() == 3)
+            .then_some(())
+            .ok_or_else(|| format!("{shares:?}"))
+    });
+    group.wait_settled(LONG);
+    for asked in 0..3 {
+        let before = group.full_syncs();
+        let said = command(
+            &group.members[asked],
+            &["fullsync", "--inputs", "all", "--wait", "--patience", "30"],
+        );
+        assert!(said.contains("full sync done: "), "{said}");
+        // It has waited: each leader has its snapshot on the target, and says so of itself and to whoever is asked.
+        assert_eq!(group.full_syncs(), before + 3);
+        let own = group.members.iter().map(|member| status(member, "here"));
+        let led: Vec<Value> = own.flatten().filter(|input| input["Role"] == "leader").collect();
+        assert_eq!(led.len(), 3, "{led:?}");
+        for input in led.into_iter().chain(status(&group.members[asked], "leaders")) {
+            let is_done = input["Phase"] == "incremental" && input["FullSync"]["Percent"] == 100.0;
+            assert!(is_done && input["Role"] == "leader", "{input}");
+        }
+    }
+    // Of a leader that does not answer, the member that is asked tells what it knows itself.
+    let (asked, silent) = (0, 1);
+    group.members[silent].freeze();
+    let all = status(&group.members[asked], "leaders");
+    assert_eq!(all.len(), 3, "{all:?}");
+    group.members[silent].thaw();
+    group.members[asked].must(400, "GET", "/syncer/status?from=elsewhere");
+    group.wait_settled(LONG);
+    group.finish(tally);
+}
+
+fn status(member: &Member, from: &str) -> Vec<Value> {
+    let answer = member.must(200, "GET", &format!("/syncer/status?from={from}"));
+    answer.json().as_array().unwrap().clone()
+}
+
+fn a_pause_is_shown_by_all_and_all_know_each_other(store: Kind) {
+    let (mut group, tally) = begin(&Plan::of_one_input(store));
+    group.wait_settled(LONG);
+    let mut ids: Vec<String> = group.members.iter().map(Member::id).collect();
+    ids.sort();
+    for (call, state) in [("pause", "pause"), ("resume", "run")] {
+        group.members[0].must(200, "POST", &format!("/syncer/{call}?inputs=all"));
+        for member in &group.members {
+            member.wait_status(LONG, "it shows the state", |status| {
+                status[0]["State"] == state && status[0]["Members"] == serde_json::json!(ids)
+            });
+        }
+    }
+    let leader = group.leader();
+    let shown = command(&group.members[(leader + 1) % 3], &["status"]);
+    let (id, last) = (
+        group.members[leader].id(),
+        format!("members: {}\n", ids.join(", ")),
+    );
+    assert!(
+        shown.contains(&format!("  led by {id}, epoch ")) && shown.ends_with(&last),
+        "{shown}"
+    );
+    let shown = command(&group.members[leader], &["status"]);
+    assert!(shown.contains("  leads, epoch "), "{shown}");
+    end(group, tally);
 }
 
 /// The inputs are led by different members.
@@ -177,6 +251,8 @@ over_both!(
     the_command_hands_over_and_waits,
     a_handover_that_cannot_be_is_refused,
     a_full_sync_asked_of_a_follower_is_carried_out_by_the_leader,
+    a_full_sync_asked_of_anyone_can_be_waited_for,
+    a_pause_is_shown_by_all_and_all_know_each_other,
     a_flush_and_full_sync_of_all_inputs_can_be_asked_of_anyone,
     a_member_that_is_asked_to_stop_hands_over_first
 );

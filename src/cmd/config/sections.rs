@@ -351,8 +351,6 @@ pub struct Etcd {
     pub user: Option<String>,
     /// The password.
     pub password: Option<Secret>,
-    /// How long connecting may take.
-    pub dial_timeout: Duration,
     /// TLS, where it is on.
     pub tls: Option<Tls>,
 }

@@ -246,7 +246,6 @@ impl Tree {
         self.put("cluster.metaEtcd.endpoints", endpoints);
         self.put("cluster.metaEtcd.username", text(etcd.user.as_ref()));
         self.put("cluster.metaEtcd.password", secret(etcd.password.as_ref()));
-        self.put("cluster.metaEtcd.dialTimeout", duration(etcd.dial_timeout));
         self.tls("cluster.metaEtcd.tls", etcd.tls.as_ref());
     }
 

@@ -7,11 +7,11 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::Args;
-use crate::cmd::calls::{listed, query};
+use crate::cmd::calls::{OF_LEADERS, listed, query};
 use crate::cmd::client::Daemon;
 use crate::cmd::progress::{Display, How};
 use crate::cmd::{Exit, Failure, print};
-use crate::http::model::{FullSyncsBegun, InputStatus};
+use crate::http::model::{FullSyncsBegun, InputStatus, LEADER};
 
 /// The daemon answers when every full sync has begun, or certainly will not.
 const CALL_LIMIT: Duration = Duration::from_secs(120);
@@ -67,11 +67,21 @@ fn wait(args: &Args, daemon: &Daemon, names: &[String]) -> Result<(), Failure> {
     let mut display = Display::new(How::on_stderr(args.quiet || args.json));
     let mut movement = super::local::Movement::new();
     let result = loop {
-        let value = daemon.get("/syncer/status")?;
+        let value = daemon.get(OF_LEADERS)?;
         let mut inputs: Vec<InputStatus> =
             serde_json::from_value(value).context("the daemon's status is not of a kind this gunyu knows")?;
         inputs.retain(|input| names.contains(&input.input));
         display.show(&inputs);
+        // One that is not there has ended, and will not come to its end.
+        if let Some(gone) = names
+            .iter()
+            .find(|name| inputs.iter().all(|one| one.input != **name))
+        {
+            break Err(Failure::new(
+                Exit::Failed,
+                format!("{gone} is not among the daemon's inputs any more"),
+            ));
+        }
         if inputs.iter().all(is_done) {
             break Ok(());
         }
@@ -86,8 +96,8 @@ fn wait(args: &Args, daemon: &Daemon, names: &[String]) -> Result<(), Failure> {
     result
 }
 
-/// The daemon has set the phase to `full_sync` before it answered: `incremental` is behind it.
+/// Whoever leads it has set the phase to `full_sync` before the daemon answered: `incremental` is behind it.
 fn is_done(input: &InputStatus) -> bool {
     let complete = input.full_sync.as_ref().is_some_and(|one| one.percent >= 100.0);
-    input.phase == "incremental" && complete
+    input.role == LEADER && input.phase == "incremental" && complete
 }

@@ -15,7 +15,7 @@ use super::wire::{Decoder, Frame, Standing};
 use super::{Ask, Error};
 use crate::core::log::{self, Log, SnapshotWriter, Stage, Writer};
 use crate::core::position::{History, Offset, Position};
-use crate::core::progress::{Counters, Mirroring, Progress, Receiving, Told};
+use crate::core::progress::{Counters, FullSync, Mirroring, Progress, Receiving, Told};
 
 /// Why a snapshot is shown as being received.
 const REASON: &str = "copied from the leader";
@@ -221,6 +221,7 @@ impl Copy {
         writer.append(bytes).await?;
         self.has_moved = true;
         Counters::add(&self.progress.counters.snapshot_bytes_written, len);
+        Counters::add(&self.progress.counters.log_bytes_copied, len);
         let received = writer.received_bytes();
         self.progress
             .update_full_sync(|one| one.received_bytes = received);
@@ -271,10 +272,11 @@ impl Copy {
         }
         self.has_moved = true;
         Counters::add(&self.progress.counters.log_bytes_written, len);
+        Counters::add(&self.progress.counters.log_bytes_copied, len);
         Ok(())
     }
 
-    /// What the leader has recorded on the target is not needed here any more either.
+    /// What the leader has recorded on the target is not needed here any more either. A leader that is live has all of its snapshot on the target.
     fn stand(&mut self, standing: Standing) {
         let Some((_, mirroring)) = &self.ladder else {
             return;
@@ -286,6 +288,9 @@ impl Copy {
             checkpointed: standing.checkpointed,
         });
         self.log.set_releasable(standing.checkpointed);
+        if standing.is_exact && matches!(self.into, Into::Stream(_)) {
+            self.progress.update_full_sync(FullSync::complete);
+        }
         self.heard.send_modify(|heard| {
             heard.standing = Some(standing);
             heard.at = Some(Instant::now());

@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep_until};
 use super::wire::{self, Frame, PIECE_MAX, Standing, Waiting};
 use crate::core::log::{self, Chunk, Log, Reader, SnapshotInfo, SnapshotReader, Stage};
 use crate::core::position::{Extent, History, Offset, Position};
-use crate::core::progress::{Phase, Progress};
+use crate::core::progress::{Counters, Phase, Progress};
 
 /// A standing is told at most so often.
 const STANDING_SPACING: Duration = Duration::from_millis(20);
@@ -294,6 +294,10 @@ impl Serving {
         self.out.extend(wire::encode(frame));
     }
 
+    fn count(&self, bytes: usize) {
+        Counters::add(&self.progress.counters.log_bytes_served, bytes as u64);
+    }
+
     /// The next piece of the body; nothing at its end.
     async fn next(&mut self) -> Result<Option<Bytes>, log::Error> {
         loop {
@@ -360,7 +364,10 @@ impl Serving {
             }
             Event::Moved => self.has_moved = true,
             Event::Windows => self.say_windows(),
-            Event::Snapshot(Some(bytes)) => self.say(&Frame::Snapshot(bytes)),
+            Event::Snapshot(Some(bytes)) => {
+                self.count(bytes.len());
+                self.say(&Frame::Snapshot(bytes));
+            }
             Event::Snapshot(None) => {
                 self.say(&Frame::SnapshotEnds);
                 self.from = From::Stream;
@@ -411,6 +418,7 @@ impl Serving {
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE_MAX));
             let after = start.after(piece.len());
+            self.count(piece.len());
             self.say(&Frame::Stream { start, bytes: piece });
             start = after;
         }

@@ -12,6 +12,7 @@
 //! It is taken only with a session in hand, by a pipeline that has heard of it, and not after its time; so nobody is told "not begun" of one that has
 //! begun, and nothing is flushed when nobody expects it any more. Leaves to [`super::requested`] how it is carried out.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -141,6 +142,8 @@ pub struct Orders {
     wish: watch::Sender<Wish>,
     /// The epoch of somebody else that stands on the target, newer than ours.
     outranked: watch::Sender<Option<Epoch>>,
+    /// How often it has been another's turn to run the pipeline, or ours.
+    role_changes: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -167,6 +170,7 @@ impl Orders {
                 ..Wish::default()
             }),
             outranked: watch::Sender::new(None),
+            role_changes: AtomicU64::new(1),
             inner: Mutex::default(),
         })
     }
@@ -213,6 +217,10 @@ impl Orders {
     pub fn set_tenure(&self, tenure: Tenure) {
         self.wish.send_if_modified(|wish| {
             let changes = wish.tenure != tenure;
+            // Alone is what all begin with: whoever belongs to a group has had no role yet.
+            if wish.tenure != Tenure::Alone && wish.tenure.is_ours() != tenure.is_ours() {
+                self.role_changes.fetch_add(1, Ordering::Relaxed);
+            }
             wish.tenure = tenure;
             changes
         });
@@ -227,6 +235,12 @@ impl Orders {
     #[must_use]
     pub fn tenure(&self) -> Tenure {
         self.wish.borrow().tenure
+    }
+
+    /// How often this process has become the one that runs the pipeline, or one that does not, the first time included.
+    #[must_use]
+    pub fn role_changes(&self) -> u64 {
+        self.role_changes.load(Ordering::Relaxed)
     }
 
     /// The target bears the mark of a newer lease than ours. Whoever holds the lease must find out which counts.
@@ -455,6 +469,25 @@ mod tests {
         assert_eq!(FlushCommand::named("FlushAll"), Err(NotAFlush::FlushAll));
         for word in ["", "flushdb async", "a\r\nb", &"x".repeat(65)] {
             assert_eq!(FlushCommand::named(word), Err(NotAFlush::NotAName(word.into())));
+        }
+    }
+
+    #[test]
+    fn a_role_is_counted_when_it_is_had_and_a_number_is_no_role() {
+        let orders = Orders::new(Mode::Run);
+        let leads = |epoch| Tenure::Leads(Epoch::new(epoch));
+        let yields = Tenure::Yields(Epoch::new(4));
+        for (tenure, changes) in [
+            (Tenure::Follows, 1),
+            (Tenure::Follows, 1),
+            (leads(3), 2),
+            (leads(4), 2),
+            (yields, 3),
+            (Tenure::Follows, 3),
+            (leads(6), 4),
+        ] {
+            orders.set_tenure(tenure);
+            assert_eq!(orders.role_changes(), changes, "{tenure:?}");
         }
     }
 }

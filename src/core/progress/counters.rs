@@ -44,6 +44,10 @@ pub struct Counters {
     pub commands_replayed: AtomicU64,
     /// Transactions of the source over several slots, which a cluster target got in parts.
     pub transactions_split: AtomicU64,
+    /// Bytes of log, snapshot and stream, that followers have been sent.
+    pub log_bytes_served: AtomicU64,
+    /// Bytes of log, snapshot and stream, that have been copied from a leader.
+    pub log_bytes_copied: AtomicU64,
     /// Commands in the dead-letter file.
     pub dead_letters: AtomicU64,
 }

@@ -88,6 +88,23 @@ pub struct FullSync {
 }
 
 impl FullSync {
+    /// Whether all of the snapshot is here.
+    #[must_use]
+    pub fn is_received(&self) -> bool {
+        self.total_bytes.is_some_and(|total| self.received_bytes >= total)
+    }
+
+    /// Nothing of it is left to do, here or elsewhere.
+    pub fn complete(&mut self) {
+        let total = self
+            .total_bytes
+            .unwrap_or(0)
+            .max(self.received_bytes)
+            .max(self.replayed_bytes);
+        self.total_bytes = Some(total);
+        (self.received_bytes, self.replayed_bytes) = (total, total);
+    }
+
     /// Replayed bytes as a share of the snapshot, 0 to 100; 0 while the length is unknown.
     #[must_use]
     pub fn percent(&self) -> f64 {

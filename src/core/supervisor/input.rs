@@ -189,6 +189,26 @@ impl Input {
         }
     }
 
+    /// The members that lead or follow it, in the order of their names; this process where there is no group.
+    #[must_use]
+    pub fn members(&self) -> Vec<String> {
+        let Some(seat) = &self.seat else {
+            return vec![self.holder.clone()];
+        };
+        let seen = seat.group.seen().unwrap_or_default();
+        let has_it = seen
+            .members
+            .iter()
+            .filter(|(_, record)| record.positions.contains_key(&self.name));
+        has_it.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// How often this process has become its leader or a follower, the first time included.
+    #[must_use]
+    pub fn role_changes(&self) -> u64 {
+        self.orders.role_changes()
+    }
+
     pub(super) fn set_leader(&self, leader: Option<(&str, Epoch)>) {
         if let Some(seat) = &self.seat {
             seat.chair.set_leader(leader);

@@ -168,7 +168,6 @@ impl Post {
 
     async fn follow(&mut self, wishes: &mut watch::Receiver<Wish>) {
         self.recall_entangled();
-        self.progress.set_state(State::Run);
         let Some(Seat { chair, group, .. }) = &self.seat else {
             return;
         };
@@ -198,7 +197,14 @@ impl Post {
             }
         };
         let until_ours = async {
-            let ours = wishes.wait_for(|wish| wish.mode == Mode::Stop || wish.tenure.is_ours());
+            let ours = wishes.wait_for(|wish| {
+                // A pause holds for the group: it is shown by whoever would go on with it.
+                self.progress.set_state(match wish.mode {
+                    Mode::Pause => State::Pause,
+                    Mode::Run | Mode::Stop => State::Run,
+                });
+                wish.mode == Mode::Stop || wish.tenure.is_ours()
+            });
             tokio::select! {
                 biased;
                 // An error: nobody can wish any more.

@@ -119,6 +119,7 @@ fn api(root: &std::path::Path) -> Api {
             yaml: String::new(),
             json: String::new(),
         }),
+        group: None,
         metrics_path: "/m".into(),
     }
 }

@@ -99,7 +99,6 @@ impl Check {
             endpoints,
             user: self.values.owned("cluster.metaEtcd.username"),
             password: self.values.secret("cluster.metaEtcd.password"),
-            dial_timeout: self.values.duration("cluster.metaEtcd.dialTimeout"),
             tls,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ANY_DURATION, SENTINEL, TEXTS, TLS, at_least, duration};
+use super::{SENTINEL, TEXTS, TLS, at_least, duration};
 use crate::cmd::config::schema::{Entry, Kind, ignored, key, section};
 
 pub(super) static CLUSTER: &[Entry] = &[
@@ -64,15 +64,12 @@ static ETCD: &[Entry] = &[
     ),
     key("username", Kind::Text, "", "The user.").or(&["userName"]),
     key("password", Kind::Secret, "", "The password."),
-    key(
-        "dialTimeout",
-        ANY_DURATION,
-        "10s",
-        "How long connecting may take; at most what the lease allows.",
-    )
-    .or(&["dialtimeout"])
-    .zero_is_unset(),
     section("tls", TLS, "TLS to etcd."),
+    ignored(
+        "dialTimeout",
+        "how long etcd may take to answer follows from cluster.leaseTimeout",
+    )
+    .or(&["dialtimeout"]),
     ignored(
         "dialKeepAliveTime",
         "whether etcd is there shows with each renewal of the lease",
