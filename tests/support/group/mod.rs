@@ -128,9 +128,7 @@ impl Plan {
                 replica.wait_caught_up(&master, LONG);
                 Nodes::Behind { master, replica }
             }
-            (shards, replicas) => {
-                Nodes::Many(Fleet::with(Layout::of(shards, replicas).with(&options)))
-            }
+            (shards, replicas) => Nodes::Many(Fleet::with(Layout::of(shards, replicas).with(&options))),
         };
         Side::behind_gates(nodes, self.members, &self.world, roster)
     }

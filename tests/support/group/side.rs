@@ -58,11 +58,7 @@ impl Side {
             }
             _ => 1,
         };
-        Side {
-            gates,
-            nodes,
-            shards,
-        }
+        Side { gates, nodes, shards }
     }
 
     /// For what compares and writes.

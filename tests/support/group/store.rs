@@ -103,7 +103,10 @@ impl Store {
                 )
             }
             (Backend::Redis(_), Some(at)) => {
-                let more = self.secured.as_ref().map(|secured| format!(", {}", secured.yaml()));
+                let more = self
+                    .secured
+                    .as_ref()
+                    .map(|secured| format!(", {}", secured.yaml()));
                 format!(
                     "  metaRedis: {{addresses: [\"{at}\"], type: standalone{}}}\n",
                     more.unwrap_or_default()
