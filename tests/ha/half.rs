@@ -66,7 +66,9 @@ fn what_a_member_without_the_target_gives_up_does_not_come_back_until_it_is_heal
     let begun = Instant::now();
     group.sever(cut, Link::Target, Break::Cut);
     group.wait_successor(cut, LONG);
-    println!("{:.2?} until another led", begun.elapsed());
+    let took = begun.elapsed();
+    println!("{took:.2?} until another led");
+    assert!(took <= TAKEN_OVER, "it took {took:?}: {:?}", group.leaders());
     while begun.elapsed() < LEASE * 6 {
         tally.wait_time(Duration::from_millis(100));
         let shares = group.shares();

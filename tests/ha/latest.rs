@@ -40,6 +40,11 @@ fn a_follower_that_lags_does_not_take_over_though_it_leads_fewer(world: World) {
             false => Ok(()),
         }
     });
+    println!(
+        "{input}: member {idle}, which leads none, has {} of {}",
+        received(&group, idle),
+        received(&group, other)
+    );
     let lost = *lost;
     group.watch.note("the leader is killed");
     group.members[lost].kill9();

@@ -54,12 +54,13 @@ impl Paused {
     fn holds(&mut self, since: &str) {
         let end = self.group.source.servers()[0].offset();
         let leader = self.group.leader();
-        self.group.members[leader].wait_status(LONG, "the leader is paused and receives", |status| {
-            status[0]["State"] == "pause" && status[0]["Offset"]["Received"].as_u64() >= Some(end)
+        let status = self.group.members[leader].wait_status(LONG, "the leader receives", |status| {
+            status[0]["Offset"]["Received"].as_u64() >= Some(end)
         });
         self.tally.wait_time(LEASE);
         let now = applied(&self.group);
         assert_eq!(now, self.applied, "{since}, some was applied though it is paused");
+        assert_eq!(status[0]["State"], "pause", "{since}: {status}");
     }
 
     fn resume(mut self) {
