@@ -129,7 +129,7 @@ fn cut_off(store: Kind, link: Link, how: Break) {
 
 /// One member leads all three shards: each finds another leader in time.
 ///
-/// The bound grows with the load of the machine, since the lease's end is looked for on its clock.
+/// The bound grows with the load of the machine, up to twice as long.
 fn each_input_of_a_frozen_leader_is_taken_over_in_time(store: Kind) {
     let seed = Seed::pick();
     let mut group = Group::start(&Plan {
@@ -167,9 +167,9 @@ fn each_input_of_a_frozen_leader_is_taken_over_in_time(store: Kind) {
             .then_some(())
             .ok_or_else(|| format!("{waiting:?}"))
     });
-    let busy = load().max(1.0);
+    let busy = load().clamp(1.0, 2.0);
     let bound = TAKEN_OVER.mul_f64(busy);
-    println!("another led after {took:.2?}; load for each processor {busy:.1}: at most {bound:.2?}");
+    println!("another led after {took:.2?}; at this load at most {bound:.2?}");
     assert!(
         took.iter().all(|took| *took <= bound),
         "{took:?}, at most {bound:?}"
