@@ -85,6 +85,27 @@ fn the_command_hands_over_and_waits(store: Kind) {
     end(group, tally);
 }
 
+/// Of the daemon whose configuration is given nothing runs; the registry that it names knows others.
+fn the_command_finds_a_living_member_by_the_configuration_of_one_that_is_down(store: Kind) {
+    let (mut group, tally) = begin(&Plan::of_one_input(store));
+    let leader = group.leader();
+    let down = (leader + 1) % 3;
+    let heir = (leader + 2) % 3;
+    let status = group.members[down].term();
+    assert_eq!(status.code(), Some(0), "{}", group.members[down].last_words());
+    let mut command = Command::new(PROGRAM);
+    command.args(["handover", "--inputs", "all", "--wait", "--config"]);
+    command.arg(group.members[down].file());
+    let output = command.env_remove("GUNYU_SERVER").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{said}{told}", output.status);
+    assert!(said.contains(&group.members[heir].id()), "{said}");
+    assert_eq!(group.leader(), heir, "{}", group.watch.story());
+    group.members[down].start();
+    end(group, tally);
+}
+
 fn a_handover_that_cannot_be_is_refused(store: Kind) {
     let (mut group, tally) = begin(&Plan {
         begin: 1,
@@ -249,6 +270,7 @@ fn a_member_that_is_asked_to_stop_hands_over_first(store: Kind) {
 over_both!(
     the_lead_is_handed_to_the_best_and_to_the_one_named,
     the_command_hands_over_and_waits,
+    the_command_finds_a_living_member_by_the_configuration_of_one_that_is_down,
     a_handover_that_cannot_be_is_refused,
     a_full_sync_asked_of_a_follower_is_carried_out_by_the_leader,
     a_full_sync_asked_of_anyone_can_be_waited_for,

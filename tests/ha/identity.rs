@@ -31,6 +31,32 @@ fn a_wildcard_is_no_name() {
     }
 }
 
+/// Two that filter differently would each write what the other leaves out, under checkpoints of their own.
+#[test]
+fn a_member_with_another_filter_is_refused_and_told_what_to_do() {
+    let seed = Seed::pick();
+    let mut group = Group::prepare(&Plan::of_one_input(Kind::Etcd));
+    group.members[0].start();
+    group.wait_for(LONG, "the first leads", |group| {
+        let leaders = group.leaders();
+        (leaders.len() == 1).then_some(()).ok_or(format!("{leaders:?}"))
+    });
+    let tally = Tally::start(group.source.shape(), &seed, 300);
+    let filter = "output:\n  filter: {keyFilter: {prefixKeyBlacklist: [nobody]}}\n";
+    let yaml = group.members[1].yaml().replacen("output:\n", filter, 1);
+    group.members[1].configure(&yaml);
+    let told = refused(&mut group, 1, 2);
+    assert!(told.contains("filter"), "{told}");
+    assert!(told.contains("hint"), "{told}");
+    // With the same it is a member.
+    let yaml = group.members[0].yaml().to_owned();
+    group.members[1].configure(&yaml);
+    group.members[1].start();
+    group.wait_settled(LONG);
+    assert_eq!((group.leader(), group.watch.takeovers()), (0, 0));
+    group.finish(tally);
+}
+
 /// The first has the name, and goes on as if nothing had happened.
 fn a_name_that_a_living_member_has_is_refused(store: Kind, world: World) {
     let seed = Seed::pick();

@@ -26,13 +26,21 @@ macro_rules! over_both {
     };
 }
 
+#[path = "../tls/certs.rs"]
+mod certs;
 mod chaos;
+mod clock;
+mod half;
 mod handover;
 mod identity;
+mod latest;
 mod memory;
+mod pause;
+mod replicas;
 mod rig;
 mod secure;
 mod spread;
 mod store_down;
+mod stores;
 mod takeover;
 mod upgrade;

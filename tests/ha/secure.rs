@@ -1,12 +1,10 @@
 //! The group's token, and TLS between members and to the store.
 
+use super::certs;
 use super::support::etcd;
 use super::support::fleet::LONG;
 use super::support::group::{Group, Kind, Plan, Tally};
 use super::support::workload::Seed;
-
-#[path = "../tls/certs.rs"]
-mod certs;
 
 #[test]
 fn a_follower_with_another_token_says_so_and_what_to_do() {

@@ -127,6 +127,66 @@ fn cut_off(store: Kind, link: Link, how: Break) {
     scene.end();
 }
 
+/// One member leads all three shards: each finds another leader in time.
+///
+/// The bound grows with the load of the machine, up to twice as long.
+fn each_input_of_a_frozen_leader_is_taken_over_in_time(store: Kind) {
+    let seed = Seed::pick();
+    let mut group = Group::start(&Plan {
+        begin: 1,
+        ..Plan::of(store)
+    });
+    let tally = Tally::start(group.source.shape(), &seed, 600);
+    tally.wait_more(300);
+    // Those that join are given nothing before they have been there for two lease times.
+    group.members[1].start();
+    group.members[2].start();
+    group.wait_settled(LONG);
+    let of_first = |group: &Group| {
+        let mut leaders = group.leaders();
+        leaders.retain(|_, (leader, _)| *leader == 0);
+        leaders
+    };
+    assert!(of_first(&group).len() >= 2, "{:?}", group.leaders());
+    let mut waiting = of_first(&group);
+    group.watch.note("member 0, which leads them all, is frozen");
+    let begun = Instant::now();
+    group.members[0].freeze();
+    let mut took = Vec::new();
+    group.wait_for(LONG, "each input has another leader", |group| {
+        let leaders = group.leaders();
+        waiting.retain(|input, _| {
+            let is_led = leaders.get(input).is_some_and(|(leader, _)| *leader != 0);
+            if is_led {
+                took.push(begun.elapsed());
+            }
+            !is_led
+        });
+        waiting
+            .is_empty()
+            .then_some(())
+            .ok_or_else(|| format!("{waiting:?}"))
+    });
+    let busy = load().clamp(1.0, 2.0);
+    let bound = TAKEN_OVER.mul_f64(busy);
+    println!("another led after {took:.2?}; at this load at most {bound:.2?}");
+    assert!(
+        took.iter().all(|took| *took <= bound),
+        "{took:?}, at most {bound:?}"
+    );
+    group.members[0].thaw();
+    group.wait_settled(LONG);
+    group.finish(tally);
+    assert_eq!(group.full_syncs(), 3, "{}", group.last_words());
+}
+
+/// What waits for each processor, over the last minute.
+fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap();
+    let load: f64 = text.split(' ').next().unwrap().parse().unwrap();
+    load / std::thread::available_parallelism().unwrap().get() as f64
+}
+
 /// Nobody could do better, so the lead stays where it is.
 fn a_leader_that_is_cut_off_from_its_followers_leads_on(store: Kind, world: World) {
     let mut scene = Scene::begin(&Plan::of_one_input(store).on(world));
@@ -209,5 +269,6 @@ over_both!(
     a_leader_that_is_cut_off_from_the_store,
     a_leader_that_is_cut_off_from_the_source,
     a_leader_that_is_cut_off_from_the_target,
-    a_source_that_is_gone_for_all_moves_no_lead_about
+    a_source_that_is_gone_for_all_moves_no_lead_about,
+    each_input_of_a_frozen_leader_is_taken_over_in_time
 );

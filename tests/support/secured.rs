@@ -57,6 +57,17 @@ impl Secured {
         words.collect()
     }
 
+    /// Of a section `redis` of the configuration, what is to be in it.
+    pub fn yaml(&self) -> String {
+        format!(
+            "password: {}, tls: {{enable: true, ca: {}, cert: {}, key: {}}}",
+            self.password,
+            self.ca.display(),
+            self.cert.display(),
+            self.key.display()
+        )
+    }
+
     fn socket(&self, port: u16) -> PathBuf {
         self.sockets.path().join(port.to_string())
     }

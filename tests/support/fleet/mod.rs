@@ -28,7 +28,7 @@ pub use cluster::{Fleet, Layout, Shard, seen_by};
 pub use equal::{assert_equal, differences, wait_equal};
 pub use load::{Load, Rate};
 pub use script::{Change, Changing, Event, Script};
-pub use sentinel::{Sentinel, Watched};
+pub use sentinel::{NAME, Sentinel, Watched};
 pub use view::Seen;
 
 /// A failover takes the node timeout, an election, and whatever a busy machine adds.

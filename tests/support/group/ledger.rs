@@ -66,11 +66,16 @@ impl Ledger {
             lines: Vec::new(),
             threads: Vec::new(),
         };
+        let fellows = servers.iter().map(|server| server.addr());
+        let fellows: BTreeSet<String> = fellows
+            .chain(gates.iter().map(|gate| gate.addr().to_string()))
+            .collect();
         for (server, gate) in servers.iter().zip(gates) {
             let mut line = TcpStream::connect(server.addr()).unwrap();
             line.write_all(b"*1\r\n$7\r\nMONITOR\r\n").unwrap();
             let writes: Vec<String> = server.run(&["COMMAND", "LIST", "FILTERBY", "ACLCAT", "write"]);
             let reader = Reader {
+                fellows: fellows.clone(),
                 writes: writes.into_iter().map(|name| name.to_lowercase()).collect(),
                 who: gate.known(),
             };
@@ -175,6 +180,8 @@ pub(super) type Who = Box<dyn Fn(u16) -> Option<usize> + Send>;
 struct Reader {
     /// Names of commands that write.
     writes: BTreeSet<String>,
+    /// A replica tells what it has from its master as well; the master has told it already.
+    fellows: BTreeSet<String>,
     who: Who,
 }
 
@@ -182,7 +189,9 @@ impl Reader {
     fn read(&self, input: BufReader<TcpStream>, book: &Mutex<Book>) {
         for line in input.split(b'\n') {
             let Ok(line) = line else { return };
-            if let Some((client, words)) = parse(&line) {
+            if let Some((client, words)) = parse(&line)
+                && !self.fellows.contains(&client)
+            {
                 let who = client.rsplit(':').next().and_then(|port| port.parse().ok());
                 let who = who.and_then(|port| (self.who)(port));
                 lock(book).note(&client, who, &words, |name| self.writes.contains(name));

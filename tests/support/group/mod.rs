@@ -37,6 +37,7 @@ pub use world::World;
 
 use super::etcd;
 use super::fleet::{Fleet, LONG, Layout};
+use super::secured::Secured;
 use super::server::Server;
 use super::wait_for;
 use gate::{Gate, Roster};
@@ -59,8 +60,12 @@ pub struct Plan {
     pub source: usize,
     /// The same of the target.
     pub target: usize,
+    /// How many replicas each shard of a source or target that is a cluster has. A source that is one server and has one is named by that.
+    pub replicas: usize,
     /// What holds the leases.
     pub store: Kind,
+    /// How a Redis that holds them is reached, where that is over TLS alone.
+    pub store_secured: Option<Secured>,
     /// More of the configuration: whole sections.
     pub sections: String,
     /// More lines of the section `cluster`.
@@ -83,7 +88,9 @@ impl Plan {
             begin: 3,
             source: 3,
             target: 0,
+            replicas: 0,
             store,
+            store_secured: None,
             sections: String::new(),
             cluster: String::new(),
             source_options: vec!["--repl-backlog-size".to_owned(), "64mb".to_owned()],
@@ -108,16 +115,22 @@ impl Plan {
         Plan { world, ..self }
     }
 
-    fn side(&self, shards: usize, options: &[String], roster: &Roster) -> Side {
+    fn side(&self, shards: usize, replicas: usize, options: &[String], roster: &Roster) -> Side {
         let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
         let host = self.world.host().to_string();
         if self.world.has_machines() {
             // Nodes announce that address, so it is there that they look for each other's bus.
             options.extend(["--bind", "127.0.0.1", &host]);
         }
-        let nodes = match shards {
-            0 => Nodes::One(Server::with(&options)),
-            shards => Nodes::Many(Fleet::with(Layout::of(shards, 0).with(&options))),
+        let nodes = match (shards, replicas) {
+            (0, 0) => Nodes::One(Server::with(&options)),
+            (0, _) => {
+                let (master, replica) = (Server::with(&options), Server::with(&options));
+                replica.follow(&master);
+                replica.wait_caught_up(&master, LONG);
+                Nodes::Behind { master, replica }
+            }
+            (shards, replicas) => Nodes::Many(Fleet::with(Layout::of(shards, replicas).with(&options))),
         };
         Side::behind_gates(nodes, self.members, &self.world, roster)
     }
@@ -175,6 +188,8 @@ pub struct Group {
     /// What holds the leases.
     pub store: Store,
     world: World,
+    /// Full syncs and continued links among the source's own servers, from before any member.
+    before: (u64, u64),
     _turn: Turn,
 }
 
@@ -184,8 +199,9 @@ impl Group {
         let turn = Turn::take();
         let roster = Roster::default();
         let (source, target) = std::thread::scope(|scope| {
-            let source = scope.spawn(|| plan.side(plan.source, &plan.source_options, &roster));
-            let target = plan.side(plan.target, &[], &roster);
+            let source = scope.spawn(|| plan.side(plan.source, plan.replicas, &plan.source_options, &roster));
+            let replicas = if plan.target == 0 { 0 } else { plan.replicas };
+            let target = plan.side(plan.target, replicas, &[], &roster);
             (source.join().unwrap(), target)
         });
         let store = Store::start(plan, &roster);
@@ -201,6 +217,7 @@ impl Group {
             watch: Watch::start(&apis),
             ledger: Ledger::of(&target.servers(), target.gates()),
             members,
+            before: (source.stat("sync_full"), source.stat("sync_partial_ok")),
             source,
             target,
             store,
@@ -222,7 +239,7 @@ impl Group {
 
     /// How many inputs there are.
     pub fn inputs(&self) -> usize {
-        self.source.servers().len()
+        self.source.shards()
     }
 
     /// Breaks a link. A member's link to its fellows can only be stalled.
@@ -384,12 +401,12 @@ impl Group {
 
     /// Full syncs that the servers of the source have made, by their own count.
     pub fn full_syncs(&self) -> u64 {
-        self.source.stat("sync_full")
+        self.source.stat("sync_full") - self.before.0
     }
 
     /// Links that were continued without one.
     pub fn continued(&self) -> u64 {
-        self.source.stat("sync_partial_ok")
+        self.source.stat("sync_partial_ok") - self.before.1
     }
 
     /// Stops the writers and waits until both sides hold just what was sent, and no fault was seen.

@@ -14,6 +14,23 @@ pub enum Nodes {
     One(Server),
     /// A cluster.
     Many(Fleet),
+    /// A master, of whom nobody is told, and its replica, which all are told of.
+    Behind {
+        /// Writers write here.
+        master: Server,
+        /// It has a gate.
+        replica: Server,
+    },
+}
+
+impl Nodes {
+    /// Those that have gates.
+    fn servers(&self) -> Vec<&Server> {
+        match self {
+            Nodes::One(server) | Nodes::Behind { replica: server, .. } => vec![server],
+            Nodes::Many(fleet) => fleet.nodes.iter().collect(),
+        }
+    }
 }
 
 /// Servers, and a gate before each.
@@ -23,39 +40,52 @@ pub struct Side {
     gates: Vec<Gate>,
     /// What is behind.
     pub nodes: Nodes,
+    shards: usize,
 }
 
 impl Side {
     /// Puts gates before these.
     pub fn behind_gates(nodes: Nodes, members: usize, world: &World, roster: &Roster) -> Side {
-        let servers: Vec<&Server> = match &nodes {
-            Nodes::One(server) => vec![server],
-            Nodes::Many(fleet) => fleet.nodes.iter().collect(),
-        };
+        let servers = nodes.servers();
         let gates: Vec<Gate> = servers
             .iter()
             .map(|server| Gate::to(server.port(), members, world, roster))
             .collect();
-        if matches!(nodes, Nodes::Many(_)) {
-            announce(&servers, &gates);
-        }
-        Side { gates, nodes }
+        let shards = match &nodes {
+            Nodes::Many(fleet) => {
+                announce(&servers, &gates);
+                fleet.masters_at().len()
+            }
+            _ => 1,
+        };
+        Side { gates, nodes, shards }
     }
 
     /// For what compares and writes.
     pub fn shape(&self) -> &dyn Shape {
         match &self.nodes {
-            Nodes::One(server) => server,
+            Nodes::One(server) | Nodes::Behind { master: server, .. } => server,
             Nodes::Many(fleet) => fleet,
+        }
+    }
+
+    /// How many shards it had at the beginning.
+    pub fn shards(&self) -> usize {
+        self.shards
+    }
+
+    /// The cluster that it is.
+    #[track_caller]
+    pub fn fleet(&mut self) -> &mut Fleet {
+        match &mut self.nodes {
+            Nodes::Many(fleet) => fleet,
+            other => panic!("no cluster: {other:?}"),
         }
     }
 
     /// The servers, in the order of the gates.
     pub fn servers(&self) -> Vec<&Server> {
-        match &self.nodes {
-            Nodes::One(server) => vec![server],
-            Nodes::Many(fleet) => fleet.nodes.iter().collect(),
-        }
+        self.nodes.servers()
     }
 
     /// The gates.

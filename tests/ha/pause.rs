@@ -1,0 +1,110 @@
+//! A pause holds for the group: whoever leads next keeps it.
+
+use std::time::Duration;
+
+use super::support::fleet::LONG;
+use super::support::group::{Group, Kind, LEASE, Plan, Tally};
+use super::support::wait_for;
+use super::support::workload::Seed;
+
+/// How many of the writers' commands the target has carried out, by its own count.
+fn applied(group: &Group) -> u64 {
+    let stats = group.target.servers()[0].info("commandstats");
+    let calls = stats
+        .get("cmdstat_incr")
+        .and_then(|line| line.strip_prefix("calls="))
+        .and_then(|line| line.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
+}
+
+struct Paused {
+    group: Group,
+    tally: Tally,
+    applied: u64,
+}
+
+impl Paused {
+    fn begin(store: Kind) -> Paused {
+        let seed = Seed::pick();
+        let mut group = Group::start(&Plan::of_one_input(store));
+        let tally = Tally::start(group.source.shape(), &seed, 600);
+        tally.wait_more(600);
+        // Asked of any member.
+        let follower = (group.leader() + 1) % 3;
+        group.members[follower].must(200, "POST", "/syncer/pause?inputs=all");
+        group.watch.note("paused");
+        let mut last = applied(&group);
+        group.wait_for(LONG, "nothing more is applied", |group| {
+            tally.wait_time(Duration::from_millis(700));
+            let now = applied(group);
+            match std::mem::replace(&mut last, now) == now {
+                true => Ok(()),
+                false => Err(format!("{now} by now")),
+            }
+        });
+        assert!(last > 0, "something was applied before");
+        Paused {
+            applied: last,
+            group,
+            tally,
+        }
+    }
+
+    /// Whoever leads has what the source has written, and has applied nothing of it: for a lease time, in which everybody has looked many times.
+    fn holds(&mut self, since: &str) {
+        let end = self.group.source.servers()[0].offset();
+        let leader = self.group.leader();
+        let status = self.group.members[leader].wait_status(LONG, "the leader receives", |status| {
+            status[0]["Offset"]["Received"].as_u64() >= Some(end)
+        });
+        self.tally.wait_time(LEASE);
+        let now = applied(&self.group);
+        assert_eq!(now, self.applied, "{since}, some was applied though it is paused");
+        assert_eq!(status[0]["State"], "pause", "{since}: {status}");
+    }
+
+    fn resume(mut self) {
+        let leader = self.group.leader();
+        let asked = (leader + 1) % 3;
+        self.group.members[asked].must(200, "POST", "/syncer/resume?inputs=all");
+        self.group.watch.note("resumed");
+        wait_for(LONG, "it is applied again", || {
+            let now = applied(&self.group);
+            (now > self.applied).then_some(()).ok_or_else(|| now.to_string())
+        });
+        self.group.finish(self.tally);
+        assert_eq!(self.group.full_syncs(), 1, "{}", self.group.last_words());
+    }
+}
+
+fn a_pause_holds_over_a_takeover_and_a_handover(store: Kind) {
+    let mut paused = Paused::begin(store);
+    let first = paused.group.leader();
+    paused.group.members[first].kill9();
+    paused.group.watch.note("the leader is killed");
+    let second = paused.group.wait_successor(first, LONG);
+    paused.holds("after a takeover");
+    paused.group.members[first].start();
+    paused.group.wait_settled(LONG);
+    paused.holds("after a restart");
+    paused.group.members[second].must(200, "POST", "/syncer/handover?inputs=all");
+    paused.group.wait_successor(second, LONG);
+    paused.holds("after a handover");
+    paused.resume();
+}
+
+over_both!(a_pause_holds_over_a_takeover_and_a_handover);
+
+/// All notes are gone with it, the members know.
+#[test]
+fn a_pause_holds_where_the_redis_that_holds_the_notes_is_flushed() {
+    let mut paused = Paused::begin(Kind::Redis);
+    for round in 0..2 {
+        let () = paused.group.store.server().run(&["FLUSHALL"]);
+        paused.group.watch.note("the store is flushed");
+        paused.tally.wait_time(LEASE);
+        paused.group.wait_settled(LONG);
+        paused.holds(&format!("after flush {round} of the store"));
+    }
+    paused.resume();
+}
