@@ -46,8 +46,8 @@ fn a_member_with_another_filter_is_refused_and_told_what_to_do() {
     let yaml = group.members[1].yaml().replacen("output:\n", filter, 1);
     group.members[1].configure(&yaml);
     let told = refused(&mut group, 1, 2);
-    assert!(told.contains("filter"), "{told}");
-    assert!(told.contains("hint"), "{told}");
+    assert!(told.contains(&group.members[0].id()), "which other one: {told}");
+    assert!(told.contains("hint: "), "{told}");
     // With the same it is a member.
     let yaml = group.members[0].yaml().to_owned();
     group.members[1].configure(&yaml);

@@ -77,8 +77,9 @@ impl Paused {
     }
 }
 
-fn a_pause_holds_over_a_takeover_and_a_handover(store: Kind) {
-    let mut paused = Paused::begin(store);
+#[test]
+fn a_pause_holds_over_a_takeover_and_a_handover() {
+    let mut paused = Paused::begin(Kind::Etcd);
     let first = paused.group.leader();
     paused.group.members[first].kill9();
     paused.group.watch.note("the leader is killed");
@@ -92,8 +93,6 @@ fn a_pause_holds_over_a_takeover_and_a_handover(store: Kind) {
     paused.holds("after a handover");
     paused.resume();
 }
-
-over_both!(a_pause_holds_over_a_takeover_and_a_handover);
 
 /// All notes are gone with it, the members know.
 #[test]

@@ -128,6 +128,7 @@ impl Plan {
                 let (master, replica) = (Server::with(&options), Server::with(&options));
                 replica.follow(&master);
                 replica.wait_caught_up(&master, LONG);
+                let replica = Box::new(replica);
                 Nodes::Behind { master, replica }
             }
             (shards, replicas) => Nodes::Many(Fleet::with(Layout::of(shards, replicas).with(&options))),

@@ -19,7 +19,7 @@ pub enum Nodes {
         /// Writers write here.
         master: Server,
         /// It has a gate.
-        replica: Server,
+        replica: Box<Server>,
     },
 }
 
@@ -27,7 +27,8 @@ impl Nodes {
     /// Those that have gates.
     fn servers(&self) -> Vec<&Server> {
         match self {
-            Nodes::One(server) | Nodes::Behind { replica: server, .. } => vec![server],
+            Nodes::One(server) => vec![server],
+            Nodes::Behind { replica, .. } => vec![replica],
             Nodes::Many(fleet) => fleet.nodes.iter().collect(),
         }
     }

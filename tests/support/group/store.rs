@@ -50,7 +50,7 @@ pub struct Store {
 enum Backend {
     Etcd(Etcd),
     Redis(Server),
-    Cluster(Side),
+    Cluster(Box<Side>),
     Sentinels(Watched),
     Source,
 }
@@ -75,7 +75,7 @@ impl Store {
             Kind::Cluster => {
                 let nodes = Nodes::Many(Fleet::start(3, 0));
                 let side = Side::behind_gates(nodes, plan.members, &plan.world, roster);
-                (Backend::Cluster(side), None)
+                (Backend::Cluster(Box::new(side)), None)
             }
             Kind::Sentinels => (Backend::Sentinels(Watched::start(1, 3)), None),
             Kind::Source => (Backend::Source, None),
