@@ -13,8 +13,7 @@ pub struct Turn(());
 impl Turn {
     /// Waits for it.
     pub fn take() -> Turn {
-        let most = std::thread::available_parallelism()
-            .map_or(1, std::num::NonZero::get);
+        let most = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         let running = CHANGED.wait_while(running, |running| *running >= most);
         *running.unwrap_or_else(PoisonError::into_inner) += 1;
