@@ -408,6 +408,7 @@ mod tests {
             dead_letters: 0,
             leader: "us".into(),
             epoch: 0,
+            members: Vec::new(),
         }
     }
 
