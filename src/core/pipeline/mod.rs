@@ -36,6 +36,7 @@ mod paused;
 mod places;
 mod refused;
 mod requested;
+mod round;
 mod settings;
 
 use std::collections::VecDeque;
@@ -67,6 +68,7 @@ pub use tenure::Tenure;
 use backoff::Backoff;
 use dead_letter::DeadLetters;
 use requested::Next;
+use round::Round;
 use turn::Turn;
 
 /// A trouble that needs a person, met at the first contact.
@@ -110,47 +112,6 @@ const ANOTHERS: &str = "the node that was followed is of another shard now";
 
 /// So many sessions of ours are remembered.
 const OWN_TOKENS_MAX: usize = 16;
-
-/// What carries over from one round to the next.
-struct Round {
-    /// The wish under which it runs.
-    wish: Wish,
-    dead_letters: DeadLetters,
-    backoff: Backoff,
-    receiver: Option<receive::Task>,
-    /// The source's lineage as last heard.
-    history: Option<History>,
-    source_run_id: Option<String>,
-    first_contact: bool,
-    /// Nobody has wished anything since the start. Only then a trouble may end the process: not on somebody who steers a running one.
-    untouched: bool,
-    /// The tokens of our last tries to take a session on the target.
-    tokens: VecDeque<String>,
-    /// That of the last that was taken: it stands there, however often it has been tried since.
-    standing: Option<String>,
-    /// Whether the target's checkpoint counts: not before this process has written one, where resuming is off.
-    trust_checkpoint: bool,
-    /// A full sync that must come about whatever the plan says.
-    force: Option<Reason>,
-    /// The receiver asks for that full sync; until its snapshot has begun.
-    force_is_asked: bool,
-    /// Why the source is being asked for a snapshot, until it begins: not to be called another reason when everything begins anew meanwhile.
-    asked_for: Option<Reason>,
-    /// The ladder shows how far the target is: its checkpoint has been read since the process began.
-    placed: bool,
-    /// A full sync that was asked for has begun in this process.
-    requested: bool,
-    /// Snapshots in a row that could not be read.
-    damaged: u32,
-}
-
-impl Round {
-    async fn stop_receiving(&mut self) {
-        if let Some(receiver) = self.receiver.take() {
-            receiver.stop().await;
-        }
-    }
-}
 
 impl Pipeline {
     /// A pipeline over an opened log.

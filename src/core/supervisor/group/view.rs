@@ -108,7 +108,7 @@ impl Group {
                         ours.config, other.id, other.config
                     ),
                     hint: Some(
-                        "give it the configuration of the others; or stop all of them, and start them with the new one; or give it another cluster.groupName".to_owned(),
+                        "the number at a name's end stands for what output.filter selects and where it goes: give it the configuration of the others; or stop all of them, and start them with the new one; or give it another cluster.groupName".to_owned(),
                     ),
                 });
             }
