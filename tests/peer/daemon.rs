@@ -11,7 +11,9 @@ use crate::support::{Gunyu, SOON, Server};
 /// A live daemon that leads, and its input's name.
 fn daemon(source: &Server, target: &Server) -> (Gunyu, String) {
     let () = source.run(&["SET", "k", "v"]);
-    let mut gunyu = Gunyu::between(source, target);
+    let group = ["cluster.groupName=g", "cluster.leaseTimeout=3s"];
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &group);
+    gunyu.wait_ready(SOON);
     let () = source.run(&["SET", "k", "w"]);
     gunyu.wait_applied(source, SOON);
     let folders = std::fs::read_dir(gunyu.state_dir()).unwrap();

@@ -396,6 +396,3 @@ fn refusal_hint(status: u16) -> Option<String> {
     };
     Some(text.to_owned())
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,6 +3,7 @@
 //! | call | answer |
 //! | --- | --- |
 //! | `POST /peer/look` | the leases are looked at at once: they have changed |
+//! | `GET /peer/status?input=` | how far the input is there, as `GET /syncer/status` tells it |
 //! | `GET /peer/fit?input=` | whether source and target can be reached from there |
 //! | `POST /peer/handover?input=&to=&hard=` | as the member that leads it; what `POST /syncer/handover` does, for one input by its name |
 //! | `POST /peer/fullsync?input=` | as the member that leads it; a full sync, without a flush |
