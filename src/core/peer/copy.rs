@@ -20,6 +20,9 @@ use crate::core::progress::{Counters, FullSync, Mirroring, Progress, Receiving, 
 /// Why a snapshot is shown as being received.
 const REASON: &str = "copied from the leader";
 
+/// The stream is appended in pieces of at most so much.
+const PIECE_BYTES: usize = 128 << 10;
+
 /// What one link works with.
 pub(super) struct Copy {
     log: Log,
@@ -118,7 +121,7 @@ impl Copy {
             Frame::SnapshotBegins { offset, declared } => self.begin_snapshot(offset, declared).await,
             Frame::Snapshot(bytes) => self.snapshot(bytes).await,
             Frame::SnapshotEnds => self.end_snapshot(),
-            Frame::Stream { start, bytes } => self.stream(start, bytes).await,
+            Frame::Stream { start, bytes } => self.pieces(start, &bytes).await,
             Frame::Standing(standing) => {
                 self.stand(standing);
                 Ok(())
@@ -239,6 +242,17 @@ impl Copy {
         let stream = self.log.writer()?;
         self.finishing = Some(tokio::spawn(writer.finish()));
         self.into = Into::Stream(stream);
+        Ok(())
+    }
+
+    /// What the log keeps in memory is copied in pieces such as the source's socket gives: it keeps no buffer of the link alive beside it, and takes no more than
+    /// the leader's.
+    async fn pieces(&mut self, start: Offset, bytes: &[u8]) -> Result<(), Error> {
+        let mut at = start;
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.stream(at, Bytes::copy_from_slice(piece)).await?;
+            at = at.after(piece.len());
+        }
         Ok(())
     }
 
