@@ -113,7 +113,7 @@ cluster:
         .map(|note| note.split(": ").next().unwrap())
         .collect();
     let expected =
-        [11, 12, 12, 27, 28, 29, 30, 32, 35, 14, 34].map(|line| format!("gunyu.yaml, line {line}"));
+        [11, 12, 12, 27, 28, 29, 30, 32, 35, 14, 34, 5].map(|line| format!("gunyu.yaml, line {line}"));
     assert_eq!(lines, expected, "{:#?}", config.notes);
     assert!(
         config.notes[4]
