@@ -31,6 +31,7 @@ mod certs;
 mod chaos;
 mod clock;
 mod half;
+mod expiries;
 mod handover;
 mod identity;
 mod latest;
