@@ -1,4 +1,4 @@
-//! How many groups run at a time: few, whatever the number of threads that run tests. A member that gets no processor for seconds loses its lease, as it
+//! How many groups run at a time: two for a processor, as most of them wait most of the time, whatever the number of threads that run tests. A member that gets no processor for seconds loses its lease, as it
 //! must, and a test that waits for something else sees that.
 
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -13,7 +13,7 @@ pub struct Turn(());
 impl Turn {
     /// Waits for it.
     pub fn take() -> Turn {
-        let most = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let most = std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2);
         let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         let running = CHANGED.wait_while(running, |running| *running >= most);
         *running.unwrap_or_else(PoisonError::into_inner) += 1;
