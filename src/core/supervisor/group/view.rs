@@ -48,9 +48,10 @@ impl Group {
                 .any(|input| input.name() == name && !input.has_ended())
         };
         self.vacant.retain(|name, _| is_there(name));
-        // Of what is gone here nobody is to wait for us.
+        // Of what is gone here nobody is to wait for us. Where everything ends, it is handed over instead.
         let ours = view.leases.iter().filter(|(_, lease)| lease.holder == self.me());
         let gone = ours.filter(|(name, _)| !is_there(name) && !self.handing.contains_key(*name));
+        let gone = gone.filter(|_| !self.handle.is_stopping());
         self.given_up = gone.map(|(name, lease)| (name.clone(), lease.epoch)).collect();
         Ok(())
     }
