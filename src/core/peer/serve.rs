@@ -134,7 +134,8 @@ fn plan(ask: &Ask, leader: &Leader) -> Result<Plan, Refused> {
     let Some((history, extent, snapshot)) = leader.log else {
         return not_yet("the log is empty");
     };
-    if extent.end == Offset::ZERO {
+    // A source to which nothing was ever written is live there.
+    if extent.end == Offset::ZERO && snapshot.is_none() && leader.phase != Phase::Incremental {
         return not_yet("the log waits for a snapshot");
     }
     let usable = snapshot
