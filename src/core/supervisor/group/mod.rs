@@ -101,6 +101,8 @@ pub(super) struct Group {
     /// Another process goes by our name: its sign of life as first seen.
     namesake: Option<(Instant, u64)>,
     has_had_session: bool,
+    /// It has looked at the other members once, and fits to them.
+    has_met: bool,
     /// The store cannot be asked, because of this.
     trouble: Option<String>,
     /// Leases of inputs that are gone here.
@@ -143,6 +145,7 @@ impl Group {
             began_at: Instant::now(),
             namesake: None,
             has_had_session: false,
+            has_met: false,
             trouble: None,
             given_up: Vec::new(),
             told_inputs: 0,

@@ -91,7 +91,7 @@ impl Group {
     }
 
     /// Members that copy something else would write to the same keys by other names, and both would be right. Names that mean another machine on each machine
-    /// do no harm as long as there is one machine. Whoever comes later gives way.
+    /// do no harm as long as there is one machine. Whoever comes gives way, at his first look, and never one that is at work: whose clock is right does not matter.
     fn meet(&mut self, view: &View) -> Result<(), Unfit> {
         let now = Instant::now();
         self.members_since.retain(|id, _| view.members.contains_key(id));
@@ -101,8 +101,10 @@ impl Group {
         let ours = &self.settings.record;
         for other in view.members.values().filter(|other| other.id != ours.id) {
             let is_elsewhere = other.machine != ours.machine;
-            let is_later = (ours.started_ms, &ours.id) > (other.started_ms, &other.id);
-            if is_later && !other.config.is_empty() && other.config != ours.config {
+            if self.has_met {
+                continue;
+            }
+            if !other.config.is_empty() && other.config != ours.config {
                 return Err(Unfit {
                     message: format!(
                         "the members of a group copy the same from where to where: here {}; at {}, which was there before, {}",
@@ -113,7 +115,7 @@ impl Group {
                     ),
                 });
             }
-            if is_elsewhere && is_later && (self.settings.is_loopback || is_loopback(&other.id)) {
+            if is_elsewhere && (self.settings.is_loopback || is_loopback(&other.id)) {
                 let at_fault = if self.settings.is_loopback {
                     &ours.id
                 } else {
@@ -129,6 +131,7 @@ impl Group {
                 });
             }
         }
+        self.has_met = true;
         Ok(())
     }
 
