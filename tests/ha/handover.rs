@@ -107,6 +107,28 @@ fn the_command_finds_a_living_member_by_the_configuration_of_one_that_is_down() 
     end(group, tally);
 }
 
+/// Whichever of the others has left a moment ago: the leader may not have seen it yet, and chooses it.
+#[test]
+fn a_handover_that_meets_a_member_that_has_just_left_goes_to_the_next_one() {
+    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Redis));
+    for round in 1..=4 {
+        let leader = group.leader();
+        let down = (leader + 1 + round % 2) % 3;
+        let heir = 3 - leader - down;
+        assert_eq!(group.members[down].term().code(), Some(0));
+        group.members[leader].must(200, "POST", "/syncer/handover?inputs=all");
+        assert_eq!(
+            group.wait_successor(leader, LONG),
+            heir,
+            "{}",
+            group.watch.story()
+        );
+        group.members[down].start();
+        group.wait_settled(LONG);
+    }
+    end(group, tally);
+}
+
 fn a_handover_that_cannot_be_is_refused(store: Kind) {
     let (mut group, tally) = begin(&Plan {
         begin: 1,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::handing::Heir;
 use super::{Access, Group, Settings, View, decide};
 use crate::core::lease;
 
@@ -286,7 +287,7 @@ impl Group {
                 at_once,
                 tell,
             } => match self.heir(&input, to.as_deref()) {
-                Ok(heir) => self.begin_handing(&input, Some(&heir), at_once, Some(tell)),
+                Ok(heir) => self.begin_handing(&input, Some(heir), at_once, Some(tell)),
                 Err(why) => drop(tell.send(Err(why))),
             },
             Ask::Note { key, change, tell } => {
@@ -302,7 +303,7 @@ impl Group {
     }
 
     /// Who gets an input that we are asked to give away.
-    fn heir(&self, input: &str, to: Option<&str>) -> Result<String, NotHanded> {
+    fn heir(&self, input: &str, to: Option<&str>) -> Result<Heir, NotHanded> {
         if !self.held.contains_key(input) {
             return Err(NotHanded::NotOurs);
         }
@@ -311,14 +312,11 @@ impl Group {
                 "the store of leases cannot be asked: {trouble}"
             )));
         }
-        let members = self.candidates();
-        let history = self.input(input).and_then(|input| input.history());
         let Some(to) = to else {
-            let heir = decide::heir(input, history.as_ref(), &members, self.me());
-            return heir
-                .map(str::to_owned)
-                .ok_or_else(|| NotHanded::NoHeir("no other member follows it".to_owned()));
+            let heir = self.next_heir(input, None).map(Heir::chosen);
+            return heir.ok_or_else(|| NotHanded::NoHeir("no other member follows it".to_owned()));
         };
+        let members = self.candidates();
         if to == self.me() {
             return Err(NotHanded::NoHeir(format!("{to} leads it already")));
         }
@@ -334,7 +332,15 @@ impl Group {
             Some(member) if !member.ends.contains_key(input) => {
                 Err(NotHanded::NoHeir(format!("{to} does not follow it")))
             }
-            Some(_) => Ok(to.to_owned()),
+            Some(_) => Ok(Heir::named(to)),
         }
+    }
+
+    /// The best of the other members, without one that has gone since they were last looked at.
+    pub(super) fn next_heir(&self, input: &str, gone: Option<&str>) -> Option<String> {
+        let mut members = self.candidates();
+        members.retain(|one| Some(one.id.as_str()) != gone);
+        let history = self.input(input).and_then(|input| input.history());
+        decide::heir(input, history.as_ref(), &members, self.me()).map(str::to_owned)
     }
 }

@@ -29,10 +29,36 @@ const REST_MAX: Duration = Duration::from_secs(5);
 /// A member is to have been there for so many leases before it gets its share.
 const SETTLED_LEASES: u32 = 2;
 
+/// Who is to get a lease.
+#[derive(Debug, Clone)]
+pub(super) struct Heir {
+    pub(super) id: String,
+    /// Whoever asked named it: nobody else will do.
+    pub(super) is_named: bool,
+}
+
+impl Heir {
+    /// One that we have chosen.
+    pub(super) fn chosen(id: impl Into<String>) -> Heir {
+        Heir {
+            id: id.into(),
+            is_named: false,
+        }
+    }
+
+    /// One that was asked for.
+    pub(super) fn named(id: impl Into<String>) -> Heir {
+        Heir {
+            id: id.into(),
+            is_named: true,
+        }
+    }
+}
+
 /// A lease on its way.
 pub(super) struct Handing {
-    /// Whom it is for; nobody where the process ends and nobody can take it.
-    pub(super) to: Option<String>,
+    /// Nobody where the process ends and nobody can take it.
+    heir: Option<Heir>,
     since: Instant,
     /// It was tried to rewrite the lease, in vain: it is tried again at the next tick.
     is_tried: bool,
@@ -40,6 +66,11 @@ pub(super) struct Handing {
 }
 
 impl Handing {
+    /// Whom it is for.
+    pub(super) fn to(&self) -> Option<&str> {
+        self.heir.as_ref().map(|heir| heir.id.as_str())
+    }
+
     pub(super) fn failed(self, why: &str) {
         for tell in self.tell {
             // Whoever asked may have gone.
@@ -49,9 +80,8 @@ impl Handing {
 
     /// The heir has the lease, and is told to look.
     pub(super) fn arrived(self, membership: &Membership) {
-        if let Some(to) = self.to.clone() {
-            let heir = to.clone();
-            membership.tell_to_look(&to, move || self.done(&heir));
+        if let Some(Heir { id, .. }) = self.heir.clone() {
+            membership.tell_to_look(&id.clone(), move || self.done(&id));
         }
     }
 
@@ -84,7 +114,7 @@ impl Group {
     pub(super) fn begin_handing(
         &mut self,
         name: &str,
-        to: Option<&str>,
+        heir: Option<Heir>,
         at_once: bool,
         tell: Option<oneshot::Sender<Answer>>,
     ) {
@@ -97,13 +127,13 @@ impl Group {
         match self.handing.get_mut(name) {
             Some(under_way) => {
                 // Nothing is rewritten yet: whoever asks last names the heir.
-                under_way.to = to.map(str::to_owned).or(under_way.to.take());
+                under_way.heir = heir.or(under_way.heir.take());
                 under_way.tell.extend(tell);
             }
             None => {
-                tracing::info!(name, to, "handing over");
+                tracing::info!(name, to = heir.as_ref().map(|heir| &heir.id), "handing over");
                 let handing = Handing {
-                    to: to.map(str::to_owned),
+                    heir,
                     since: Instant::now(),
                     is_tried: false,
                     tell: tell.into_iter().collect(),
@@ -162,7 +192,7 @@ impl Group {
     }
 
     async fn pass_on(&mut self, name: &str, epoch: Epoch) {
-        let to = self.handing.get(name).and_then(|handing| handing.to.clone());
+        let to = self.handing.get(name).and_then(Handing::to).map(str::to_owned);
         let passed = match &to {
             Some(to) => self.store.transfer(name, epoch, to).await,
             None => self.store.resign(name, epoch).await.map(|()| Some(epoch)),
@@ -182,9 +212,7 @@ impl Group {
             }
             Ok(None) => {
                 // The heir has gone, or the lease; the next look says which.
-                if let Some(handing) = self.handing.remove(name) {
-                    handing.failed("the other member has gone");
-                }
+                self.find_another(name, to.as_deref());
             }
             Err(error) => {
                 tracing::debug!(%error, name, "the lease could not be handed over yet");
@@ -192,6 +220,27 @@ impl Group {
                     handing.is_tried = true;
                 }
             }
+        }
+    }
+
+    /// Somebody has just left the group. Whoever did not ask for him gets another one, if there is one.
+    fn find_another(&mut self, name: &str, gone: Option<&str>) {
+        let Some(mut handing) = self.handing.remove(name) else {
+            return;
+        };
+        let is_named = handing.heir.as_ref().is_some_and(|heir| heir.is_named);
+        match self.next_heir(name, gone).filter(|_| !is_named) {
+            Some(next) => {
+                tracing::info!(
+                    name,
+                    gone,
+                    next,
+                    "the member has just left: the next one gets the lease"
+                );
+                handing.heir = Some(Heir::chosen(next));
+                self.handing.insert(name.to_owned(), handing);
+            }
+            None => handing.failed("the other member has gone"),
         }
     }
 
@@ -206,7 +255,7 @@ impl Group {
             if let Some(heir) = members.iter_mut().find(|one| Some(&one.id) == heir.as_ref()) {
                 heir.leads += 1;
             }
-            self.begin_handing(&name, heir.as_deref(), false, None);
+            self.begin_handing(&name, heir.map(Heir::chosen), false, None);
         }
     }
 

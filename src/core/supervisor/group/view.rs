@@ -82,7 +82,7 @@ impl Group {
         let was_held = self.held.remove(name).is_some();
         match self.handing.remove(name) {
             // The answer to the transfer was lost.
-            Some(handing) if handing.to.as_deref() == holder => handing.arrived(&self.membership),
+            Some(handing) if handing.to() == holder => handing.arrived(&self.membership),
             Some(handing) => handing.failed("the lease was lost meanwhile"),
             None if was_held => tracing::warn!(name, "the lease is not ours any more"),
             None => {}
