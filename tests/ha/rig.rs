@@ -34,9 +34,7 @@ fn member(number: usize, world: &World, roster: &Roster, gate: &Gate, key: &str)
     let (host, port) = (gate.addr().ip().to_string(), gate.addr().port().to_string());
     command.args(["-c", WRITER, "bash", &host, &port, key]);
     let nowhere = std::path::Path::new("/dev/null");
-    let process = Process::start(command, nowhere, nowhere);
-    roster.set(number, process.pid());
-    process
+    roster.start(number, || Process::start(command, nowhere, nowhere))
 }
 
 fn links_are_cut_one_by_one(world: &World) {
@@ -102,8 +100,7 @@ fn machines_are_apart_where_the_system_permits_it() {
             "--protected-mode",
             "no",
         ]);
-        let server = Process::start(command, nowhere, nowhere);
-        roster.set(1, server.pid());
+        let _server = roster.start(1, || Process::start(command, nowhere, nowhere));
         let reaches = || {
             let mut command = world.command(0, "timeout");
             command.args(["1", "redis-cli", "-h", &address, "-p", "7000", "PING"]);

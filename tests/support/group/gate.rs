@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::owner;
 use super::world::World;
 use crate::support::port::Port;
+use crate::support::process::Process;
 use crate::support::proxy::Proxy;
 
 /// The process ids of the members, by their numbers; kept up to date by whoever starts them.
@@ -22,12 +23,23 @@ pub struct Roster(Arc<Mutex<HashMap<usize, i32>>>);
 impl Roster {
     /// That member is this process from now on.
     pub fn set(&self, member: usize, pid: i32) {
-        let mut pids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pids.insert(member, pid);
+        self.pids().insert(member, pid);
+    }
+
+    /// Starts that member. Whose its first connection is can be told however soon it comes: whoever asks waits until this has ended.
+    pub fn start(&self, member: usize, start: impl FnOnce() -> Process) -> Process {
+        let mut pids = self.pids();
+        let process = start();
+        pids.insert(member, process.pid());
+        process
+    }
+
+    fn pids(&self) -> MutexGuard<'_, HashMap<usize, i32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all(&self) -> HashMap<usize, i32> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.pids().clone()
     }
 }
 
@@ -130,7 +142,7 @@ impl Drop for Gate {
 }
 
 impl Shared {
-    fn ports(&self) -> std::sync::MutexGuard<'_, HashMap<u16, usize>> {
+    fn ports(&self) -> MutexGuard<'_, HashMap<u16, usize>> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -197,9 +197,9 @@ impl Member {
         let folder = self.state_dir();
         command.arg(format!("--set=channel.storer.dirPath={}", folder.display()));
         command.current_dir(self.dir.path());
-        let process = Process::start(command, &self.path("stdout"), &self.path("stderr"));
-        self.roster.set(self.number, process.pid());
-        self.process = Some(process);
+        let (stdout, stderr) = (self.path("stdout"), self.path("stderr"));
+        let start = || Process::start(command, &stdout, &stderr);
+        self.process = Some(self.roster.start(self.number, start));
     }
 
     fn path(&self, name: &str) -> PathBuf {
