@@ -25,8 +25,11 @@ use progress::Progress;
 /// A chunk has at most so many bytes: what a processor's cache holds.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// So many chunks are read ahead, and as many empty buffers wait to be used again.
+/// So many chunks are read ahead.
 const AHEAD: usize = 8;
+
+/// So many buffers wait to be used again: those read ahead, the one being filled, and the one that is being looked at.
+const SPARE: usize = AHEAD + 2;
 
 /// A file under way.
 #[derive(Debug)]
@@ -154,7 +157,7 @@ fn cannot_read(name: &str, error: &io::Error) -> Failure {
 
 /// Reads until the end, or until nobody wants any more.
 fn read_ahead(mut file: impl Read, chunks: &SyncSender<io::Result<Bytes>>) {
-    let (home, spare) = sync_channel(AHEAD);
+    let (home, spare) = sync_channel(SPARE);
     loop {
         let mut bytes = spare.try_recv().unwrap_or_else(|_| vec![0; CHUNK_BYTES]);
         let read = match file.read(&mut bytes) {
@@ -214,7 +217,7 @@ mod tests {
         }
         assert_eq!(opened.total_bytes(), Some(bytes.len() as u64));
         assert!(
-            found == bytes && places.len() <= AHEAD + 2,
+            found == bytes && places.len() <= SPARE,
             "{} buffers",
             places.len()
         );
