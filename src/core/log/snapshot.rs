@@ -1,7 +1,7 @@
 //! The snapshot before the stream: received by one, read by others while it still grows.
 //!
 //! On disk it is a plain RDB file in the pipeline's folder: `{offset, 20 digits}.rdb.part` while it is received; then
-//! persisted, renamed to `.rdb`, and the folder persisted. So an `.rdb` is whole, and a `.part` that is found at opening
+//! persisted, renamed to `.rdb`, and the folder persisted, while the stream is appended already and readers come to the end. So an `.rdb` is whole, and a `.part` that is found at opening
 //! is the remains of a crash and removed: no source continues a snapshot. The catalog has its facts.
 //!
 //! In memory it is a queue of bounded size, whose writer waits for the reader: what has been read is gone, and nobody
@@ -37,10 +37,20 @@ pub(super) const TAIL_BYTES_MAX: u64 = 4 << 20;
 pub enum Stage {
     /// It is being received.
     Receiving,
+    /// All its bytes are here, and can be read to the end; on disk, not durably yet. What is lost by a crash now is asked for again.
+    Received,
     /// It is all there; on disk, durably.
     Whole,
     /// Its writer gave up. It stays so until the log begins anew, and does not survive a restart.
     Abandoned,
+}
+
+impl Stage {
+    /// Whether all bytes are here.
+    #[must_use]
+    pub fn is_here(self) -> bool {
+        matches!(self, Stage::Received | Stage::Whole)
+    }
 }
 
 /// What there is to know about the log's snapshot.
@@ -197,7 +207,7 @@ impl Snapshot {
             });
         }
         if at == self.received {
-            return Ok(if self.is_whole() {
+            return Ok(if self.stage.is_here() {
                 Piece::End
             } else {
                 Piece::NotYet

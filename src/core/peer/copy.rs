@@ -63,7 +63,7 @@ pub(super) fn ask(log: &Log, begins_anew: bool, is_too_small: bool) -> Ask {
             id: history.id,
             offset,
         });
-    let whole = log.snapshot().filter(|one| one.stage == Stage::Whole);
+    let whole = log.snapshot().filter(|one| one.stage.is_here());
     Ask {
         end,
         snapshot: whole.map(|one| one.position.offset),

@@ -68,7 +68,7 @@ impl Parked {
     /// # Errors
     /// The copy or the catalog cannot be read.
     pub async fn recover(&mut self, log: &Log) -> Result<bool, End> {
-        let is_whole = |one: &log::SnapshotInfo| one.stage == log::Stage::Whole;
+        let is_whole = |one: &log::SnapshotInfo| one.stage.is_here();
         if log.snapshot().filter(is_whole).is_none() {
             return Ok(false);
         }

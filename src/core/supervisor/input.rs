@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::group::pulse;
 use super::post::Seat;
 use crate::core::filter::Filter;
-use crate::core::log::{self, Log, SnapshotFile, Stage};
+use crate::core::log::{self, Log, SnapshotFile};
 use crate::core::net::{Address, Endpoint};
 use crate::core::peer::{self, Ask, Board, Refused};
 use crate::core::pipeline::shard::Shard;
@@ -239,7 +239,7 @@ impl Input {
     #[must_use]
     pub fn log_end(&self) -> Option<Position> {
         let (history, extent, snapshot) = self.log.look()?;
-        if snapshot.is_some_and(|one| one.stage != Stage::Whole) {
+        if snapshot.is_some_and(|one| !one.stage.is_here()) {
             return None;
         }
         let end = Position {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::super::inner::{Inner, blocking, lock};
+use super::super::inner::{Inner, Store, blocking, lock};
 use super::super::{Error, segment};
 use super::{Snapshot, Stage, TAIL_BYTES_MAX, now_ms, paths};
 use crate::core::catalog::Durability;
@@ -96,33 +96,58 @@ impl Inner {
         Ok(room)
     }
 
-    fn finish_snapshot(&self, generation: u64) -> Result<(), Error> {
+    /// All bytes are here: whoever reads comes to the end, and what makes them durable holds up nobody.
+    fn close_snapshot(&self, generation: u64) -> Result<(), Error> {
         let _pen = lock(&self.pen);
+        {
+            let mut state = self.state();
+            state.check_append(generation)?;
+            let snapshot = state.snapshot.as_mut().ok_or(Error::Superseded)?;
+            if let Some(declared) = snapshot.declared.filter(|len| *len != snapshot.received) {
+                return Err(Error::SnapshotLength {
+                    declared,
+                    received: snapshot.received,
+                });
+            }
+            snapshot.stage = Stage::Received;
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// Persisting takes as long as the disk does: the pen is free meanwhile, for the stream.
+    fn finish_snapshot(&self, generation: u64) -> Result<(), Error> {
         let file = {
             let state = self.state();
             state.check_append(generation)?;
-            let snapshot = state.snapshot.as_ref().ok_or(Error::Superseded)?;
-            match snapshot.declared {
-                Some(declared) if declared != snapshot.received => {
-                    return Err(Error::SnapshotLength {
-                        declared,
-                        received: snapshot.received,
-                    });
-                }
-                _ => snapshot.file.clone().map(|file| (file, snapshot.position.offset)),
-            }
+            state.snapshot.as_ref().and_then(|one| one.file.clone())
         };
-        if let (Some(store), Some((file, offset))) = (&self.store, file) {
+        if let (Some(store), Some(file)) = (&self.store, file) {
             file.persist()?;
-            let [part, whole] = paths(&store.dir, offset);
-            store.disk.rename(&part, &whole)?;
+            self.name_snapshot(store, generation)?;
             store.disk.persist_folder(&store.dir)?;
         }
-        self.note_whole()
+        self.note_whole(generation)
     }
 
-    fn note_whole(&self) -> Result<(), Error> {
-        if let Some(snapshot) = &mut self.state().snapshot {
+    /// Under the pen, so that nobody begins the log anew in between.
+    fn name_snapshot(&self, store: &Store, generation: u64) -> Result<(), Error> {
+        let _pen = lock(&self.pen);
+        let offset = {
+            let state = self.state();
+            state.check_append(generation)?;
+            let snapshot = state.snapshot.as_ref().ok_or(Error::Superseded)?;
+            snapshot.position.offset
+        };
+        let [part, whole] = paths(&store.dir, offset);
+        store.disk.rename(&part, &whole)
+    }
+
+    fn note_whole(&self, generation: u64) -> Result<(), Error> {
+        {
+            let mut state = self.state();
+            state.check_generation(generation)?;
+            let snapshot = state.snapshot.as_mut().ok_or(Error::Superseded)?;
             snapshot.stage = Stage::Whole;
             snapshot.whole_ms = Some(now_ms());
             if snapshot.file.is_some() {
@@ -130,6 +155,8 @@ impl Inner {
             }
         }
         self.tell();
+        // It may be released from now on.
+        self.space.tell();
         self.note(Durability::Durable)
     }
 }
@@ -208,14 +235,14 @@ impl SnapshotWriter {
         state.snapshot.as_ref().map_or(0, |one| one.received)
     }
 
-    /// Declares the snapshot whole. On disk it is durable when this returns, under its final name.
+    /// Declares the snapshot whole. Readers come to its end at once; on disk it is durable when this returns, under its final name.
     ///
     /// # Errors
     /// [`Error::SnapshotLength`], [`Error::Superseded`], [`Error::Io`]; the snapshot is then abandoned.
     pub async fn finish(mut self) -> Result<(), Error> {
+        let (log, generation) = (self.log.clone(), self.generation);
+        log.close_snapshot(generation)?;
         self.persist_ended().await?;
-        let log = self.log.clone();
-        let generation = self.generation;
         blocking(move || log.finish_snapshot(generation)).await?;
         self.finished = true;
         Ok(())

@@ -1,5 +1,8 @@
 //! Snapshots, from their first byte to their release.
 
+use std::path::Path;
+
+use super::super::disk::{Faults, Op, Verdict};
 use super::*;
 
 async fn begin(log: &Log, declared: Option<u64>) -> SnapshotWriter {
@@ -324,4 +327,48 @@ async fn in_memory_a_waiting_writer_learns_that_the_log_begins_anew() {
     tokio::task::yield_now().await;
     log.start_at(history(), Offset::ZERO).await.unwrap();
     assert!(matches!(soon(waiting).await.unwrap(), Err(Error::Superseded)));
+}
+
+/// A disk that makes nothing durable before it is told to.
+#[derive(Debug, Default)]
+struct Slow {
+    is_free: std::sync::Mutex<bool>,
+    freed: std::sync::Condvar,
+}
+
+impl Slow {
+    fn free(&self) {
+        *self.is_free.lock().unwrap() = true;
+        self.freed.notify_all();
+    }
+}
+
+impl Faults for Slow {
+    fn before(&self, op: Op, file: &Path) -> Verdict {
+        if op == Op::Persist && file.extension().is_some_and(|suffix| suffix == "part") {
+            let is_free = self.is_free.lock().unwrap();
+            drop(self.freed.wait_while(is_free, |is_free| !*is_free).unwrap());
+        }
+        Verdict::Proceed
+    }
+}
+
+#[tokio::test]
+async fn a_slow_disk_keeps_neither_the_reader_from_the_end_nor_the_stream_from_going_on() {
+    let (mut place, slow) = (Place::new(), Arc::new(Slow::default()));
+    place.disk = Disk::with_faults(Arc::clone(&slow) as _);
+    let log = place.open("a").await;
+    let mut writer = begin(&log, Some(10)).await;
+    let mut reader = log.snapshot_reader(0).unwrap();
+    writer.append(stream(0, 10)).await.unwrap();
+    let finishing = tokio::spawn(writer.finish());
+    assert_eq!(soon(reader.next()).await.unwrap(), Some(stream(0, 10)));
+    assert_eq!(soon(reader.next()).await.unwrap(), None);
+    assert_eq!(log.snapshot().unwrap().stage, Stage::Received);
+    append(&log, &[100]).await;
+    assert_eq!(log.snapshot().unwrap().stage, Stage::Received);
+    slow.free();
+    soon(finishing).await.unwrap().unwrap();
+    assert_eq!(log.snapshot().unwrap().stage, Stage::Whole);
+    assert!(place.files("a").contains(&"00000000000000000500.rdb".to_owned()));
 }
