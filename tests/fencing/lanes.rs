@@ -12,6 +12,7 @@ use crate::support::Server;
 
 const DIALECT: Dialect = Dialect {
     absolute_ttl: true,
+    set_absolute_ttl: true,
     replace: true,
 };
 

@@ -154,6 +154,9 @@ const COMMON_AT: [u8; 22] = {
     at
 };
 
+/// The type byte of strings.
+pub const STRING: u8 = 0;
+
 /// The type byte of modules' values.
 pub(super) const MODULE: u8 = 7;
 

@@ -17,6 +17,29 @@ pub fn unpack(raw: &Bytes) -> Result<Bytes, Cause> {
     unpack_at(raw, 0)
 }
 
+/// A string that stands in an RDB unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plain<'a> {
+    /// As it is.
+    Bytes(&'a [u8]),
+    /// As a number.
+    Number(i32),
+}
+
+/// What a value says that is one unpacked string; nothing where it is packed, or something else. Copies nothing.
+#[must_use]
+pub fn plain(raw: &[u8]) -> Option<Plain<'_>> {
+    let mut reader = Reader::new(raw);
+    let plain = match reader.length_or_packing().ok()? {
+        Length::Plain(len) => Plain::Bytes(reader.take(len).ok()?),
+        Length::Packed(0) => Plain::Number(i8::from_le_bytes(reader.array().ok()?).into()),
+        Length::Packed(1) => Plain::Number(i16::from_le_bytes(reader.array().ok()?).into()),
+        Length::Packed(2) => Plain::Number(i32::from_le_bytes(reader.array().ok()?)),
+        Length::Packed(_) => return None,
+    };
+    (reader.at == raw.len()).then_some(plain)
+}
+
 /// The same for a string that begins at `at` of `raw`. Every slice of `raw` on the way would cost a count.
 pub(super) fn unpack_at(raw: &Bytes, at: usize) -> Result<Bytes, Cause> {
     let mut reader = Reader::new(raw.get(at..).unwrap_or_default());
@@ -94,7 +117,32 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_is_not_packed_says_the_same_without_a_copy() {
+        let rows: [(&[u8], Option<Plain<'_>>); 6] = [
+            (b"\x03abc", Some(Plain::Bytes(b"abc"))),
+            (&[0xc0, 0xff], Some(Plain::Number(-1))),
+            (&[0xc1, 0x00, 0x80], Some(Plain::Number(-32_768))),
+            (&[0xc2, 0, 0, 0, 0x80], Some(Plain::Number(i32::MIN))),
+            (&[0xc3, 5, 41, 0, b'a', 0xe0, 31, 0], None),
+            (b"\x03abcd", None),
+        ];
+        for (raw, expected) in rows {
+            assert_eq!(plain(raw), expected, "{raw:?}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn a_plain_string_is_what_unpacking_gives(raw: Vec<u8>) {
+            let text = match plain(&raw) {
+                Some(Plain::Bytes(bytes)) => bytes.to_vec(),
+                Some(Plain::Number(number)) => number.to_string().into_bytes(),
+                None => return Ok(()),
+            };
+            proptest::prop_assert_eq!(unpacked(&raw).unwrap(), text);
+        }
+
         #[test]
         fn random_bytes_never_panic(raw: Vec<u8>) {
             let _ = unpacked(&raw);

@@ -11,6 +11,8 @@
 //! | no, or it is not enabled | no | – | more | written in pieces |
 //! | no | yes | – | – | refused: the format |
 //!
+//! A string that `SET` can write, and that is no longer than `bigValueBytes`, is set: that costs the target less than `RESTORE`, whatever is enabled.
+//!
 //! Before that: a string that is longer than the target lets any string be is refused, and so is a stream where the target has none. Only
 //! `RESTORE` can write modules' values, whatever is enabled. A value of which some is written already is written in pieces to its end.
 
@@ -20,6 +22,8 @@ pub(super) const ONE_GO_BYTES: u64 = 1 << 20;
 /// What is known of a value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Case {
+    /// `SET` writes all there is to it.
+    pub sets: bool,
     /// `RESTORE` is enabled, and the target's can replace.
     pub restore: bool,
     /// The version for the footer with which the target takes it; none where it does not.
@@ -45,6 +49,8 @@ pub(super) struct Case {
 /// How it gets there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
+    /// By `SET`.
+    Set,
     /// By `RESTORE`, with this footer.
     Restore(u16),
     /// With commands, in one go.
@@ -74,6 +80,9 @@ pub(super) fn decide(case: Case) -> How {
     if case.is_foreign_stream {
         return How::Refuse(Why::Type);
     }
+    if case.sets && case.bytes <= case.big_value_bytes && !case.resumed {
+        return How::Set;
+    }
     let fits = case.bytes <= case.restore_bytes_max;
     match case.footer {
         Some(footer) if case.is_module && fits => return How::Restore(footer),
@@ -98,6 +107,7 @@ mod tests {
     fn every_row_of_the_table() {
         const MIB: u64 = 1 << 20;
         let usual = Case {
+            sets: false,
             restore: true,
             footer: Some(10),
             is_module: false,
@@ -142,8 +152,14 @@ mod tests {
             resumed: true,
             ..usual
         };
+        let sets = |case| Case { sets: true, ..case };
         #[rustfmt::skip]
         let rows = [
+            (sets(usual),               How::Set),
+            (sets(without(disabled(usual))), How::Set),
+            (sets(large),               How::Pieces),
+            (sets(resumed),             How::Pieces),
+            (sets(text),                How::Refuse(Why::TooLong(600 * MIB))),
             (usual,                     How::Restore(10)),
             (large,                     How::Pieces),
             (huge,                      How::Pieces),

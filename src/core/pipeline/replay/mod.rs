@@ -28,7 +28,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{End, FunctionExists, KeyExists, ModuleAux};
 use crate::core::rdb::payload::{self, Modules, Payload};
-use crate::core::rdb::{self, Key, ModuleId, Version, kind_of, value};
+use crate::core::rdb::{self, Key, ModuleId, Plain, Version, kind_of, value};
 use crate::core::resp::{self, Value};
 use crate::core::target::checkpoint::Cursor;
 use crate::core::target::door::Door;
@@ -120,6 +120,7 @@ impl Replayer {
     pub fn dialect(policy: &Policy, facts: &Facts) -> restore::Dialect {
         restore::Dialect {
             absolute_ttl: facts.since((5, 0, 0), (0, 0, 0)),
+            set_absolute_ttl: facts.since((6, 2, 0), (0, 0, 0)),
             replace: policy.key_exists == KeyExists::Replace,
         }
     }
@@ -135,6 +136,7 @@ impl Replayer {
     /// The target fails, or needs a person.
     pub async fn key(&mut self, control: &mut Door, key: &Key, to: Placed) -> Result<(), End> {
         match how::decide(self.case(key, to, key.value.len() as u64)) {
+            How::Set => self.set(key, to).await,
             How::Restore(footer) => self.restore(&key.payload(), key, to, footer).await,
             How::OneGo => self.one_go(control, key, to).await,
             How::Pieces => self.in_pieces(control, key, to).await,
@@ -157,7 +159,7 @@ impl Replayer {
         match how::decide(self.case(key, to, at_least)) {
             // What only RESTORE can write must be there whole first.
             How::Restore(_) => self.pieces = Pieces::gather(key, to),
-            How::OneGo | How::Pieces => self.begin_pieces(control, key, to).await?,
+            How::Set | How::OneGo | How::Pieces => self.begin_pieces(control, key, to).await?,
             How::Refuse(why) => {
                 self.refuse(&pieces::head_of(key), to, why);
                 self.pieces = Pieces::Passed;
@@ -175,6 +177,36 @@ impl Replayer {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self.pieces, Pieces::Passed)
+    }
+
+    async fn set(&mut self, key: &Key, to: Placed) -> Result<(), End> {
+        let mut digits = itoa::Buffer::new();
+        let text = match rdb::plain(&key.value) {
+            Some(Plain::Bytes(text)) => text,
+            Some(Plain::Number(number)) => digits.format(number).as_bytes(),
+            None => unreachable!("it was looked at when it was decided"),
+        };
+        let set = restore::Key {
+            db: to.db,
+            name: &key.key,
+            expire_at_ms: to.expire_at_ms,
+            idle_secs: None,
+            freq: None,
+            payload_len: text.len(),
+            replace: true,
+        };
+        self.restorer.set(to.at, &set, text).await.map_err(End::Target)
+    }
+
+    /// Whether a key can be written with `SET`: a string without anything that only `RESTORE` can say, which replaces whatever is there.
+    fn sets(&self, key: &Key, to: Placed) -> bool {
+        key.value_type == rdb::STRING
+            && !self.keeps(to.db)
+            && key.meta.is_empty()
+            && key.idle_secs.is_none()
+            && key.freq.is_none()
+            && (to.expire_at_ms.is_none() || self.restorer.dialect().set_absolute_ttl)
+            && rdb::plain(&key.value).is_some()
     }
 
     async fn restore(
@@ -207,6 +239,7 @@ impl Replayer {
         let bulk_bytes_max = self.facts.bulk_bytes_max;
         Case {
             restore: self.policy.restore && (self.keeps(to.db) || self.ability.restore_replaces),
+            sets: self.sets(key, to),
             footer: key.payload().footer(source, self.rdb_version(), Modules::Unknown),
             is_module: object == "module",
             is_foreign_stream: object == "stream" && !self.ability.streams,

@@ -400,7 +400,7 @@ impl Replayer {
                         Ok(())
                     }
                     // What is gathered is a module's value, for which there is no other way.
-                    How::OneGo | How::Pieces => Ok(()),
+                    How::Set | How::OneGo | How::Pieces => Ok(()),
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The `RESTORE` command in the target's dialect.
+//! `RESTORE` and `SET` in the target's dialect.
 
 use bytes::BytesMut;
 
@@ -10,6 +10,8 @@ use crate::core::target::session::now_ms;
 pub struct Dialect {
     /// `ABSTTL`, `IDLETIME` and `FREQ`: from 5.0 on.
     pub absolute_ttl: bool,
+    /// `PXAT` of `SET`: from 6.2 on.
+    pub set_absolute_ttl: bool,
     /// Whether keys that are there are replaced.
     pub replace: bool,
 }
@@ -75,6 +77,20 @@ pub(super) fn encode_restore(
     }
 }
 
+/// `SET key text [PXAT at]`
+pub(super) fn encode_set(out: &mut BytesMut, key: &Key<'_>, text: &[u8]) {
+    out.reserve(key.name.len() + text.len() + 96);
+    resp::write_array_header(out, if key.expire_at_ms.is_some() { 5 } else { 3 });
+    resp::write_bulk(out, b"SET");
+    resp::write_bulk(out, key.name);
+    resp::write_bulk(out, text);
+    if let Some(at) = key.expire_at_ms {
+        resp::write_bulk(out, b"PXAT");
+        // A time before 1970 has passed, too.
+        resp::write_number(out, u64::try_from(at).unwrap_or(0).max(1));
+    }
+}
+
 /// Absolute where the target takes that, else what is left now; never 0, which means no expiry.
 fn ttl_argument(expire_at_ms: Option<i64>, dialect: Dialect) -> u64 {
     let Some(at) = expire_at_ms else { return 0 };
@@ -110,6 +126,7 @@ mod tests {
     fn a_modern_target_gets_absolute_ttl_and_idle_time() {
         let dialect = Dialect {
             absolute_ttl: true,
+            set_absolute_ttl: true,
             replace: true,
         };
         assert_eq!(
@@ -119,9 +136,29 @@ mod tests {
     }
 
     #[test]
+    fn a_string_is_set_with_its_expiry() {
+        let mut out = BytesMut::new();
+        encode_set(&mut out, &KEY, b"text");
+        encode_set(
+            &mut out,
+            &Key {
+                expire_at_ms: None,
+                ..KEY
+            },
+            b"",
+        );
+        let said = String::from_utf8(out.to_vec()).unwrap().replace("\r\n", " ");
+        assert_eq!(
+            said,
+            "*5 $3 SET $1 k $4 text $4 PXAT $13 9000000000000 *3 $3 SET $1 k $0  "
+        );
+    }
+
+    #[test]
     fn an_old_target_gets_what_is_left_of_the_ttl_and_at_least_a_millisecond() {
         let dialect = Dialect {
             absolute_ttl: false,
+            set_absolute_ttl: false,
             replace: false,
         };
         let expired = Key {

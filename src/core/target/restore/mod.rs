@@ -1,6 +1,6 @@
 //! Restores a snapshot: N connections, each a byte-windowed pipeline; one key always goes to one of them. On a cluster, N to each master.
 //!
-//! Owns the lanes of a full sync, the `RESTORE` command in the target's dialect ([`encode`]), and the knowledge of what is confirmed: the low-water
+//! Owns the lanes of a full sync, `RESTORE` and `SET` in the target's dialect ([`encode`]), and the knowledge of what is confirmed: the low-water
 //! mark is the first byte of the snapshot whose key is not. Promises that no more than about [`OUTSTANDING_BYTES`] are held that the target has not
 //! answered for; and that what a cluster's node has sent on arrives in its order, before anything that comes after it. Leaves to the pipeline what is
 //! restored and what a refusal means for it.
@@ -23,7 +23,7 @@ use super::rewrite::Commands;
 use super::session::encode_select;
 use super::{Error, Settings};
 use crate::core::resp;
-use encode::encode_restore;
+use encode::{encode_restore, encode_set};
 use flight::{Answered, Portion};
 use lanes::Lanes;
 
@@ -126,6 +126,21 @@ impl Restorer {
         self.follow().await
     }
 
+    /// Puts a string on its key's lane, with `SET`, which replaces whatever is there. Waits while the lane is full. Not cancel safe.
+    ///
+    /// # Errors
+    /// As [`Restorer::restore`].
+    pub async fn set(&mut self, at: Cursor, key: &Key<'_>, text: &[u8]) -> Result<(), Error> {
+        let lane = self.lanes.of(key.name).await?;
+        self.begin(lane, at, key.db);
+        let building = &mut self.lanes.all[lane];
+        encode_set(&mut building.out, key, text);
+        building.count += 1;
+        building.keys += 1;
+        self.hand_over_when_full(lane).await?;
+        self.follow().await
+    }
+
     /// Puts commands that write `key`, or a part of it, on the key's lane; `keys` of them are whole with these. Waits while the lane is full. Not
     /// cancel safe.
     ///
@@ -167,6 +182,12 @@ impl Restorer {
     /// Counts a key as confirmed that was made whole elsewhere.
     pub fn confirm_key(&mut self) {
         self.confirmed_keys += 1;
+    }
+
+    /// How the target is spoken to.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Keys that the target has confirmed.
