@@ -1,0 +1,96 @@
+//! The live stream at full speed: until the target, or the native replica, has caught up.
+
+use std::time::Instant;
+
+use crate::load::{self, Kind};
+use crate::meter::Cost;
+use crate::side::{Replicas, Shape, Side, wait_applied};
+use crate::support::gunyu::Gunyu;
+use crate::table::Table;
+use crate::{LONG, number, rounds};
+
+/// `GUNYU_BENCH_COMMANDS`.
+pub fn commands() -> u64 {
+    number("GUNYU_BENCH_COMMANDS", 2_000_000) as u64
+}
+
+/// How a source is written to.
+#[derive(Debug, Clone, Copy)]
+pub enum Writer {
+    /// `redis-benchmark -P 64`.
+    Benchmark,
+    Own(Kind),
+}
+
+pub fn measure(table: &mut Table) {
+    let rows = [
+        ("64-byte SETs", Shape::One, Shape::One, Writer::Benchmark),
+        (
+            "SET, INCR, LPUSH, HSET, ZADD",
+            Shape::One,
+            Shape::One,
+            Writer::Own(Kind::Mixed),
+        ),
+        (
+            "64-byte SETs, one server to a cluster",
+            Shape::One,
+            Shape::Cluster,
+            Writer::Benchmark,
+        ),
+        (
+            "SET, INCR, LPUSH, HSET, ZADD, one server to a cluster",
+            Shape::One,
+            Shape::Cluster,
+            Writer::Own(Kind::Mixed),
+        ),
+        (
+            "64-byte SETs, cluster to cluster",
+            Shape::Cluster,
+            Shape::Cluster,
+            Writer::Own(Kind::Sets),
+        ),
+    ];
+    let count = commands();
+    for (what, from, to, writer) in rows {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..rounds() {
+            theirs.push(native(from, writer, count));
+            ours.push(gunyu(from, to, writer, count, &[]));
+        }
+        let figure = format!("live, {} M {what}, until caught up", count as f64 / 1e6);
+        table.push_times(&figure, &ours, &theirs, count as f64);
+    }
+}
+
+fn native(from: Shape, writer: Writer, count: u64) -> f64 {
+    let source = Side::source(from);
+    let replicas = Replicas::of(&source);
+    let began = Instant::now();
+    write(&source, writer, count);
+    replicas.wait(&source, LONG);
+    began.elapsed().as_secs_f64()
+}
+
+pub fn gunyu(from: Shape, to: Shape, writer: Writer, count: u64, set: &[&str]) -> (f64, Cost) {
+    let (source, target) = (Side::source(from), Side::target(to));
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), set);
+    gunyu.wait_ready(LONG);
+    // Connections, tables and buffers are there when it counts.
+    write(&source, writer, count / 50);
+    wait_applied(&mut gunyu, &source);
+    let so_far = |gunyu: &Gunyu| Cost::so_far(gunyu.stats(), Some((&source, &target)));
+    let (before, began) = (so_far(&gunyu), Instant::now());
+    write(&source, writer, count);
+    wait_applied(&mut gunyu, &source);
+    let wall = began.elapsed().as_secs_f64();
+    let cost = so_far(&gunyu).since(before);
+    gunyu.term();
+    (wall, cost)
+}
+
+fn write(side: &Side, writer: Writer, count: u64) {
+    match writer {
+        Writer::Benchmark => load::benchmark(side.servers()[0], count),
+        Writer::Own(kind) => load::write(side, kind, count),
+    }
+}
