@@ -22,7 +22,10 @@ pub fn segments(sheet: &mut Sheet) {
         item: "chunk",
     };
     // What stays in memory besides: little, or all.
-    for (name, tail_bytes) in [("on disk", 1 << 20), ("in memory", 2 * ALL as u64)] {
+    for (name, tail_bytes) in [
+        ("little in memory", 1 << 20),
+        ("all in memory too", 2 * ALL as u64),
+    ] {
         let figures = [
             format!("log, {name}: chunks of 64 KiB appended"),
             format!("log, {name}: read back"),

@@ -82,7 +82,7 @@ pub fn mixed() -> Stream {
 fn mixed_command(n: usize) -> Vec<String> {
     let id = n.wrapping_mul(2_654_435_761) % 1_000_000;
     let words = match n % 10 {
-        0 => format!("SET session:{id:06} {:0200}", id),
+        0 => format!("SET session:{id:06} {id:0200}"),
         1 => format!("HSET user:{id:06} name somebody seen 1700000{id:06} score {id}"),
         2 => format!("INCRBY counter:{} {}", id % 1000, n % 7),
         3 => format!("PEXPIREAT session:{id:06} 1900000{id:06}"),
