@@ -1,9 +1,8 @@
 //! Reading RDB files, beside a plain buffered read of the same file with CRC64 in the same run.
 //!
 //! Three ways through a file: a look at each key where it lies ([`Scanner::look`]), its items ([`Scanner::step`]), both read ahead on a thread as
-//! the commands do, and `gunyu rdb-stats` as the program that a user runs, its start included. Then what decoding costs, by encoding, in memory.
-//! Prints tables in Markdown. What counts are the ratios: each figure is the best of several rounds that take turns, since the machine may be
-//! shared.
+//! the commands do, and `gunyu rdb-stats` as the program that a user runs, its start included. Prints a table in Markdown. What counts are the
+//! ratios: each figure is the best of several rounds that take turns, since the machine may be shared. What decoding costs, `micro` says.
 //!
 //! `scripts/bench.sh --bench rdb`
 
@@ -13,6 +12,8 @@
 
 #[path = "../tests/support/rdb.rs"]
 mod rdb;
+#[path = "micro/values.rs"]
+mod values;
 
 use std::fs::File;
 use std::hint::black_box;
@@ -21,20 +22,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use bytes::Bytes;
 use gunyu::cmd::progress::How;
 use gunyu::cmd::rdb_file::RdbFile;
-use gunyu::core::rdb::value::Decoder;
-use gunyu::core::rdb::{Checksum, Flavor, Item, Scanner, Step};
-use rdb::{Rdb, intset, len, listpack, ziplist, zipmap};
+use gunyu::core::rdb::{Checksum, Item, Scanner, Step};
+use rdb::Rdb;
+use values::mixed_keys;
 
 const ROUNDS: usize = 7;
 const STRINGS: u64 = 4_000_000;
 const MIXED: u64 = 150_000;
 const CHUNK_BYTES: usize = 1 << 20;
-
-/// Bytes of values that are decoded of each encoding.
-const DECODED_BYTES: usize = 64 << 20;
 
 fn main() {
     let folder = tempfile::tempdir().unwrap();
@@ -44,10 +41,6 @@ fn main() {
         ("every type, mixed", mixed(folder.path())),
     ] {
         through(name, &path);
-    }
-    println!("\n| decoding | GB/s | million elements/s |\n| --- | --- | --- |");
-    for (name, value_type, value) in values() {
-        decode(name, value_type, &Bytes::from(value));
     }
 }
 
@@ -68,32 +61,7 @@ fn strings(folder: &Path) -> PathBuf {
 /// Mostly strings and small collections, some large ones.
 fn mixed(folder: &Path) -> PathBuf {
     let path = folder.join("mixed.rdb");
-    let small: Vec<(u8, Vec<u8>)> = values()
-        .into_iter()
-        .filter(|(_, value_type, _)| *value_type != 0)
-        .map(|(_, value_type, value)| (value_type, value))
-        .collect();
-    let write = |rdb: Out, n: u64| {
-        let rdb = rdb.times(12, |rdb, part| {
-            let rdb = match part % 3 {
-                0 => rdb.expires_ms(1_900_000_000_000 + n as i64),
-                _ => rdb,
-            };
-            let value = vec![b'v'; 20 + (n * 7 + part * 31) as usize % 300];
-            rdb.key(
-                0,
-                format!("session:{:08x}:{part}", n * 2_654_435_761 % 1_000_000_007).as_bytes(),
-            )
-            .string(&value)
-        });
-        let (value_type, value) = &small[n as usize % small.len()];
-        // The large ones are rare.
-        match value.len() < 2000 || n.is_multiple_of(50) {
-            true => rdb.key(*value_type, format!("thing:{n}").as_bytes()).raw(value),
-            false => rdb.key(0, format!("counter:{n}").as_bytes()).raw(&[0xc1, 5, 5]),
-        }
-    };
-    create(&path).times(MIXED, write).end().unwrap();
+    create(&path).times(MIXED, mixed_keys()).end().unwrap();
     path
 }
 
@@ -182,75 +150,4 @@ fn stats(path: &Path) {
         .arg(path)
         .stdout(Stdio::null());
     assert!(command.status().unwrap().success());
-}
-
-/// A value of each encoding.
-fn values() -> Vec<(&'static str, u8, Vec<u8>)> {
-    let texts = |count: usize| -> Vec<String> { (0..count).map(|n| format!("element {n:08}")).collect() };
-    let strings = |count: usize| -> Vec<u8> {
-        let all = texts(count)
-            .into_iter()
-            .flat_map(|text| joined(&len(text.len() as u64), text.as_bytes()));
-        all.collect()
-    };
-    let string = |bytes: Vec<u8>| joined(&len(bytes.len() as u64), &bytes);
-    let scored: Vec<u8> = texts(2000)
-        .into_iter()
-        .flat_map(|text| [&len(text.len() as u64), text.as_bytes(), &1.5_f64.to_le_bytes()].concat())
-        .collect();
-    let numbers: Vec<i64> = (0..64).map(|n| n * 1_000_000_007).collect();
-    let small = texts(40);
-    let pairs: Vec<(&[u8], &[u8])> = small
-        .chunks(2)
-        .map(|two| (two[0].as_bytes(), two[1].as_bytes()))
-        .collect();
-    let scores: Vec<String> = texts(20)
-        .into_iter()
-        .zip(1..)
-        .flat_map(|(text, n)| [text, format!("{n}.5")])
-        .collect();
-    let node = joined(&len(2), &string(listpack(&texts(400))));
-    vec![
-        ("string, raw", 0, string(vec![b'x'; 1000])),
-        ("list, linkedlist", 1, joined(&len(2000), &strings(2000))),
-        (
-            "list, quicklist of listpacks",
-            18,
-            joined(&len(4), &node.repeat(4)),
-        ),
-        ("list, ziplist", 10, string(ziplist(&small))),
-        ("set, hashtable", 2, joined(&len(2000), &strings(2000))),
-        ("set, intset", 11, string(intset(&numbers))),
-        ("set, listpack", 20, string(listpack(&small))),
-        ("zset, skiplist", 5, joined(&len(2000), &scored)),
-        ("zset, listpack", 17, string(listpack(&scores))),
-        ("hash, hashtable", 4, joined(&len(1000), &strings(2000))),
-        ("hash, listpack", 16, string(listpack(&small))),
-        ("hash, ziplist", 13, string(ziplist(&small))),
-        ("hash, zipmap", 9, string(zipmap(&pairs))),
-    ]
-}
-
-fn joined(first: &[u8], second: &[u8]) -> Vec<u8> {
-    [first, second].concat()
-}
-
-fn decode(name: &str, value_type: u8, value: &Bytes) {
-    let times = DECODED_BYTES / value.len();
-    let (mut best, mut elements) = (f64::MAX, 0_u64);
-    for _ in 0..3 {
-        elements = 0;
-        let begin = Instant::now();
-        for _ in 0..times {
-            let mut decoder = Decoder::new(value_type, Flavor::Redis, 0).unwrap();
-            decoder.push(value.clone());
-            while let Some(element) = decoder.element().unwrap() {
-                drop(black_box(element));
-                elements += 1;
-            }
-        }
-        best = best.min(begin.elapsed().as_secs_f64());
-    }
-    let speed = (times * value.len()) as f64 / best / 1e9;
-    println!("| {name} | {speed:.2} | {:.1} |", elements as f64 / best / 1e6);
 }

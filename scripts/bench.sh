@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # bench.sh - the end-to-end benchmark, beside native replication in the same run; prints the table that README quotes.
-# Further arguments go to cargo bench: `scripts/bench.sh --bench framing`.
+# Further arguments go to cargo bench: `scripts/bench.sh --bench micro`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/need.sh

@@ -103,7 +103,11 @@ impl Framer {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        match self.scan.feed(&self.chunk[self.at..], &self.limits) {
+        let rest = &self.chunk[self.at..];
+        if let Some(bytes) = self.scan.whole(rest, &self.limits) {
+            return Ok(Some(self.give(bytes)));
+        }
+        match self.scan.feed(rest, &self.limits) {
             Ok(Some(bytes)) => Ok(Some(self.give(bytes))),
             Ok(None) => {
                 self.hold();
@@ -193,7 +197,11 @@ mod tests {
 
     /// All frames of `stream`, cut at `cuts`, as plain values.
     fn frames(stream: &[u8], cuts: &[usize]) -> Result<Vec<Seen>, Error> {
-        let mut framer = Framer::default();
+        frames_within(Limits::default(), stream, cuts)
+    }
+
+    fn frames_within(limits: Limits, stream: &[u8], cuts: &[usize]) -> Result<Vec<Seen>, Error> {
+        let mut framer = Framer::new(limits);
         let mut seen = Vec::new();
         let mut start = 0;
         let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (stream.len() + 1)).collect();
@@ -405,6 +413,31 @@ mod tests {
             cuts in prop::collection::vec(any::<usize>(), 0..8),
         ) {
             prop_assert_eq!(frames(&bytes, &cuts), frames(&bytes, &[]));
+        }
+
+        /// What comes byte by byte is read the careful way only. Good commands, broken ones, and such as are beyond a limit.
+        #[test]
+        fn the_quick_way_sees_what_the_careful_way_sees(
+            commands in prop::collection::vec(command(), 1..8),
+            breaks in prop::collection::vec(
+                (any::<prop::sample::Index>(), prop::sample::select(b"*$0129-\r\nPx".to_vec())), 0..3),
+            maxima in prop_oneof![4 => Just([1 << 20; 3]), 1 => [0_u32..14, 0_u32..40, 0_u32..300]],
+        ) {
+            let mut stream = commands.concat();
+            for (at, byte) in breaks {
+                let at = at.index(stream.len());
+                stream[at] = byte;
+            }
+            let [args_max, bulk_bytes_max, command_bytes_max] = maxima;
+            let limits = Limits { args_max, bulk_bytes_max, command_bytes_max, ..Limits::default() };
+            let everywhere: Vec<usize> = (0..stream.len()).collect();
+            let (quick, careful) = (frames_within(limits, &stream, &[]), frames_within(limits, &stream, &everywhere));
+            prop_assert_eq!(quick.as_ref().ok(), careful.as_ref().ok());
+            prop_assert_eq!(quick.is_err(), careful.is_err());
+            // A limit that is passed within an argument is seen as its bytes come.
+            if command_bytes_max == 1 << 20 {
+                prop_assert_eq!(quick, careful);
+            }
         }
 
         #[test]

@@ -35,8 +35,8 @@ pub struct Key<'a> {
     pub replace: bool,
 }
 
-/// `RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ n]`
-pub(super) fn encode_restore(
+/// Appends `RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ n]`; `payload` writes what `DUMP` would give.
+pub fn encode_restore(
     out: &mut BytesMut,
     key: &Key<'_>,
     dialect: Dialect,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-pub use encode::{Dialect, Key};
+pub use encode::{Dialect, Key, encode_restore};
 
 use super::checkpoint::Cursor;
 use super::guard::Guard;
@@ -23,7 +23,7 @@ use super::rewrite::Commands;
 use super::session::encode_select;
 use super::{Error, Settings};
 use crate::core::resp;
-use encode::{encode_restore, encode_set};
+use encode::encode_set;
 use flight::{Answered, Portion};
 use lanes::Lanes;
 
