@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | anything | follows itself | 503 |
 //! | anything | its log is empty | 503 |
-//! | within the history, beyond the log's end | – | 409: the caller decides |
+//! | within the history, beyond the log's end | – | 409: it asks again until the leader has as much |
 //! | within the history and the extent | is in a full sync whose snapshot can be read, and the follower has not got that whole one | the snapshot, then the stream |
 //! | within the history and the extent | else | the stream from there |
 //! | none, or elsewhere | is live | the stream from the checkpoint on; 503 where the log does not reach back to it |
