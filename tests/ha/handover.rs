@@ -130,6 +130,35 @@ fn a_handover_that_meets_a_member_that_has_just_left_goes_to_the_next_one() {
     end(group, tally);
 }
 
+/// Their leases have not run out, so that the registry still names them.
+#[test]
+fn a_handover_passes_over_members_that_have_died() {
+    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
+    let leader = group.leader();
+    let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    group.members[one].kill9();
+    group.members[leader].must(200, "POST", "/syncer/handover?inputs=all");
+    assert_eq!(
+        group.wait_successor(leader, LONG),
+        other,
+        "{}",
+        group.watch.story()
+    );
+    group.wait_settled(LONG);
+    // Nobody answers: it stays where it is.
+    group.members[leader].kill9();
+    let refusal = group.members[other].must(409, "POST", "/syncer/handover?inputs=all");
+    assert!(
+        refusal.text().contains("reaches its source and target"),
+        "{}",
+        refusal.text()
+    );
+    assert_eq!(group.leader(), other);
+    group.members[one].start();
+    group.members[leader].start();
+    end(group, tally);
+}
+
 #[test]
 fn a_handover_that_cannot_be_is_refused() {
     let (mut group, tally) = begin(&Plan {
