@@ -38,6 +38,7 @@ mod latest;
 mod memory;
 mod pause;
 mod replicas;
+mod resync;
 mod rig;
 mod secure;
 mod spread;
