@@ -172,3 +172,34 @@ fn a_leader_with_its_log_in_memory_that_dies_during_a_full_sync_leaves_no_older_
     let sections = "channel: {type: memory}\n";
     killed(Kind::Redis, sections, "/syncer/fullsync?inputs=all", &moments);
 }
+
+/// The target is behind the slots that have moved, and what it lacks of either shard is in the snapshot that the other member's leader alone has.
+#[test]
+fn full_syncs_of_shards_led_by_different_members_do_not_wait_for_each_other_with_logs_in_memory() {
+    let seed = Seed::pick();
+    let mut group = Group::start(&Plan {
+        members: 2,
+        begin: 2,
+        source: 2,
+        sections: "  replay: {rateLimit: {opsPerSec: 200}}\nchannel: {type: memory}\n".to_owned(),
+        ..Plan::of(Kind::Redis)
+    });
+    group.wait_for(LONG, "each leads one", |group| {
+        let shares = group.shares();
+        (shares.len() == 2).then_some(()).ok_or(format!("{shares:?}"))
+    });
+    group.wait_settled(LONG);
+    let tally = Tally::start(group.source.shape(), &seed, 400);
+    tally.wait_more(2_000);
+    group.source.fleet().reshard(0, 1, 100);
+    group.watch.note("slots have moved");
+    group.members[0].must(200, "POST", "/syncer/fullsync?inputs=all");
+    group.watch.note("full syncs have begun");
+    let sent = tally.stop();
+    group.wait_settled(LONG);
+    group.watch.note("they are over");
+    sent.wait_on(group.target.shape(), LONG);
+    group.assert_sound();
+    println!("{}", group.watch.story());
+    assert_eq!(group.full_syncs(), 4, "one more of each: {}", group.last_words());
+}
