@@ -18,7 +18,7 @@ test: ## format, lints, every test; installs what is missing and says so
 bench: ## end-to-end benchmark beside native replication, as a table
 	@"$(ROOT)scripts/bench.sh"
 
-soak: ## the soak tests, for MINUTES=n (10)
+soak: ## the soak tests, each for MINUTES=n (10)
 	@GUNYU_SOAK_MINUTES="$(or $(MINUTES),10)" "$(ROOT)scripts/test.sh" soak
 
 matrix: ## the version matrix: SERVERS=dir holds LABEL/bin/*-server for each

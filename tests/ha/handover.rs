@@ -67,8 +67,9 @@ fn the_lead_is_handed_to_the_best_and_to_the_one_named(store: Kind) {
     end(group, tally);
 }
 
-fn the_command_hands_over_and_waits(store: Kind) {
-    let (mut group, tally) = begin(&Plan::of_one_input(store));
+#[test]
+fn the_command_hands_over_and_waits() {
+    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
     let first = group.leader();
     command(&group.members[first], &["handover", "--inputs", "all", "--wait"]);
     // It has waited: another leads by now.
@@ -129,10 +130,40 @@ fn a_handover_that_meets_a_member_that_has_just_left_goes_to_the_next_one() {
     end(group, tally);
 }
 
-fn a_handover_that_cannot_be_is_refused(store: Kind) {
+/// Their leases have not run out, so that the registry still names them.
+#[test]
+fn a_handover_passes_over_members_that_have_died() {
+    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
+    let leader = group.leader();
+    let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    group.members[one].kill9();
+    group.members[leader].must(200, "POST", "/syncer/handover?inputs=all");
+    assert_eq!(
+        group.wait_successor(leader, LONG),
+        other,
+        "{}",
+        group.watch.story()
+    );
+    group.wait_settled(LONG);
+    // Nobody answers: it stays where it is.
+    group.members[leader].kill9();
+    let refusal = group.members[other].must(409, "POST", "/syncer/handover?inputs=all");
+    assert!(
+        refusal.text().contains("reaches its source and target"),
+        "{}",
+        refusal.text()
+    );
+    assert_eq!(group.leader(), other);
+    group.members[one].start();
+    group.members[leader].start();
+    end(group, tally);
+}
+
+#[test]
+fn a_handover_that_cannot_be_is_refused() {
     let (mut group, tally) = begin(&Plan {
         begin: 1,
-        ..Plan::of_one_input(store)
+        ..Plan::of_one_input(Kind::Redis)
     });
     let refused = |code: u16, path: &str| {
         let answer = group.members[0].must(code, "POST", path);
@@ -156,8 +187,9 @@ fn a_handover_that_cannot_be_is_refused(store: Kind) {
     end(group, tally);
 }
 
-fn a_full_sync_asked_of_a_follower_is_carried_out_by_the_leader(store: Kind) {
-    let (mut group, tally) = begin(&Plan::of_one_input(store));
+#[test]
+fn a_full_sync_asked_of_a_follower_is_carried_out_by_the_leader() {
+    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
     let leader = group.leader();
     let follower = (leader + 1) % 3;
     group.members[follower].must(200, "POST", "/syncer/fullsync?inputs=all");
@@ -168,8 +200,9 @@ fn a_full_sync_asked_of_a_follower_is_carried_out_by_the_leader(store: Kind) {
 }
 
 /// The inputs are led by different members, so that whoever is asked leads one of them at most.
-fn a_full_sync_asked_of_anyone_can_be_waited_for(store: Kind) {
-    let (mut group, tally) = begin(&Plan::of(store));
+#[test]
+fn a_full_sync_asked_of_anyone_can_be_waited_for() {
+    let (mut group, tally) = begin(&Plan::of(Kind::Redis));
     group.wait_for(LONG, "each leads one", |group| {
         let shares = group.shares();
         (shares.len() == 3)
@@ -210,8 +243,9 @@ fn status(member: &Member, from: &str) -> Vec<Value> {
     answer.json().as_array().unwrap().clone()
 }
 
-fn a_pause_is_shown_by_all_and_all_know_each_other(store: Kind) {
-    let (mut group, tally) = begin(&Plan::of_one_input(store));
+#[test]
+fn a_pause_is_shown_by_all_and_all_know_each_other() {
+    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
     group.wait_settled(LONG);
     let mut ids: Vec<String> = group.members.iter().map(Member::id).collect();
     ids.sort();
@@ -239,8 +273,9 @@ fn a_pause_is_shown_by_all_and_all_know_each_other(store: Kind) {
 }
 
 /// The inputs are led by different members.
-fn a_flush_and_full_sync_of_all_inputs_can_be_asked_of_anyone(store: Kind) {
-    let (mut group, tally) = begin(&Plan::of(store));
+#[test]
+fn a_flush_and_full_sync_of_all_inputs_can_be_asked_of_anyone() {
+    let (mut group, tally) = begin(&Plan::of(Kind::Redis));
     let mut client = group.target.shape().client();
     let mut stranger = Batch::default();
     put!(stranger, "SET", "a-stranger", "x");
@@ -292,11 +327,5 @@ fn a_member_that_is_asked_to_stop_hands_over_first(store: Kind) {
 
 over_both!(
     the_lead_is_handed_to_the_best_and_to_the_one_named,
-    the_command_hands_over_and_waits,
-    a_handover_that_cannot_be_is_refused,
-    a_full_sync_asked_of_a_follower_is_carried_out_by_the_leader,
-    a_full_sync_asked_of_anyone_can_be_waited_for,
-    a_pause_is_shown_by_all_and_all_know_each_other,
-    a_flush_and_full_sync_of_all_inputs_can_be_asked_of_anyone,
     a_member_that_is_asked_to_stop_hands_over_first
 );

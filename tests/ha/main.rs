@@ -14,7 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-/// Each claim holds over an etcd and over a Redis.
+/// Each claim holds over an etcd and over a Redis: those in which the store has a part that others do not show over both.
 macro_rules! over_both {
     ($($claim:ident),+ $(,)?) => {
         mod over_etcd {
@@ -38,6 +38,7 @@ mod latest;
 mod memory;
 mod pause;
 mod replicas;
+mod resync;
 mod rig;
 mod secure;
 mod spread;

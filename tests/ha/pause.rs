@@ -94,6 +94,37 @@ fn a_pause_holds_over_a_takeover_and_a_handover() {
     paused.resume();
 }
 
+/// It goes by another name from then on.
+#[test]
+fn garbage_collection_removes_the_note_of_a_pause_whose_input_is_gone() {
+    let mut group = Group::start(&Plan {
+        members: 1,
+        begin: 1,
+        ..Plan::of_one_input(Kind::Redis)
+    });
+    let paused = |group: &Group| -> Vec<String> {
+        let notes: Vec<String> = group.store.server().run(&["HKEYS", "/redis-gunyu/of-the-test"]);
+        notes
+            .into_iter()
+            .filter(|note| note.contains("paused/"))
+            .collect()
+    };
+    group.members[0].must(200, "POST", "/syncer/pause?inputs=all");
+    let before = paused(&group);
+    assert_eq!(before.len(), 1, "{before:?}");
+    group.members[0].must(200, "POST", "/storage/gc");
+    assert_eq!(paused(&group), before, "what is configured stays");
+    assert_eq!(group.members[0].term().code(), Some(0));
+    let yaml = group.members[0]
+        .yaml()
+        .replacen("input:\n", "input:\n  name: another\n", 1);
+    group.members[0].configure(&yaml);
+    group.members[0].start();
+    group.wait_settled(LONG);
+    group.members[0].must(200, "POST", "/storage/gc");
+    assert_eq!(paused(&group), Vec::<String>::new());
+}
+
 /// All notes are gone with it, the members know.
 #[test]
 fn a_pause_holds_where_the_redis_that_holds_the_notes_is_flushed() {

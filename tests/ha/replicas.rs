@@ -1,7 +1,7 @@
-//! Source and target have replicas, which take their masters' places while leaders change; and a source that is a replica itself.
+//! Source and target have replicas, which take their masters' places while leaders change; a source that is a replica itself; and a shard that leaves.
 
 use super::support::fleet::LONG;
-use super::support::group::{Group, Kind, Plan, Tally};
+use super::support::group::{Group, Kind, Member, Plan, Tally};
 use super::support::workload::Seed;
 
 /// What is followed of each shard is a replica (`input.syncFrom: prefer_slave`).
@@ -89,4 +89,63 @@ fn a_standalone_replica_as_the_source_is_led_on_by_others() {
     group.finish(tally);
     assert_eq!(moved, 2, "{}", group.watch.story());
     assert_eq!(group.full_syncs(), 1, "{}", group.last_words());
+}
+
+/// Its slots have gone to the others, and its node is forgotten: at that moment whoever leads it is killed.
+#[test]
+fn what_a_shard_that_leaves_had_to_say_is_heard_though_its_leader_is_killed() {
+    let seed = Seed::pick();
+    let mut plan = Plan {
+        source: 2,
+        guest_slots: 600,
+        ..Plan::of(Kind::Etcd)
+    };
+    // Else it becomes a replica of the shard that gets its last slot, and is followed as such: one address of two inputs.
+    let stays = ["--cluster-allow-replica-migration", "no"];
+    plan.source_options.extend(stays.map(str::to_owned));
+    let mut group = Group::start(&plan);
+    let tally = Tally::start(group.source.shape(), &seed, 600);
+    tally.wait_more(1_000);
+    let leaving = group.source.fleet().nodes.len() - 1;
+    let address = group.source.addresses()[leaving].clone();
+    let Group {
+        source,
+        members,
+        watch,
+        ..
+    } = &mut group;
+    let leader_of = |members: &[Member]| {
+        let leads = |member: &Member| {
+            member
+                .said()
+                .iter()
+                .any(|said| said.leads && said.input == address)
+        };
+        members.iter().position(leads)
+    };
+    let mut killed = None;
+    source.remove_shard(leaving, &mut |_| {
+        let leader = leader_of(members).expect("somebody leads it");
+        watch.note(&format!("member {leader}, which leads {address}, is killed"));
+        members[leader].kill9();
+        killed = Some(leader);
+        for member in members.iter().filter(|member| member.number != leader) {
+            member.wait_status(LONG, "its input is gone", |status| {
+                status.as_array().is_some_and(|inputs| inputs.len() == 2)
+            });
+        }
+        watch.note("its input is gone");
+    });
+    let killed = killed.expect("it was drained");
+    group.members[killed].start();
+    group.wait_settled(LONG);
+    tally.wait_more(300);
+    group.finish(tally);
+    // Of the two that are left.
+    assert_eq!(
+        group.full_syncs(),
+        2,
+        "only the first of each shard: {}",
+        group.last_words()
+    );
 }

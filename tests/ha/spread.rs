@@ -21,9 +21,10 @@ fn assert_quiet(group: &Group, tally: &Tally) {
     assert_eq!(group.watch.takeovers(), before, "the lead flaps");
 }
 
-fn leaders_are_spread_evenly(store: Kind) {
+#[test]
+fn leaders_are_spread_evenly() {
     let seed = Seed::pick();
-    let mut group = Group::start(&Plan::of(store));
+    let mut group = Group::start(&Plan::of(Kind::Redis));
     let tally = Tally::start(group.source.shape(), &seed, 600);
     wait_spread(&mut group, 3);
     assert_quiet(&group, &tally);
@@ -31,11 +32,12 @@ fn leaders_are_spread_evenly(store: Kind) {
     assert_eq!(group.full_syncs(), 3, "one for each shard");
 }
 
-fn a_member_that_joins_takes_its_share(store: Kind) {
+#[test]
+fn a_member_that_joins_takes_its_share() {
     let seed = Seed::pick();
     let mut group = Group::start(&Plan {
         begin: 1,
-        ..Plan::of(store)
+        ..Plan::of(Kind::Etcd)
     });
     let tally = Tally::start(group.source.shape(), &seed, 600);
     tally.wait_more(300);
@@ -65,9 +67,10 @@ fn a_member_that_joins_takes_its_share(store: Kind) {
     );
 }
 
-fn followers_are_warm(store: Kind) {
+#[test]
+fn followers_are_warm() {
     let seed = Seed::pick();
-    let mut group = Group::start(&Plan::of_one_input(store));
+    let mut group = Group::start(&Plan::of_one_input(Kind::Redis));
     let tally = Tally::start(group.source.shape(), &seed, 1_500);
     tally.wait_more(3_000);
     let leader = group.leader();
@@ -91,9 +94,3 @@ fn followers_are_warm(store: Kind) {
     // They have pulled it from the leader, not from the source.
     assert_eq!((group.full_syncs(), group.continued()), (1, 0));
 }
-
-over_both!(
-    leaders_are_spread_evenly,
-    a_member_that_joins_takes_its_share,
-    followers_are_warm
-);

@@ -210,10 +210,7 @@ impl Copy {
         self.begins_anew = false;
         self.ladder = Some((receiving, self.progress.begin_mirroring()));
         self.progress.set_link(true);
-        self.heard.send_modify(|heard| {
-            heard.is_linked = true;
-            heard.is_ahead = false;
-        });
+        self.heard.send_modify(|heard| heard.is_linked = true);
     }
 
     async fn snapshot(&mut self, bytes: Bytes) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 //!
 //! Owns the link to the leader and its reconnects. Promises to ask from its own log's end, so that nothing is fetched twice and nothing is missed; that a link that
 //! says nothing for [`SILENCE_MAX`] is given up; and that a leader that changes, and a stop, are heeded at once, though never in the middle of a
-//! change to the log. Leaves to [`super::copy`] what a frame does, to the caller who leads and what to do when [`Heard::is_ahead`].
+//! change to the log. Leaves to [`super::copy`] what a frame does, to the caller who leads.
 //!
 //! | the link ended because | next |
 //! | --- | --- |
@@ -12,7 +12,7 @@
 //! | the log is full | asks again after a second or when there is room: the leader says first of all what may be released |
 //! | a snapshot does not fit | asks without snapshots: it gets the stream once the leader is live |
 //! | the log's disk failed | asks for what it needs to begin anew |
-//! | refused | pauses; 503 is no trouble, the rest is shown |
+//! | refused | pauses; 503 is no trouble, the rest is shown: also that there is more here than the leader has, until it has as much |
 
 use std::fmt;
 use std::sync::Arc;
@@ -65,8 +65,6 @@ impl fmt::Debug for Leader {
 pub struct Heard {
     /// The link is up.
     pub is_linked: bool,
-    /// The leader refuses because the log here has more than its own.
-    pub is_ahead: bool,
     /// How far it was.
     pub standing: Option<Standing>,
     /// When it said so.
@@ -168,10 +166,7 @@ impl Follower {
             End::Ended | End::Refused { status: 503, .. } => {
                 return Wait::For(backoff.pause().min(PAUSE_MAX));
             }
-            End::Refused { status, message } => {
-                self.heard.send_modify(|heard| heard.is_ahead = *status == 409);
-                (message.clone(), refusal_hint(*status))
-            }
+            End::Refused { status, message } => (message.clone(), refusal_hint(*status)),
             End::Failed(error) => (error.to_string(), error.hint()),
         };
         self.say(message, hint);

@@ -8,12 +8,13 @@
 //! | --- | --- | --- |
 //! | anything | follows itself | 503 |
 //! | anything | its log is empty | 503 |
-//! | within the history, beyond the log's end | – | 409: the caller decides |
+//! | within the history, beyond the log's end | – | 409: it asks again until the leader has as much |
 //! | within the history and the extent | is in a full sync whose snapshot can be read, and the follower has not got that whole one | the snapshot, then the stream |
 //! | within the history and the extent | else | the stream from there |
 //! | none, or elsewhere | is live | the stream from the checkpoint on; 503 where the log does not reach back to it |
 //! | none, or elsewhere | is not, and its snapshot can be read | the snapshot from its first byte, also while it is still received, then the stream |
-//! | none, or elsewhere | is not, nor can it be read, but there is a checkpoint in the log | the stream from there on |
+//! | none, or elsewhere | is in a full sync whose snapshot is in memory | the stream behind that, and what it waits for |
+//! | none, or elsewhere | is not live, nor can its snapshot be read, but there is a checkpoint in the log | the stream from there on |
 //! | none, or elsewhere | else | 503 |
 //!
 //! *Live* is a leader whose phase is incremental: then what is checkpointed needs no snapshot. A snapshot *can be read* where it is on disk and has not
@@ -141,6 +142,10 @@ fn plan(ask: &Ask, leader: &Leader) -> Result<Plan, Refused> {
     let usable = snapshot
         .filter(|one| one.resumable && one.stage != Stage::Abandoned && !ask.is_without_snapshots)
         .map(|one| one.position.offset);
+    let in_memory = snapshot
+        .filter(|one| !one.resumable && one.stage != Stage::Abandoned)
+        .map(|one| one.position.offset)
+        .filter(|at| extent.can_read_from(*at));
     if let Some(end) = ask.end.filter(|end| history.contains(end)) {
         if end.offset > extent.end {
             return Err(Refused::Ahead {
@@ -161,9 +166,9 @@ fn plan(ask: &Ask, leader: &Leader) -> Result<Plan, Refused> {
             why: "the log does not reach back to the checkpoint",
         }),
         (_, Some(_)) => Ok(Plan::Snapshot),
-        (Phase::FullSync, None) => {
-            not_yet("a full sync is under way, and its snapshot cannot be had from here")
-        }
+        (Phase::FullSync, None) => in_memory.map(Plan::StreamFrom).ok_or(Refused::NotYet {
+            why: "a full sync is under way, and its snapshot cannot be had from here",
+        }),
         (Phase::Connecting | Phase::Backoff | Phase::Following, None) => match from_checkpoint {
             Some(plan) if leader.checkpointed > Offset::ZERO => Ok(plan),
             _ => not_yet("nothing is checkpointed yet"),
@@ -454,13 +459,14 @@ impl Serving {
                 input: input.clone(),
                 since: since.elapsed(),
             });
-        let status = self.progress.status();
+        let (status, phase) = (self.progress.status(), self.progress.phase());
         Standing {
             received: status.ladder.received,
             source: status.source_offset,
             applied: status.ladder.applied,
             checkpointed: status.ladder.checkpointed,
-            is_exact: self.progress.phase() == Phase::Incremental,
+            is_exact: phase == Phase::Incremental,
+            is_copying: phase == Phase::FullSync,
             waits_for,
         }
     }

@@ -12,9 +12,12 @@
 //! Where it stays, or a target cannot be asked, the catalog keeps the name, so that a later call finds it. A checkpoint on a target that is not
 //! configured any more is not looked for. Checkpoints of which this folder knows
 //! nothing are somebody else's, and never touched.
+//!
+//! In a group the note that such an input is paused goes too, unless a member has the input.
 
 use std::time::SystemTime;
 
+use super::group::{Membership, PAUSED};
 use super::handle::Refusal;
 use super::input::Input;
 use super::{Shared, log};
@@ -41,6 +44,7 @@ pub struct Collected {
 pub(super) async fn collect(
     shared: &Shared,
     catalog: &Catalog,
+    group: Option<&Membership>,
     inputs: &[Input],
 ) -> Result<Collected, Refusal> {
     let mut collected = Collected::default();
@@ -51,6 +55,9 @@ pub(super) async fn collect(
     for name in gone {
         let key = key_of(&name);
         let stays = collected.kept.iter().any(|(_, kept)| *kept == key);
+        if let Some(group) = group {
+            forget_pause(group, &name).await;
+        }
         let bytes = remove(shared, catalog, &name, stays).await?;
         tracing::info!(
             name,
@@ -85,6 +92,18 @@ async fn collect_on(shared: &Shared, endpoint: &Endpoint, gone: &[String], colle
             Ok(Fate::Stays) => collected.kept.push((address, key_of(name))),
             Err(error) => collected.kept.push((error.to_string(), key_of(name))),
         }
+    }
+}
+
+async fn forget_pause(group: &Membership, name: &str) {
+    let note = format!("{PAUSED}{name}");
+    let seen = group.seen().filter(|view| view.notes.contains_key(&note));
+    let Some(view) = seen else { return };
+    if view.members.values().any(|one| one.positions.contains_key(name)) {
+        return;
+    }
+    if let Err(error) = group.remove_note(&note).await {
+        tracing::warn!(%error, name, "the note of its pause stays in the store of leases");
     }
 }
 

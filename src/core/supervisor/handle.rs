@@ -430,7 +430,7 @@ impl Handle {
                 hint: Some("try again when gunyu status shows the inputs".to_owned()),
             });
         }
-        garbage::collect(&self.shared, &self.catalog, &self.inputs()).await
+        garbage::collect(&self.shared, &self.catalog, self.group(), &self.inputs()).await
     }
 
     /// Bytes that all logs take, and their cap.

@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep};
 
 use super::group::Membership;
 use crate::core::log::Log;
-use crate::core::peer::{Board, Heard};
+use crate::core::peer::{Board, Heard, Standing};
 use crate::core::pipeline::crossing::{Crossings, mirrored};
+use crate::core::position::Position;
 
 /// So often it is looked whether a leader is to be told that all begin anew.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -46,13 +47,14 @@ pub(super) async fn hear(
             if let Some(standing) = &now.standing {
                 // A leader that is not heard any more may wait for something else by now, or for nothing.
                 let waits_for = standing.waits_for.as_ref().filter(|_| now.is_linked);
+                let copied = log.snapshot().map(|snapshot| snapshot.position);
                 crossings.hear(
                     name,
                     &mirrored::Heard {
                         is_exact,
                         waits_for: waits_for.map(|one| (one.input.as_str(), one.since)),
                         windows: &now.windows,
-                        snapshot: log.snapshot().map(|snapshot| snapshot.position),
+                        snapshot: copied.or_else(|| of_leader(log, standing)),
                     },
                 );
             }
@@ -61,6 +63,18 @@ pub(super) async fn hear(
             return;
         }
     }
+}
+
+/// Where the snapshot stands that a leader with its log in memory is restoring: what is copied of such a log begins there, or before it.
+fn of_leader(log: &Log, standing: &Standing) -> Option<Position> {
+    if !standing.is_copying || log.resumable() {
+        return None;
+    }
+    let (history, extent, _) = log.look()?;
+    Some(Position {
+        id: history.id,
+        offset: extent.start,
+    })
 }
 
 /// Tells the leader of a shard that it must begin anew, where whoever leads another has found that out, for ever.

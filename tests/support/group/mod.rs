@@ -58,6 +58,8 @@ pub struct Plan {
     pub begin: usize,
     /// Shards of the source; 0: one server that is no cluster.
     pub source: usize,
+    /// Slots of one more shard of a source that is a cluster; 0: there is none.
+    pub guest_slots: usize,
     /// The same of the target.
     pub target: usize,
     /// How many replicas each shard of a source or target that is a cluster has. A source that is one server and has one is named by that.
@@ -87,6 +89,7 @@ impl Plan {
             members: 3,
             begin: 3,
             source: 3,
+            guest_slots: 0,
             target: 0,
             replicas: 0,
             store,
@@ -115,14 +118,14 @@ impl Plan {
         Plan { world, ..self }
     }
 
-    fn side(&self, shards: usize, replicas: usize, options: &[String], roster: &Roster) -> Side {
+    fn nodes(&self, shards: usize, replicas: usize, options: &[String]) -> Nodes {
         let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
         let host = self.world.host().to_string();
         if self.world.has_machines() {
             // Nodes announce that address, so it is there that they look for each other's bus.
             options.extend(["--bind", "127.0.0.1", &host]);
         }
-        let nodes = match (shards, replicas) {
+        match (shards, replicas) {
             (0, 0) => Nodes::One(Server::with(&options)),
             (0, _) => {
                 let (master, replica) = (Server::with(&options), Server::with(&options));
@@ -132,7 +135,20 @@ impl Plan {
                 Nodes::Behind { master, replica }
             }
             (shards, replicas) => Nodes::Many(Fleet::with(Layout::of(shards, replicas).with(&options))),
-        };
+        }
+    }
+
+    fn source_side(&self, roster: &Roster) -> Side {
+        let mut nodes = self.nodes(self.source, self.replicas, &self.source_options);
+        if let (Nodes::Many(fleet), 1..) = (&mut nodes, self.guest_slots) {
+            fleet.add_shard(self.guest_slots);
+        }
+        Side::behind_gates(nodes, self.members, &self.world, roster)
+    }
+
+    fn target_side(&self, roster: &Roster) -> Side {
+        let replicas = if self.target == 0 { 0 } else { self.replicas };
+        let nodes = self.nodes(self.target, replicas, &[]);
         Side::behind_gates(nodes, self.members, &self.world, roster)
     }
 
@@ -200,9 +216,8 @@ impl Group {
         let turn = Turn::take();
         let roster = Roster::default();
         let (source, target) = std::thread::scope(|scope| {
-            let source = scope.spawn(|| plan.side(plan.source, plan.replicas, &plan.source_options, &roster));
-            let replicas = if plan.target == 0 { 0 } else { plan.replicas };
-            let target = plan.side(plan.target, replicas, &[], &roster);
+            let source = scope.spawn(|| plan.source_side(&roster));
+            let target = plan.target_side(&roster);
             (source.join().unwrap(), target)
         });
         let store = Store::start(plan, &roster);
@@ -238,7 +253,7 @@ impl Group {
         group
     }
 
-    /// How many inputs there are.
+    /// How many inputs there are, or were before shards have left.
     pub fn inputs(&self) -> usize {
         self.source.shards()
     }
@@ -319,8 +334,9 @@ impl Group {
             .map(|number| (*number, self.members[*number].said()))
             .collect();
         let inputs: BTreeSet<&String> = said.values().flatten().map(|said| &said.input).collect();
-        if inputs.len() != self.inputs() {
-            return Err(format!("{} inputs of {}: {said:?}", inputs.len(), self.inputs()));
+        let expected = self.source.shards_left();
+        if inputs.len() != expected {
+            return Err(format!("{} inputs of {expected}: {said:?}", inputs.len()));
         }
         for input in inputs {
             let of_it: Vec<(usize, &Said)> = said

@@ -42,6 +42,8 @@ pub struct Side {
     /// What is behind.
     pub nodes: Nodes,
     shards: usize,
+    /// How many of them have left.
+    left: usize,
 }
 
 impl Side {
@@ -59,7 +61,12 @@ impl Side {
             }
             _ => 1,
         };
-        Side { gates, nodes, shards }
+        Side {
+            gates,
+            nodes,
+            shards,
+            left: 0,
+        }
     }
 
     /// For what compares and writes.
@@ -73,6 +80,18 @@ impl Side {
     /// How many shards it had at the beginning.
     pub fn shards(&self) -> usize {
         self.shards
+    }
+
+    /// How many have not left.
+    pub fn shards_left(&self) -> usize {
+        self.shards - self.left
+    }
+
+    /// Takes the shard of this master out of the cluster, as [`Fleet::remove_shard`] does.
+    #[track_caller]
+    pub fn remove_shard(&mut self, master: usize, drained: &mut dyn FnMut(&[String])) {
+        self.fleet().remove_shard(master, drained);
+        self.left += 1;
     }
 
     /// The cluster that it is.
@@ -114,9 +133,12 @@ impl Side {
         format!("{{type: {kind}, addresses: [{}]}}", self.addresses().join(", "))
     }
 
-    /// The sum over all servers of a field of `INFO stats`.
+    /// The sum over all servers that have not left of a field of `INFO stats`.
     pub fn stat(&self, field: &str) -> u64 {
-        let servers = self.servers();
+        let servers: Vec<&Server> = match &self.nodes {
+            Nodes::Many(fleet) => fleet.live().map(|(_, server)| server).collect(),
+            one => one.servers(),
+        };
         let stats = servers.iter().map(|server| server.info("stats"));
         stats.map(|stats| stats[field].parse::<u64>().unwrap()).sum()
     }

@@ -265,7 +265,8 @@ fn what_a_follower_gets_is_as_the_table_has_it() {
         (none, FullSync, 0, receiving, "snapshot"),
         (none, FullSync, 180, receiving, "snapshot"),
         (none, FullSync, 0, abandoned, "503"),
-        (none, FullSync, 0, queue, "503"),
+        (none, FullSync, 0, queue, "from 100"),
+        (elsewhere, FullSync, 0, queue, "from 100"),
         (none, FullSync, 180, None, "503"),
         (without, FullSync, 0, receiving, "503"),
         (within, FullSync, 0, receiving, "snapshot"),
@@ -397,7 +398,7 @@ async fn a_snapshot_that_breaks_off_at_the_leader_ends_the_body() {
 }
 
 #[tokio::test]
-async fn the_snapshot_of_a_log_in_memory_is_left_to_the_leader() {
+async fn the_snapshot_of_a_log_in_memory_is_left_to_the_leader_who_tells_for_what_it_waits() {
     let leader = Leader::new(true, u64::MAX).await;
     let mut writer = leader
         .log
@@ -406,7 +407,11 @@ async fn the_snapshot_of_a_log_in_memory_is_left_to_the_leader() {
         .unwrap();
     writer.append(stream(0, 100)).await.unwrap();
     leader.progress.set_phase(Phase::FullSync);
-    assert!(matches!(leader.ask_from(None), Err(Refused::NotYet { .. })));
+    let mut served = leader.ask_from(None).unwrap();
+    assert_eq!(served.beginning().await.1, Frame::Begins(at(1_000)));
+    leader.board.set_waits_for(Some("another"));
+    let standing = served.standing(|one| one.waits_for.is_some()).await;
+    assert!(standing.is_copying && !standing.is_exact, "{standing:?}");
     let mut own = leader.log.snapshot_reader(0).unwrap();
     assert_eq!(own.next().await.unwrap().unwrap(), stream(0, 100));
 }
@@ -512,6 +517,7 @@ async fn the_standing_follows_the_ladder_and_is_a_sign_of_life_each_second() {
         applied: at(2_050),
         checkpointed: at(2_010),
         is_exact: true,
+        is_copying: false,
         waits_for: None,
     };
     assert_eq!(standing, expected);

@@ -29,7 +29,7 @@
 //! | 4 | Snapshot | bytes of it, 1 to 1 MiB |
 //! | 5 | SnapshotEnds | nothing |
 //! | 6 | Stream | the offset before the first byte, u64; bytes, 1 to 1 MiB |
-//! | 7 | Standing | received, u64; the source's own, u64; applied, u64; checkpointed, u64; flags, u8: 1 is exact, 2 waits; how long it has waited, in ms, u64; length of the name, u16; the name of the input that is waited for |
+//! | 7 | Standing | received, u64; the source's own, u64; applied, u64; checkpointed, u64; flags, u8: 1 is exact, 2 waits, 4 is in a full sync (the rest is not read); how long it has waited, in ms, u64; length of the name, u16; the name of the input that is waited for |
 //! | 8 | Windows | JSON that this room does not read |
 //!
 //! The order is: the head; History; Begins or SnapshotBegins; a Standing; then the rest as it comes. History comes again when the history goes on
@@ -60,6 +60,7 @@ const SMALL: usize = 16 << 10;
 const UNKNOWN_LEN: u64 = u64::MAX;
 const IS_EXACT: u8 = 1;
 const WAITS: u8 = 2;
+const IS_COPYING: u8 = 4;
 
 const HISTORY: u8 = 1;
 const BEGINS: u8 = 2;
@@ -114,6 +115,8 @@ pub struct Standing {
     pub checkpointed: Offset,
     /// The target has all of what is applied and nothing else: no full sync is under way.
     pub is_exact: bool,
+    /// A snapshot is being restored, or waits for that.
+    pub is_copying: bool,
     /// It waits for another input.
     pub waits_for: Option<Waiting>,
 }
@@ -255,9 +258,10 @@ fn put_standing(fields: &mut BytesMut, standing: &Standing) -> Bytes {
         fields.put_u64_le(offset.get());
     }
     let exact = if standing.is_exact { IS_EXACT } else { 0 };
+    let phase = exact | if standing.is_copying { IS_COPYING } else { 0 };
     let (flags, since, name) = match &standing.waits_for {
-        None => (exact, Duration::ZERO, ""),
-        Some(waiting) => (exact | WAITS, waiting.since, waiting.input.as_str()),
+        None => (phase, Duration::ZERO, ""),
+        Some(waiting) => (phase | WAITS, waiting.since, waiting.input.as_str()),
     };
     fields.put_u8(flags);
     fields.put_u64_le(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
@@ -458,6 +462,7 @@ fn standing(mut payload: Bytes) -> Result<Standing, &'static str> {
         applied,
         checkpointed,
         is_exact: flags & IS_EXACT != 0,
+        is_copying: flags & IS_COPYING != 0,
         waits_for: (flags & WAITS != 0).then(|| Waiting {
             input: name.to_owned(),
             since,

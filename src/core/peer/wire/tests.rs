@@ -45,13 +45,14 @@ fn a_standing() -> impl Strategy<Value = Standing> {
         since: Duration::from_millis(u64::from(ms)),
     });
     let offsets = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
-    (offsets, any::<bool>(), proptest::option::of(waiting)).prop_map(
-        |((received, source, one, other), is_exact, waits_for)| Standing {
+    (offsets, any::<[bool; 2]>(), proptest::option::of(waiting)).prop_map(
+        |((received, source, one, other), [is_exact, is_copying], waits_for)| Standing {
             received: Offset::new(received),
             source: Offset::new(source),
             applied: Offset::new(one.max(other)),
             checkpointed: Offset::new(one.min(other)),
             is_exact,
+            is_copying,
             waits_for,
         },
     )

@@ -66,9 +66,9 @@ impl Inner {
             return false;
         };
         let begins = member.log.history().is_none() || member.log.appended() == Offset::ZERO;
-        let base = match (member.recorded(), member.log.snapshot()) {
+        let base = match (member.recorded(), member.snapshot()) {
             _ if member.is_entangled => return true,
-            (None, Some(snapshot)) => self.tick_before(taker, snapshot.position),
+            (None, Some(snapshot)) => self.tick_before(taker, snapshot),
             (None, None) if begins => return true,
             _ => member.base.clone(),
         };

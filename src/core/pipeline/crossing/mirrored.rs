@@ -40,7 +40,7 @@ pub struct Heard<'a> {
     pub waits_for: Option<(&'a str, Duration)>,
     /// Its windows, as JSON; empty where nothing has been said of them yet.
     pub windows: &'a str,
-    /// Where the snapshot stands with which the stream begins.
+    /// Where the snapshot stands with which the stream begins: the copy of it, or the leader's own while it restores that.
     pub snapshot: Option<Position>,
 }
 
@@ -82,7 +82,7 @@ impl Crossings {
         let mut inner = self.inner();
         let base = heard.snapshot.and_then(|at| inner.tick_before(name, at));
         if let Some(member) = inner.members.get_mut(name) {
-            member.is_exact = heard.is_exact;
+            (member.is_exact, member.of_leader) = (heard.is_exact, heard.snapshot);
             let waits_for = heard.waits_for;
             member.waits_for =
                 waits_for.map(|(other, since)| (other.to_owned(), now.checked_sub(since).unwrap_or(now)));
@@ -158,6 +158,40 @@ mod tests {
             crossings.takes_entangled("there"),
             "it was not, and must be again"
         );
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_a_snapshot_that_its_leader_alone_has_left_behind() {
+        let crossings = Crossings::default();
+        let _joined = joined(&crossings, &["there"]).await;
+        let at = |offset| Position {
+            id: crate::core::position::ReplId::parse(&[b'a'; 40]).unwrap(),
+            offset: crate::core::position::Offset::new(offset),
+        };
+        let log = crossings.inner().members["there"].log.clone();
+        let history = crate::core::position::History::new(at(0).id);
+        log.start_at(history, at(50).offset).await.unwrap();
+        let has_reached = |snapshot, goal| {
+            let heard = Heard {
+                is_exact: false,
+                waits_for: None,
+                windows: "",
+                snapshot,
+            };
+            crossings.hear("there", &heard);
+            let inner = crossings.inner();
+            let member = &inner.members["there"];
+            member.is_at(member.recorded(), at(goal), at(90))
+        };
+        for (snapshot, goal, expected) in [
+            (None, 10, false),
+            (Some(at(50)), 10, true),
+            (Some(at(50)), 50, true),
+            (Some(at(50)), 51, false),
+            (None, 10, false),
+        ] {
+            assert_eq!(has_reached(snapshot, goal), expected, "{snapshot:?} {goal}");
+        }
     }
 
     #[tokio::test]

@@ -94,6 +94,8 @@ struct Member {
     is_entangled: bool,
     /// The last tick before the snapshot with which it began, in this process.
     base: Option<Arc<Tick>>,
+    /// Where the snapshot stands that the process which leads it is still to restore, and may alone have.
+    of_leader: Option<Position>,
 }
 
 /// How far the target is with a shard, by one or the other count.
@@ -117,11 +119,17 @@ impl Member {
         (checkpointed > Offset::ZERO).then_some(checkpointed)
     }
 
+    /// Where the snapshot stands with which it begins, where that is not on the target yet.
+    fn snapshot(&self) -> Option<Position> {
+        let of_log = self.log.snapshot().map(|snapshot| snapshot.position);
+        of_log.or(self.of_leader)
+    }
+
     /// Whether its snapshot, which is still to be restored, was taken behind `goal`: what was said up to there is said by the snapshot alone, which waits for
     /// those that wait for it.
     fn begins_behind(&self, goal: Position) -> bool {
-        let snapshot = self.log.snapshot().map(|snapshot| snapshot.position);
-        snapshot.is_some_and(|at| at.id == goal.id && goal.offset <= at.offset)
+        self.snapshot()
+            .is_some_and(|at| at.id == goal.id && goal.offset <= at.offset)
     }
 
     /// Whether the target, which is `recorded` so far with it, is as far as `goal`; `newest` is where the shard was when it was last asked.
@@ -209,6 +217,7 @@ impl Crossings {
             waits_for: None,
             is_entangled: false,
             base: None,
+            of_leader: None,
         };
         let mut inner = self.inner();
         inner.members.insert(name.to_owned(), member);

@@ -217,8 +217,8 @@ impl Inner {
     /// What the target has of that shard, or will have when its snapshot is restored; nothing where that is not known.
     fn low(&self, name: &str) -> Option<Offset> {
         let member = self.members.get(name)?;
-        let of_log = || member.log.snapshot().map(|one| one.position.offset);
-        member.recorded().or_else(of_log)
+        let of_snapshot = || member.snapshot().map(|at| at.offset);
+        member.recorded().or_else(of_snapshot)
     }
 }
 

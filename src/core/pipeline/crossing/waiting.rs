@@ -125,7 +125,7 @@ impl Crossing {
     ) -> Crossing {
         if let Some(member) = crossings.inner().members.get_mut(name) {
             // What another process was waiting for is over.
-            (member.is_exact, member.waits_for) = (is_exact, None);
+            (member.is_exact, member.waits_for, member.of_leader) = (is_exact, None, None);
         }
         let mut crossing = Crossing {
             crossings: crossings.clone(),

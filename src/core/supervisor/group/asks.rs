@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -42,9 +44,14 @@ pub enum NotHanded {
 
 /// What is asked of the group.
 pub(in crate::core::supervisor) enum Ask {
+    /// Who could get an input of ours, the best first.
+    Heirs {
+        input: String,
+        tell: oneshot::Sender<Result<Vec<String>, NotHanded>>,
+    },
     HandOver {
         input: String,
-        to: Option<String>,
+        heir: Heir,
         at_once: bool,
         tell: oneshot::Sender<Answer>,
     },
@@ -144,20 +151,55 @@ impl Membership {
         others
     }
 
-    /// Hands an input over that this process leads, to that member or to the best; gives the member that leads then.
+    /// Hands an input over that this process leads, to that member or to the best that reaches source and target; gives the member that leads then.
     ///
     /// # Errors
     /// [`NotHanded`]: it stays where it was.
     pub async fn hand_over(&self, input: &str, to: Option<&str>, at_once: bool) -> Result<String, NotHanded> {
-        let (tell, told) = oneshot::channel();
-        let ask = Ask::HandOver {
-            input: input.to_owned(),
-            to: to.map(str::to_owned),
+        let heir = match to {
+            Some(to) => Heir::named(to),
+            None => Heir::chosen(self.fit_heir(input).await?),
+        };
+        let input = input.to_owned();
+        self.ask(|tell| Ask::HandOver {
+            input,
+            heir,
             at_once,
             tell,
-        };
+        })
+        .await
+    }
+
+    /// The best of the others that reaches source and target. All are asked at once, for one that has died is a member until its session ends, and does not answer.
+    async fn fit_heir(&self, input: &str) -> Result<String, NotHanded> {
+        let name = input.to_owned();
+        let heirs = self.ask(|tell| Ask::Heirs { input: name, tell }).await?;
+        if heirs.is_empty() {
+            return Err(NotHanded::NoHeir("no other member follows it".to_owned()));
+        }
+        let asked = heirs.iter().map(|member| async move {
+            let is_fit = self.is_fit(member, input).await;
+            is_fit.then(|| member.clone())
+        });
+        let mut asked: FuturesOrdered<_> = asked.collect();
+        while let Some(answer) = asked.next().await {
+            if let Some(heir) = answer {
+                return Ok(heir);
+            }
+        }
+        Err(NotHanded::NoHeir(format!(
+            "none of those that follow it reaches its source and target: {}",
+            heirs.join(", ")
+        )))
+    }
+
+    async fn ask<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<Result<T, NotHanded>>) -> Ask,
+    ) -> Result<T, NotHanded> {
+        let (tell, told) = oneshot::channel();
         let ended = || NotHanded::Failed("gunyu is stopping".to_owned());
-        self.0.asks.send(ask).await.map_err(|_| ended())?;
+        self.0.asks.send(ask(tell)).await.map_err(|_| ended())?;
         told.await.map_err(|_| ended())?
     }
 
@@ -281,13 +323,18 @@ impl Group {
     pub(super) async fn hear(&mut self, ask: Ask) {
         match ask {
             Ask::Look(tell) => self.looks.extend(tell),
+            Ask::Heirs { input, tell } => {
+                let heirs = self.may_hand(&input).map(|()| self.heirs(&input));
+                // Whoever asked may have gone.
+                let _ = tell.send(heirs);
+            }
             Ask::HandOver {
                 input,
-                to,
+                heir,
                 at_once,
                 tell,
-            } => match self.heir(&input, to.as_deref()) {
-                Ok(heir) => self.begin_handing(&input, Some(heir), at_once, Some(tell)),
+            } => match self.may_hand(&input).and_then(|()| self.may_get(&input, &heir)) {
+                Ok(()) => self.begin_handing(&input, Some(heir), at_once, Some(tell)),
                 Err(why) => drop(tell.send(Err(why))),
             },
             Ask::Note { key, change, tell } => {
@@ -302,8 +349,8 @@ impl Group {
         }
     }
 
-    /// Who gets an input that we are asked to give away.
-    fn heir(&self, input: &str, to: Option<&str>) -> Result<Heir, NotHanded> {
+    /// Whether we can give the input away.
+    fn may_hand(&self, input: &str) -> Result<(), NotHanded> {
         if !self.held.contains_key(input) {
             return Err(NotHanded::NotOurs);
         }
@@ -312,15 +359,20 @@ impl Group {
                 "the store of leases cannot be asked: {trouble}"
             )));
         }
-        let Some(to) = to else {
-            let heir = self.next_heir(input, None).map(Heir::chosen);
-            return heir.ok_or_else(|| NotHanded::NoHeir("no other member follows it".to_owned()));
-        };
+        Ok(())
+    }
+
+    /// Whether it can go there. One that we have chosen and that has gone since is found out when the lease is to go there.
+    fn may_get(&self, input: &str, heir: &Heir) -> Result<(), NotHanded> {
+        if !heir.is_named {
+            return Ok(());
+        }
+        let to = &heir.id;
         let members = self.candidates();
         if to == self.me() {
             return Err(NotHanded::NoHeir(format!("{to} leads it already")));
         }
-        match members.iter().find(|one| one.id == to) {
+        match members.iter().find(|one| one.id == *to) {
             None => Err(NotHanded::NoHeir(format!(
                 "the group has no member {to:?}; it has {}",
                 members
@@ -332,15 +384,21 @@ impl Group {
             Some(member) if !member.ends.contains_key(input) => {
                 Err(NotHanded::NoHeir(format!("{to} does not follow it")))
             }
-            Some(_) => Ok(Heir::named(to)),
+            Some(_) => Ok(()),
         }
     }
 
-    /// The best of the other members, without one that has gone since they were last looked at.
-    pub(super) fn next_heir(&self, input: &str, gone: Option<&str>) -> Option<String> {
-        let mut members = self.candidates();
-        members.retain(|one| Some(one.id.as_str()) != gone);
+    /// The other members that follow it, the best first.
+    fn heirs(&self, input: &str) -> Vec<String> {
+        let members = self.candidates();
         let history = self.input(input).and_then(|input| input.history());
-        decide::heir(input, history.as_ref(), &members, self.me()).map(str::to_owned)
+        let heirs = decide::heirs(input, history.as_ref(), &members, self.me());
+        heirs.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The best of them, without one that has gone since they were last looked at.
+    pub(super) fn next_heir(&self, input: &str, gone: Option<&str>) -> Option<String> {
+        let mut heirs = self.heirs(input).into_iter();
+        heirs.find(|id| Some(id.as_str()) != gone)
     }
 }

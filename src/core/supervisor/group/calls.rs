@@ -2,7 +2,7 @@
 //!
 //! | call | inputs led here | inputs led elsewhere |
 //! | --- | --- | --- |
-//! | handover | go to the member that is named, or the best | the leader is asked to do the same |
+//! | handover | go to the member that is named, or the best that reaches source and target | the leader is asked to do the same |
 //! | full sync without a flush | begins | the leader is asked to begin it |
 //! | full sync with a flush | all of them begin together, here | are handed over to this member first: they empty the target together |
 

@@ -101,14 +101,16 @@ pub(super) fn successor<'a>(input: &str, members: &'a [Candidate], but: &str) ->
     lightest.map(|one| one.id.as_str())
 }
 
-/// The member to whom an input is handed over.
-pub(super) fn heir<'a>(
+/// The members to whom an input may be handed over, the best first.
+pub(super) fn heirs<'a>(
     input: &str,
     history: Option<&History>,
     members: &'a [Candidate],
     but: &str,
-) -> Option<&'a str> {
-    order(input, history, members).into_iter().find(|id| *id != but)
+) -> Vec<&'a str> {
+    let mut heirs = order(input, history, members);
+    heirs.retain(|id| *id != but);
+    heirs
 }
 
 #[cfg(test)]
@@ -230,13 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn the_heir_is_the_best_of_the_others() {
+    fn the_heirs_are_the_others_the_best_first() {
         let members = [
             member("a", 0, Some(9)),
             member("b", 0, Some(5)),
             member("c", 0, Some(7)),
         ];
-        assert_eq!(heir("x", None, &members, "a"), Some("c"));
-        assert_eq!(heir("x", None, &members[..1], "a"), None);
+        assert_eq!(heirs("x", None, &members, "a"), ["c", "b"]);
+        assert!(heirs("x", None, &members[..1], "a").is_empty());
     }
 }

@@ -31,7 +31,7 @@ const SETTLED_LEASES: u32 = 2;
 
 /// Who is to get a lease.
 #[derive(Debug, Clone)]
-pub(super) struct Heir {
+pub(in crate::core::supervisor) struct Heir {
     pub(super) id: String,
     /// Whoever asked named it: nobody else will do.
     pub(super) is_named: bool,
