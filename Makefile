@@ -15,7 +15,7 @@ demo: ## watch gunyu copy a Redis that is being written to; until Ctrl-C, or DEM
 test: ## format, lints, every test; installs what is missing and says so
 	@"$(ROOT)scripts/test.sh"
 
-bench: ## end-to-end benchmark beside native replication, as a table
+bench: ## the benchmarks, beside native replication and redis-cli --pipe, as tables; half an hour
 	@"$(ROOT)scripts/bench.sh"
 
 soak: ## the soak tests, each for MINUTES=n (10)

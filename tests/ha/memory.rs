@@ -11,6 +11,9 @@ fn log_mib() -> u64 {
     given.map_or(256, |text| text.parse().expect("GUNYU_HA_LOG_MIB is a number"))
 }
 
+/// A bigger log is not replayed: the ledger reads all that the target executes, and that takes longer than all else.
+const REPLAYED_MIB_MAX: u64 = 1_024;
+
 /// By which the two may differ: allocators keep what they were given for a while.
 const SLACK_BYTES: u64 = 24 << 20;
 
@@ -66,9 +69,17 @@ fn a_follower_of_a_big_log_uses_no_more_memory_than_the_leader() {
             group.last_words()
         );
     }
-    group.members[leader].must(200, "POST", "/syncer/resume?inputs=all");
-    wait_equal(group.source.shape(), group.target.shape(), limit());
-    // The leader has received it, sent it twice and replayed it by now.
+    // The leader has received it, and sent it twice by now.
+    compare(&group, leader, &logs);
+    if log_mib() <= REPLAYED_MIB_MAX {
+        group.members[leader].must(200, "POST", "/syncer/resume?inputs=all");
+        wait_equal(group.source.shape(), group.target.shape(), limit());
+        compare(&group, leader, &logs);
+    }
+    group.assert_sound();
+}
+
+fn compare(group: &Group, leader: usize, logs: &[u64]) {
     let most: Vec<u64> = group
         .members
         .iter()
@@ -78,10 +89,14 @@ fn a_follower_of_a_big_log_uses_no_more_memory_than_the_leader() {
         "log {} MiB, led by {leader}; most memory of each, in bytes: {most:?}; on disk: {logs:?}",
         log_mib()
     );
-    for number in [early, late] {
-        assert!(most[number] <= most[leader] + SLACK_BYTES, "{most:?}");
+    let most_of_followers = most
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| *number != leader)
+        .map(|(_, bytes)| *bytes);
+    for bytes in most_of_followers {
+        assert!(bytes <= most[leader] + SLACK_BYTES, "{most:?}");
     }
-    group.assert_sound();
 }
 
 fn size_of(folder: &std::path::Path) -> u64 {
