@@ -3,6 +3,7 @@
 //! | environment | effect |
 //! | --- | --- |
 //! | `GUNYU_CRASH_AT=log.segment.rolled:3` | the process dies at the third passing of that step ([`crate::core::crash`]) |
+//! | `GUNYU_CRASH_AT=nowhere` | the first passing of each step is told |
 //! | `GUNYU_SILENCE_MS=2000` | source and target are taken for dead when they have been silent for so long |
 
 use std::time::Duration;
@@ -27,6 +28,10 @@ pub fn heed() -> Result<(), Failure> {
     let Ok(order) = std::env::var(CRASH_AT) else {
         return Ok(());
     };
+    if order == "nowhere" {
+        crash::watch();
+        return Ok(());
+    }
     let (name, nth) = order.split_once(':').unwrap_or((&order, "1"));
     let (Some(step), Ok(nth)) = (crash::Step::named(name), nth.parse()) else {
         return Err(Failure::new(

@@ -190,6 +190,25 @@ struct Order {
     passed: AtomicU64,
 }
 
+/// Whether the first passing of each step is told.
+#[cfg(debug_assertions)]
+static WATCHED: OnceLock<Vec<AtomicU64>> = OnceLock::new();
+
+/// Has the process tell, in its traces, of the first passing of each step.
+#[cfg(debug_assertions)]
+pub fn watch() {
+    // It is watched already.
+    let _ = WATCHED.set(Step::ALL.iter().map(|_| AtomicU64::new(0)).collect());
+}
+
+#[cfg(debug_assertions)]
+fn tell_first(step: Step) {
+    let passed = WATCHED.get().and_then(|all| all.get(step as usize));
+    if passed.is_some_and(|passed| passed.fetch_add(1, Ordering::Relaxed) == 0) {
+        tracing::info!(step = step.name(), "passed");
+    }
+}
+
 /// Has the process die at the `nth` passing of the step, counted from 1. The first order counts.
 #[cfg(debug_assertions)]
 pub fn command(step: Step, nth: u64) {
@@ -215,6 +234,7 @@ pub fn pass(_: Step) {}
 #[cfg(debug_assertions)]
 #[must_use]
 pub fn is_due(step: Step) -> bool {
+    tell_first(step);
     let Some(order) = ORDER.get().filter(|order| order.step == step) else {
         return false;
     };
