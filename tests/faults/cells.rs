@@ -17,14 +17,14 @@ const TIME: Duration = Duration::from_secs(60);
 const LEAST: usize = 6;
 
 /// One cell.
-pub struct Cell {
+pub(super) struct Cell {
     name: String,
     run: Box<dyn Fn(&Seed) + Send + Sync>,
 }
 
 impl Cell {
     /// By this name; `run` fails as a test does.
-    pub fn new(name: String, run: impl Fn(&Seed) + Send + Sync + 'static) -> Cell {
+    pub(super) fn new(name: String, run: impl Fn(&Seed) + Send + Sync + 'static) -> Cell {
         Cell {
             name,
             run: Box::new(run),
@@ -56,13 +56,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub fn is_full_size() -> bool {
+pub(super) fn is_full_size() -> bool {
     std::env::var_os("GUNYU_FULL").is_some_and(|value| value == "1")
 }
 
 /// Runs cells, and fails with the names of those that failed.
 #[track_caller]
-pub fn run(matrix: &str, cells: Vec<Cell>) {
+pub(super) fn run(matrix: &str, cells: Vec<Cell>) {
     let asked = std::env::var("GUNYU_CELL").ok();
     let mut cells: Vec<Cell> = cells
         .into_iter()

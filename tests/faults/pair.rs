@@ -9,7 +9,7 @@ use super::support::workload::{Counters, Options, Seed};
 use super::support::{Gunyu, SOON, Server, assert_equal, wait_for};
 
 /// How long a busy machine may take to catch up.
-pub const LONG: Duration = Duration::from_secs(120);
+pub(super) const LONG: Duration = Duration::from_secs(120);
 
 /// The backlog is large enough for whatever happens here; the source is heard of every second.
 const SOURCE: &[&str] = &["--repl-backlog-size", "64mb", "--repl-ping-replica-period", "1"];
@@ -18,36 +18,36 @@ const SOURCE: &[&str] = &["--repl-backlog-size", "64mb", "--repl-ping-replica-pe
 const SMALL: &[&str] = &[
     "channel.storer.maxSize=2MiB",
     "channel.storer.logSize=64KiB",
-    "channel.storer.flush=200ms",
+    "channel.storer.flush.duration=200ms",
     "output.replay.bigValueBytes=64KiB",
-    "output.replay.checkpointInterval=1s",
-    "server.gracefullStopTimeout=4s",
+    "output.replay.updateCheckpointTicker=500ms",
+    "server.gracefullStopTimeout=3s",
 ];
 
 /// Silence is noticed after so long.
 const SILENCE_MS: &str = "2500";
 
 /// Bytes of the snapshot, about.
-pub const SNAPSHOT_BYTES: u64 = 600 << 10;
+pub(super) const SNAPSHOT_BYTES: u64 = 600 << 10;
 
 /// Writes a second: the log must not fill while one link is down.
 const RATE: u64 = 3_000;
 
-pub struct Pair {
-    pub rng: fastrand::Rng,
+pub(super) struct Pair {
+    pub(super) rng: fastrand::Rng,
     /// First of the processes, so that it has ended before what it speaks with.
-    pub gunyu: Gunyu,
-    pub to_source: Proxy,
-    pub to_target: Proxy,
-    pub source: Server,
-    pub target: Server,
+    pub(super) gunyu: Gunyu,
+    pub(super) to_source: Proxy,
+    pub(super) to_target: Proxy,
+    pub(super) source: Server,
+    pub(super) target: Server,
     counters: Option<Counters>,
     seed_number: Seed,
 }
 
 impl Pair {
     /// Servers that are filled, and nothing else; `begin` starts gunyu.
-    pub fn prepare(seed: &Seed, part: u64) -> Prepared {
+    pub(super) fn prepare(seed: &Seed, part: u64) -> Prepared {
         let mut rng = seed.rng(part);
         let (source, target) = (Server::with(SOURCE), Server::start());
         fill(&source, &mut rng);
@@ -63,17 +63,17 @@ impl Pair {
 }
 
 /// All but gunyu and the counters.
-pub struct Prepared {
-    pub rng: fastrand::Rng,
-    pub source: Server,
-    pub target: Server,
-    pub to_source: Proxy,
-    pub to_target: Proxy,
+pub(super) struct Prepared {
+    pub(super) rng: fastrand::Rng,
+    pub(super) source: Server,
+    pub(super) target: Server,
+    pub(super) to_source: Proxy,
+    pub(super) to_target: Proxy,
 }
 
 impl Prepared {
     /// Starts gunyu with more of an environment.
-    pub fn begin(mut self, env: &[(&str, &str)]) -> Pair {
+    pub(super) fn begin(mut self, env: &[(&str, &str)]) -> Pair {
         let mut args = vec![
             "sync".to_owned(),
             format!("--source={}", self.to_source.url()),
@@ -125,7 +125,7 @@ fn fill(server: &Server, rng: &mut fastrand::Rng) {
 
 impl Pair {
     /// Writers begin.
-    pub fn count(&mut self) {
+    pub(super) fn count(&mut self) {
         let options = Options {
             per_second: Some(RATE),
             ..Options::default()
@@ -135,12 +135,12 @@ impl Pair {
 
     /// Waits until so many more writes have been answered by the source.
     #[track_caller]
-    pub fn wait_more(&self, writes: u64) {
+    pub(super) fn wait_more(&self, writes: u64) {
         self.counters.as_ref().expect("they write").wait_more(writes);
     }
 
     /// More than the log may hold, so that it rolls and releases.
-    pub fn pour(&mut self) {
+    pub(super) fn pour(&mut self) {
         let mut conn = self.source.conn();
         let mut value = vec![0; 32 << 10];
         for number in 0..90 {
@@ -156,7 +156,7 @@ impl Pair {
 
     /// Waits until the status is as told; false where gunyu has died before.
     #[track_caller]
-    pub fn lives_until(&mut self, what: &str, mut holds: impl FnMut(&Value) -> bool) -> bool {
+    pub(super) fn lives_until(&mut self, what: &str, mut holds: impl FnMut(&Value) -> bool) -> bool {
         let gunyu = &mut self.gunyu;
         wait_for(LONG, what, || {
             if gunyu.ended().is_some() {
@@ -173,18 +173,18 @@ impl Pair {
 
     /// Waits until it is live; false where it has died before.
     #[track_caller]
-    pub fn lives_to_be_live(&mut self) -> bool {
+    pub(super) fn lives_to_be_live(&mut self) -> bool {
         self.lives_until("the stream is live", is_live)
     }
 
     /// Full syncs that the source has made, by its own count.
-    pub fn full_syncs(&self) -> u64 {
+    pub(super) fn full_syncs(&self) -> u64 {
         self.source.info("stats")["sync_full"].parse().unwrap()
     }
 
     /// All is well again: everything arrives, exactly, and both sides hold the same.
     #[track_caller]
-    pub fn finish(mut self, full_syncs_max: u64) {
+    pub(super) fn finish(mut self, full_syncs_max: u64) {
         self.to_source.heal();
         self.to_target.heal();
         self.gunyu.wait_ready(LONG);
@@ -210,18 +210,18 @@ impl Pair {
     }
 }
 
-pub fn is_live(status: &Value) -> bool {
+pub(super) fn is_live(status: &Value) -> bool {
     status["Phase"] == "incremental"
 }
 
-pub fn last(traces: &str) -> String {
+pub(super) fn last(traces: &str) -> String {
     let lines: Vec<&str> = traces.lines().collect();
     lines[lines.len().saturating_sub(50)..].join("\n")
 }
 
 /// Waits until gunyu has ended.
 #[track_caller]
-pub fn wait_death(gunyu: &mut Gunyu) {
+pub(super) fn wait_death(gunyu: &mut Gunyu) {
     wait_for(SOON, "gunyu ends", || {
         gunyu.ended().map(drop).ok_or_else(String::new)
     });
