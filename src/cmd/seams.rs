@@ -5,17 +5,21 @@
 //! | `GUNYU_CRASH_AT=log.segment.rolled:3` | the process dies at the third passing of that step ([`crate::core::crash`]) |
 //! | `GUNYU_CRASH_AT=nowhere` | the first passing of each step is told |
 //! | `GUNYU_SILENCE_MS=2000` | source and target are taken for dead when they have been silent for so long |
+//! | `GUNYU_LISTEN_PEER_AT=127.0.0.1:4711` | other members are served there, though they are told `server.listenPeer`: a proxy may stand between |
 
 use std::time::Duration;
 
 #[cfg(debug_assertions)]
 use super::Exit;
 use super::Failure;
+use super::config::Address;
 
 #[cfg(debug_assertions)]
 const CRASH_AT: &str = "GUNYU_CRASH_AT";
 #[cfg(debug_assertions)]
 const SILENCE_MS: &str = "GUNYU_SILENCE_MS";
+#[cfg(debug_assertions)]
+const LISTEN_PEER_AT: &str = "GUNYU_LISTEN_PEER_AT";
 
 /// Takes the orders of the environment.
 ///
@@ -65,4 +69,26 @@ pub fn limit(usual: Duration) -> Duration {
 #[must_use]
 pub const fn limit(usual: Duration) -> Duration {
     usual
+}
+
+/// Where other members are served: at the address that they are told, unless a test has an order.
+#[cfg(debug_assertions)]
+#[must_use]
+pub fn peers_at(usual: &Address) -> Address {
+    let told = std::env::var(LISTEN_PEER_AT).ok();
+    let parts = told.as_deref().and_then(|text| text.rsplit_once(':'));
+    let address = parts.and_then(|(host, port)| {
+        Some(Address {
+            host: host.to_owned(),
+            port: port.parse().ok()?,
+        })
+    });
+    address.unwrap_or_else(|| usual.clone())
+}
+
+/// At the address that they are told.
+#[cfg(not(debug_assertions))]
+#[must_use]
+pub fn peers_at(usual: &Address) -> Address {
+    usual.clone()
 }

@@ -169,7 +169,8 @@ async fn listen_everywhere(config: &Config) -> Result<(Listening, Option<Listeni
     if config.cluster.is_none() || is_shared {
         return Ok((at, None));
     }
-    Ok((at, Some(listen(config, &server.listen_peer, "listenPeer").await?)))
+    let peers = seams::peers_at(peers);
+    Ok((at, Some(listen(config, &peers, "listenPeer").await?)))
 }
 
 async fn listen(config: &Config, address: &Address, key: &str) -> Result<Listening, Failure> {

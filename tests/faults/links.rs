@@ -91,8 +91,8 @@ impl Attack {
         let mut pair = prepared.begin(&[]);
         pair.count();
         match self.phase {
-            Phase::Handshake => self.wait_struck(&pair),
-            Phase::Receiving => self.strike_receiving(&pair),
+            Phase::Handshake => self.wait_struck(&mut pair),
+            Phase::Receiving => self.strike_receiving(&mut pair),
             Phase::Replaying => self.strike_replaying(&mut pair),
             Phase::Live => self.strike_live(&mut pair),
             Phase::Drain => self.strike_draining(&mut pair),
@@ -106,20 +106,18 @@ impl Attack {
         pair.finish(most);
     }
 
-    #[track_caller]
-    fn wait_struck(&self, pair: &Pair) {
+    fn wait_struck(&self, pair: &mut Pair) {
         wait_strike(self.proxy(pair), pair);
-        self.wait_felt(pair, self.proxy(pair).accepted());
+        self.wait_felt(pair);
     }
 
-    fn strike_receiving(&self, pair: &Pair) {
+    fn strike_receiving(&self, pair: &mut Pair) {
         wait_strike(&pair.to_source, pair);
-        let before = self.proxy(pair).accepted();
         if self.link == Link::Target {
             pair.to_target.strike(self.fault);
             pair.to_source.heal();
         }
-        self.wait_felt(pair, before);
+        self.wait_felt(pair);
     }
 
     fn strike_replaying(&self, pair: &mut Pair) {
@@ -132,14 +130,13 @@ impl Attack {
                 other => Err(format!("{other:?}")),
             }
         });
-        let before = self.proxy(pair).accepted();
         self.proxy(pair).strike(self.fault);
         match self.link {
             Link::Source => pair.to_target.heal(),
             // What held it would hold the fault up.
             Link::Target => pair.to_target.resume(),
         }
-        self.wait_felt(pair, before);
+        self.wait_felt(pair);
     }
 
     fn strike_live(&self, pair: &mut Pair) {
@@ -158,10 +155,9 @@ impl Attack {
             ),
         };
         let bytes = pair.rng.u64(1..most);
-        let before = self.proxy(pair).accepted();
         self.proxy(pair).arm(self.fault, way, bytes);
         wait_strike(self.proxy(pair), pair);
-        self.wait_felt(pair, before);
+        self.wait_felt(pair);
     }
 
     fn strike_draining(&self, pair: &mut Pair) {
@@ -191,22 +187,29 @@ impl Attack {
             return;
         }
         pair.gunyu.restart();
-        let before = self.proxy(pair).accepted();
-        if self.fault != Fault::Stall && self.fault != Fault::Refused {
-            wait_connected(self.proxy(pair), before, pair);
-        }
-        self.proxy(pair).heal();
+        self.wait_felt(pair);
     }
 
-    /// Goes on until the fault has been felt, as far as it can be; then all is well again.
-    fn wait_felt(&self, pair: &Pair, accepted_before: u64) {
-        match self.fault {
-            // Until gunyu has given the old connections up.
-            Fault::Late | Fault::HalfOpen => wait_connected(self.proxy(pair), accepted_before, pair),
-            Fault::Stall if pair.rng.clone().bool() => {
-                wait_connected(self.proxy(pair), accepted_before, pair);
+    /// Goes on until the fault has been felt; then all is well again.
+    ///
+    /// Where new connections are well gunyu must come back to life by itself, whatever becomes of the old ones.
+    fn wait_felt(&self, pair: &mut Pair) {
+        let lasts = matches!(self.fault, Fault::Stall | Fault::Refused);
+        match lasts {
+            true if pair.rng.bool() => {
+                let before = pair.gunyu.traces().matches("WARN").count();
+                wait_for(LONG, "gunyu has noticed", || {
+                    let traces = pair.gunyu.traces();
+                    (traces.matches("WARN").count() > before)
+                        .then_some(())
+                        .ok_or_else(|| last(&traces))
+                });
             }
-            _ => pair.wait_more(600),
+            true => pair.wait_more(600),
+            false => {
+                pair.wait_more(300);
+                pair.gunyu.wait_applied(&pair.source, LONG);
+            }
         }
         self.proxy(pair).heal();
     }
@@ -217,16 +220,6 @@ fn wait_strike(proxy: &Proxy, pair: &Pair) {
     wait_for(LONG, "the fault strikes", || match proxy.strikes() {
         0 => Err(last(&pair.gunyu.traces())),
         _ => Ok(()),
-    });
-}
-
-#[track_caller]
-fn wait_connected(proxy: &Proxy, before: u64, pair: &Pair) {
-    wait_for(LONG, "gunyu has connected again", || {
-        match proxy.accepted() > before {
-            true => Ok(()),
-            false => Err(last(&pair.gunyu.traces())),
-        }
     });
 }
 

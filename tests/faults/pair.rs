@@ -16,8 +16,8 @@ const SOURCE: &[&str] = &["--repl-backlog-size", "64mb", "--repl-ping-replica-pe
 
 /// Segments so small that they roll, and a log so small that it releases; values in pieces.
 const SMALL: &[&str] = &[
-    "channel.storer.maxSize=2MiB",
-    "channel.storer.logSize=64KiB",
+    "channel.storer.maxSize=4MiB",
+    "channel.storer.logSize=128KiB",
     "channel.storer.flush.duration=200ms",
     "output.replay.bigValueBytes=64KiB",
     "output.replay.updateCheckpointTicker=500ms",
@@ -28,7 +28,7 @@ const SMALL: &[&str] = &[
 const SILENCE_MS: &str = "2500";
 
 /// Bytes of the snapshot, about.
-pub(super) const SNAPSHOT_BYTES: u64 = 600 << 10;
+pub(super) const SNAPSHOT_BYTES: u64 = 1500 << 10;
 
 /// Writes a second: the log must not fill while one link is down.
 const RATE: u64 = 3_000;
@@ -41,6 +41,8 @@ pub(super) struct Pair {
     pub(super) to_target: Proxy,
     pub(super) source: Server,
     pub(super) target: Server,
+    /// Of whom the source is a replica at first.
+    origin: Option<Server>,
     counters: Option<Counters>,
     seed_number: Seed,
 }
@@ -51,14 +53,17 @@ impl Pair {
         let mut rng = seed.rng(part);
         let (source, target) = (Server::with(SOURCE), Server::start());
         fill(&source, &mut rng);
-        let (to_source, to_target) = (Proxy::to(source.port()), Proxy::to(target.port()));
-        Prepared {
-            rng,
-            source,
-            target,
-            to_source,
-            to_target,
-        }
+        Prepared::of(rng, source, target, None)
+    }
+
+    /// The same with a source that is a replica.
+    pub(super) fn prepare_replica(seed: &Seed, part: u64) -> Prepared {
+        let mut rng = seed.rng(part);
+        let (origin, source) = (Server::with(SOURCE), Server::with(SOURCE));
+        fill(&origin, &mut rng);
+        source.follow(&origin);
+        source.wait_caught_up(&origin, LONG);
+        Prepared::of(rng, source, Server::start(), Some(origin))
     }
 }
 
@@ -69,9 +74,22 @@ pub(super) struct Prepared {
     pub(super) target: Server,
     pub(super) to_source: Proxy,
     pub(super) to_target: Proxy,
+    origin: Option<Server>,
 }
 
 impl Prepared {
+    fn of(rng: fastrand::Rng, source: Server, target: Server, origin: Option<Server>) -> Prepared {
+        let (to_source, to_target) = (Proxy::to(source.port()), Proxy::to(target.port()));
+        Prepared {
+            rng,
+            source,
+            target,
+            to_source,
+            to_target,
+            origin,
+        }
+    }
+
     /// Starts gunyu with more of an environment.
     pub(super) fn begin(mut self, env: &[(&str, &str)]) -> Pair {
         let mut args = vec![
@@ -89,6 +107,7 @@ impl Prepared {
             to_target: self.to_target,
             source: self.source,
             target: self.target,
+            origin: self.origin,
             counters: None,
             seed_number,
         }
@@ -111,12 +130,11 @@ fn fill(server: &Server, rng: &mut fastrand::Rng) {
         pipe.pset_ex(format!("expiring:{number}"), value(100), 900_000)
             .ignore();
     }
-    for name in ["large:list", "large:other"] {
-        for _ in 0..20 {
-            pipe.rpush(name, value(6_000)).ignore();
-        }
+    // Longer than what is written in one go.
+    for _ in 0..130 {
+        pipe.rpush("large:list", value(9_000)).ignore();
     }
-    for number in 0..200 {
+    for number in 0..100 {
         pipe.hset("large:hash", format!("field:{number}"), value(500))
             .ignore();
     }
@@ -124,8 +142,17 @@ fn fill(server: &Server, rng: &mut fastrand::Rng) {
 }
 
 impl Pair {
-    /// Writers begin.
+    /// The source is a replica no more.
+    pub(super) fn promote(&mut self) {
+        let () = self.source.run(&["REPLICAOF", "NO", "ONE"]);
+        self.origin = None;
+    }
+
+    /// Writers begin, unless they are at work.
     pub(super) fn count(&mut self) {
+        if self.counters.is_some() {
+            return;
+        }
         let options = Options {
             per_second: Some(RATE),
             ..Options::default()
@@ -143,7 +170,7 @@ impl Pair {
     pub(super) fn pour(&mut self) {
         let mut conn = self.source.conn();
         let mut value = vec![0; 32 << 10];
-        for number in 0..90 {
+        for number in 0..150 {
             self.rng.fill(&mut value);
             let mut set = redis::cmd("SET");
             let () = set

@@ -215,16 +215,25 @@ impl Shared {
 /// A proxy in front of one server. Dropping it cuts all connections.
 #[derive(Debug)]
 pub struct Proxy {
-    port: Port,
+    addr: SocketAddr,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
+    /// Given up last; nothing where the address is another's.
+    _port: Option<Port>,
 }
 
 impl Proxy {
     /// A proxy in front of `127.0.0.1:port`.
     pub fn to(port: u16) -> Proxy {
         let own = Port::free();
-        let listener = TcpListener::bind(own.addr()).unwrap();
+        let mut proxy = Proxy::at(own.addr(), port);
+        proxy._port = Some(own);
+        proxy
+    }
+
+    /// The same at this address.
+    pub fn at(addr: SocketAddr, port: u16) -> Proxy {
+        let listener = TcpListener::bind(addr).unwrap();
         let state = State {
             upstream: SocketAddr::from(([127, 0, 0, 1], port)),
             stalled: false,
@@ -250,15 +259,16 @@ impl Proxy {
         let for_thread = Arc::clone(&shared);
         let accepting = std::thread::spawn(move || accept(&listener, &for_thread));
         Proxy {
-            port: own,
+            addr,
             shared,
             accepting: Some(accepting),
+            _port: None,
         }
     }
 
     /// `127.0.0.1:port` of the proxy.
     pub fn addr(&self) -> String {
-        self.port.addr().to_string()
+        self.addr.to_string()
     }
 
     /// The proxy as a Redis URL, without a password.
@@ -382,7 +392,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.change(|state| state.closing = true);
         self.shared.cut();
-        drop(TcpStream::connect(self.port.addr())); // wakes the accepting thread, which then ends
+        drop(TcpStream::connect(self.addr)); // wakes the accepting thread, which then ends
         if let Some(accepting) = self.accepting.take() {
             drop(accepting.join());
         }
