@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::company::{Company, RATE};
 use super::support::fleet::LONG;
 use super::support::group::{Group, Kind, Plan, Tally};
+use super::support::wait_for;
 use super::support::workload::Seed;
 
 /// What came of a tour.
@@ -38,8 +39,16 @@ pub(super) fn onto_cluster(seed: &Seed, part: u64, order: &str) -> Toured {
     group.members[0].set_env(&[("GUNYU_CRASH_AT", order)]);
     group.members[0].start();
     let tally = Tally::start(group.source.shape(), &Seed::of(rng.u64(..)), RATE);
+    wait_for(LONG, "the stream is live", || {
+        let said = group.members[0].said();
+        let is_live = said.iter().any(|said| said.phase == "incremental");
+        match is_live || group.members[0].ended().is_some() {
+            true => Ok(()),
+            false => Err(group.last_words()),
+        }
+    });
     // Checkpoints are due every second.
-    for _ in 0..5 {
+    for _ in 0..4 {
         tally.wait_more(RATE);
         if group.members[0].ended().is_some() {
             break;

@@ -61,11 +61,6 @@ impl Fault {
         Fault::Slow,
         Fault::Narrow,
     ];
-
-    /// Whether connections go on as if nothing were, and only a limit on silence ends them.
-    pub fn is_silent(self) -> bool {
-        matches!(self, Fault::Stall | Fault::Late | Fault::HalfOpen)
-    }
 }
 
 /// What is read at once, and goes on at once unless it is told otherwise.
