@@ -58,7 +58,7 @@ impl Attack {
             Phase::Live => {}
             // May be refused: what breaks, breaks at this moment.
             Phase::Handover => {
-                drop(company.group.members[leader].call("POST", "/syncer/handover?inputs=all"))
+                drop(company.group.members[leader].call("POST", "/syncer/handover?inputs=all"));
             }
             Phase::Leaving => company.group.members[leader].signal(libc::SIGTERM),
         }
