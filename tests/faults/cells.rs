@@ -78,7 +78,8 @@ pub(super) fn run(matrix: &str, cells: Vec<Cell>) {
         Mutex::new(Vec::new()),
     );
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        // Where they share their time, none is to starve another.
+        for _ in 0..if takes_all { AT_ONCE } else { 1 } {
             scope.spawn(|| {
                 loop {
                     let _turn = Turn::take();
