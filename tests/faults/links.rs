@@ -163,8 +163,12 @@ impl Attack {
     fn strike_draining(&self, pair: &mut Pair) {
         pair.gunyu.wait_ready(LONG);
         pair.wait_more(300);
-        // So that something is under way.
+        // So that something is under way: without, it stops at once.
         pair.to_target.stall();
+        let held = &pair.to_target;
+        wait_for(LONG, "a batch is on its way", || {
+            held.is_holding().then_some(()).ok_or_else(String::new)
+        });
         pair.wait_more(300);
         pair.gunyu.signal(libc::SIGTERM);
         let gunyu = &pair.gunyu;

@@ -159,6 +159,8 @@ struct Shared {
     accepted: AtomicU64,
     cuts: AtomicU64,
     strikes: AtomicU64,
+    /// So many threads have bytes in hand that may not go on.
+    holding: AtomicU64,
 }
 
 impl Shared {
@@ -250,6 +252,7 @@ impl Proxy {
             accepted: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
             strikes: AtomicU64::new(0),
+            holding: AtomicU64::new(0),
         });
         let for_thread = Arc::clone(&shared);
         let accepting = std::thread::spawn(move || accept(&listener, &for_thread));
@@ -327,6 +330,11 @@ impl Proxy {
                 connection.frozen.store(false, Ordering::SeqCst);
             }
         });
+    }
+
+    /// Whether bytes have come that may not go on.
+    pub fn is_holding(&self) -> bool {
+        self.shared.holding.load(Ordering::SeqCst) > 0
     }
 
     /// Lets so many more bytes go down, inverts the next one, and leaves the rest alone.
@@ -505,10 +513,12 @@ struct Permit {
 fn permit(way: Way, len: usize, connection: &Connection, shared: &Shared) -> Option<Permit> {
     let is_held = |state: &State| state.stalled || connection.frozen.load(Ordering::SeqCst);
     let waiting = |state: &mut State| is_held(state) && !connection.is_cut();
+    shared.holding.fetch_add(1, Ordering::SeqCst);
     let mut state = shared
         .changed
         .wait_while(shared.state(), waiting)
         .unwrap_or_else(PoisonError::into_inner);
+    shared.holding.fetch_sub(1, Ordering::SeqCst);
     let mut bytes = len.min(state.piece);
     if state.singly > 0 {
         (bytes, state.singly) = (1, state.singly - 1);
