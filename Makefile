@@ -3,7 +3,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 
-.PHONY: help demo test bench soak matrix fuzz build clean
+.PHONY: help demo test faults bench soak matrix fuzz build clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' "$(ROOT)Makefile" | expand -t 18
@@ -14,6 +14,9 @@ demo: ## watch gunyu copy a Redis that is being written to; until Ctrl-C, or DEM
 
 test: ## format, lints, every test; installs what is missing and says so
 	@"$(ROOT)scripts/test.sh"
+
+faults: ## every cell of the fault suite; CELL=name for those whose names contain that
+	@"$(ROOT)scripts/faults.sh" $(CELL)
 
 bench: ## the benchmarks, beside native replication and redis-cli --pipe, as tables; half an hour
 	@"$(ROOT)scripts/bench.sh"

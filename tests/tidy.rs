@@ -17,6 +17,7 @@ use paths::{paths, tokens};
 /// The rooms of `src/core`. Each may use those above it, never one below.
 const ROOMS: &[&str] = &[
     "position",
+    "crash",
     "net",
     "progress",
     "resp",

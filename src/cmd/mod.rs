@@ -19,6 +19,7 @@ pub mod rdb_load;
 pub mod rdb_print;
 pub mod rdb_stats;
 pub mod redact;
+pub mod seams;
 pub mod settings;
 pub mod status;
 mod survey;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{self, Config, Databases, RedisKind};
-use super::{Exit, Failure};
+use super::{Exit, Failure, seams};
 use crate::core::filter::{DbMap, Filter, Rules};
 use crate::core::log::FlushPolicy;
 use crate::core::net::{Address, Credentials, Endpoint};
@@ -195,7 +195,7 @@ pub fn source(config: &Config, address: &config::Address) -> source::Settings {
         psync_command: config.input.psync_command.clone(),
         announce_version: Some(ANNOUNCED_VERSION.to_owned()),
         snapshot_only: false,
-        silence_limit: SILENCE_LIMIT,
+        silence_limit: seams::limit(SILENCE_LIMIT),
     }
 }
 
@@ -219,7 +219,7 @@ fn pipeline(
             endpoint: target,
             shape: shape(&config.output.redis),
             name: name.clone(),
-            reply_limit: REPLY_LIMIT,
+            reply_limit: seams::limit(REPLY_LIMIT),
         },
         filter: Arc::clone(filter),
         delivery: match replay.delivery {
@@ -267,7 +267,7 @@ pub fn load(config: &Config, target: Endpoint, name: &str) -> Result<load::Setti
             endpoint: target,
             shape: shape(&config.output.redis),
             name: name.to_owned(),
-            reply_limit: REPLY_LIMIT,
+            reply_limit: seams::limit(REPLY_LIMIT),
         },
         filter,
         replay: policy(replay, name),

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::config::{Address, Config};
-use super::{ConfigArgs, Exit, Failure, progress, settings, traces};
+use super::{ConfigArgs, Exit, Failure, progress, seams, settings, traces};
 use crate::core::supervisor::{Begin, Handle, Shared, Supervisor};
 use crate::http::access::Guard;
 use crate::http::serve::{Listening, Server};
@@ -40,6 +40,7 @@ pub struct Args {
 /// # Errors
 /// The configuration is wrong (2), the first contact needs a person (2), or the daemon cannot start (1).
 pub fn run(args: &Args) -> Result<(), Failure> {
+    seams::heed()?;
     let mut config = args.config.check()?;
     config.refuse_unbuilt()?;
     config.read_tls()?;
@@ -168,7 +169,8 @@ async fn listen_everywhere(config: &Config) -> Result<(Listening, Option<Listeni
     if config.cluster.is_none() || is_shared {
         return Ok((at, None));
     }
-    Ok((at, Some(listen(config, &server.listen_peer, "listenPeer").await?)))
+    let peers = seams::peers_at(peers);
+    Ok((at, Some(listen(config, &peers, "listenPeer").await?)))
 }
 
 async fn listen(config: &Config, address: &Address, key: &str) -> Result<Listening, Failure> {

@@ -48,6 +48,7 @@ pub use keys::{KeySet, ParkedKey, ParkedKeys, SourceKey};
 pub use series::Series;
 use written::WrittenLog;
 
+use crate::core::crash::{self, Step};
 use crate::core::position::{History, Offset, Position};
 
 /// The newest format that this code reads, and the one it writes.
@@ -514,10 +515,13 @@ impl Catalog {
             Durability::Process => PersistMode::Buffer,
             Durability::Durable => PersistMode::SyncData,
         };
+        crash::pass(Step::CatalogWriting);
         batch
             .durability(Some(mode))
             .commit()
-            .map_err(failed("write", format!("{name}/{field}")))
+            .map_err(failed("write", format!("{name}/{field}")))?;
+        crash::pass(Step::CatalogWritten);
+        Ok(())
     }
 
     fn remove(&self, name: &str, fields: &[&str]) -> Result<(), Error> {
@@ -526,10 +530,13 @@ impl Catalog {
         for field in fields {
             batch.remove(&self.pipelines, row(name, field));
         }
+        crash::pass(Step::CatalogRemoving);
         batch
             .durability(Some(PersistMode::SyncData))
             .commit()
-            .map_err(failed("forget", format!("{name}/{}", fields.join("+"))))
+            .map_err(failed("forget", format!("{name}/{}", fields.join("+"))))?;
+        crash::pass(Step::CatalogRemoved);
+        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@
 //! `log` and `target` do not know each other; `pipeline` is the only room that knows all three.
 
 pub mod position;
+pub mod crash;
 pub mod net;
 pub mod progress;
 pub mod resp;

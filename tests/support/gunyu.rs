@@ -267,6 +267,21 @@ impl Gunyu {
         self.process = launch(&self.args, &self.env, &self.port, self.dir.path());
     }
 
+    /// The same with another environment.
+    pub fn restart_with_env(&mut self, env: &[(&str, &str)]) {
+        self.kill9();
+        self.env = env
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        self.process = launch(&self.args, &self.env, &self.port, self.dir.path());
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
+    }
+
     /// The same with other arguments.
     pub fn restart_with(&mut self, args: Vec<String>) {
         self.kill9();

@@ -18,6 +18,7 @@ use std::time::SystemTime;
 pub use folder_lock::FolderLock;
 
 use super::Error;
+use crate::core::crash::{self, Step};
 
 /// A call that is about to reach the filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,6 +260,17 @@ impl File {
             Ok(()) => Err(error),
             Err(_) => Err(Error::Broken(Arc::new(error))),
         }
+    }
+
+    /// The same; a crash at that step leaves half of it.
+    pub(super) fn append_at(&self, step: Step, parts: &mut [IoSlice<'_>]) -> Result<(), Error> {
+        if crash::is_due(step) {
+            let all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+            // Whatever comes of it: the process ends here.
+            let _ = (&self.inner).write_all(&all[..all.len() / 2]);
+            crash::die(step);
+        }
+        self.append(parts)
     }
 
     fn write_all(&self, mut parts: &mut [IoSlice<'_>], bytes: usize) -> io::Result<()> {

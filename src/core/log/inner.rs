@@ -20,6 +20,7 @@ use super::state::{Front, State};
 use super::tail::Chunk;
 use super::{Error, FlushPolicy, Space};
 use crate::core::catalog::{Catalog, Durability, LogRecord};
+use crate::core::crash::{self, Step};
 use crate::core::position::{History, Offset, ReplId};
 
 /// Takes a lock. A holder that panicked leaves plain data whose every step is complete, so its poison is no reason to
@@ -95,6 +96,7 @@ impl Inner {
             state.end
         };
         self.tell();
+        crash::pass(Step::BlockAppended);
         self.persist_by_policy();
         Ok(end)
     }
@@ -110,6 +112,7 @@ impl Inner {
         self.space.take(spare, Some(self))?;
         let outcome = self.segment_with_room(store, &mut spare).and_then(|file| {
             write_blocks(&file, chunks)?;
+            crash::pass(Step::BlockWritten);
             self.state().bytes += blocks;
             spare -= blocks;
             Ok(())
@@ -154,6 +157,7 @@ impl Inner {
             rolled
         };
         if rolled {
+            crash::pass(Step::SegmentRolled);
             self.seal_finished();
         }
         Ok(file)
@@ -209,6 +213,7 @@ impl Inner {
             // The log has begun anew meanwhile, and that sweeps the file away.
             return Ok(freed);
         }
+        crash::pass(Step::SegmentRemoved);
         // Without a segment only the catalog can tell where the log begins. Where this note is lost the log
         // begins earlier, empty, and the checkpoint decides.
         if expected == Front::Open {
@@ -248,6 +253,7 @@ impl Inner {
             }
             return Ok(freed);
         }
+        crash::pass(Step::SnapshotRemoved);
         self.tell();
         self.note(Durability::Process)?;
         Ok(freed)
@@ -283,10 +289,12 @@ impl Inner {
                 store.catalog.forget_log(&self.name)?;
             }
         }
+        crash::pass(Step::LogForgotten);
         self.tell();
         if let Some(store) = &self.store {
             sweep_folder(&store.disk, &store.dir)?;
         }
+        crash::pass(Step::LogSwept);
         let freed = std::mem::take(&mut self.state().bytes);
         self.space.give_back(freed);
         Ok(())
@@ -307,7 +315,9 @@ impl Inner {
         let _pen = lock(&self.pen);
         self.drop_everything()?;
         self.state().begin(history, offset);
-        self.note_beginning()
+        self.note_beginning()?;
+        crash::pass(Step::LogBegun);
+        Ok(())
     }
 
     /// The same log is being opened again: this opening of it touches its files no more. Returns when it is at rest.
@@ -349,6 +359,7 @@ impl Inner {
             let renamed = LogRecord { history, ..record };
             store.catalog.put_log(&self.name, &renamed, Durability::Durable)?;
         }
+        crash::pass(Step::HistoryRenamed);
         self.state().history = Some(history);
         Ok(())
     }
@@ -387,13 +398,15 @@ fn write_blocks(file: &File, chunks: &[Chunk]) -> Result<(), Error> {
         .zip(chunks)
         .flat_map(|(header, chunk)| [IoSlice::new(header), IoSlice::new(&chunk.bytes)])
         .collect();
-    file.append(&mut parts)
+    file.append_at(Step::BlockTorn, &mut parts)
 }
 
 fn create_segment(store: &Store, id: ReplId, start: Offset) -> Result<File, Error> {
     let path = store.dir.join(segment::file_name(start));
     let file = store.disk.create(&path)?;
-    if let Err(error) = file.append(&mut [IoSlice::new(&segment::header(id, start))]) {
+    crash::pass(Step::SegmentCreated);
+    let header = segment::header(id, start);
+    if let Err(error) = file.append_at(Step::SegmentTorn, &mut [IoSlice::new(&header)]) {
         // Without its header the file is nothing; should it stay, opening cuts it off.
         let _ = store.disk.remove(&path);
         return Err(match error {
@@ -401,6 +414,7 @@ fn create_segment(store: &Store, id: ReplId, start: Offset) -> Result<File, Erro
             other => other,
         });
     }
+    crash::pass(Step::SegmentHeaded);
     Ok(file)
 }
 

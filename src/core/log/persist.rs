@@ -12,6 +12,7 @@ use super::inner::Inner;
 use super::segment;
 use super::state::{PersistPlan, Want};
 use super::{Error, Store};
+use crate::core::crash::{self, Step};
 use crate::core::position::Offset;
 
 /// When appended bytes are made durable. What is not yet durable survives the death of the process, but not a power
@@ -146,13 +147,18 @@ fn carry_out(store: &Store, plan: &PersistPlan) -> Result<Vec<Offset>, Error> {
         store.disk.persist_folder(&store.dir)?;
     }
     for (start, file, seal) in &plan.files {
+        crash::pass(Step::PersistBegun);
         file.persist()?;
         let Some(end) = seal else {
             continue;
         };
+        crash::pass(Step::SegmentPersisted);
         let seal = segment::block_header(*end, &[]);
-        match file.append(&mut [IoSlice::new(&seal)]) {
-            Ok(()) => sealed.push(*start),
+        match file.append_at(Step::SealTorn, &mut [IoSlice::new(&seal)]) {
+            Ok(()) => {
+                crash::pass(Step::SegmentSealed);
+                sealed.push(*start);
+            }
             // Its bytes are durable all the same; without a seal opening reads the file once more.
             Err(Error::NoSpace { .. }) => {}
             Err(error) => return Err(error),

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::follower::Heard;
 use super::wire::{Decoder, Frame, Standing};
 use super::{Ask, Error};
+use crate::core::crash::{self, Step};
 use crate::core::log::{self, Log, SnapshotWriter, Stage, Writer};
 use crate::core::position::{History, Offset, Position};
 use crate::core::progress::{Counters, FullSync, Mirroring, Progress, Receiving, Told};
@@ -180,6 +181,7 @@ impl Copy {
         };
         self.into = Into::Stream(self.log.writer()?);
         self.link_is_up(receiving);
+        crash::pass(Step::CopyBegun);
         Ok(())
     }
 
@@ -281,6 +283,7 @@ impl Copy {
                 return Err(error.into());
             }
         }
+        crash::pass(Step::CopyAppended);
         self.has_moved = true;
         Counters::add(&self.progress.counters.log_bytes_written, len);
         Counters::add(&self.progress.counters.log_bytes_copied, len);

@@ -22,6 +22,7 @@ use super::refused::{letter, no_database, refuse, too_long};
 use super::turn::Turn;
 use super::{End, Goal, Settings, Wish};
 use crate::core::catalog::Catalog;
+use crate::core::crash::{self, Step};
 use crate::core::log::{Chunk, Log, Reader};
 use crate::core::position::{Epoch, Offset, Position};
 use crate::core::progress::{Applying, Counters, Phase, Progress};
@@ -471,6 +472,7 @@ impl Stream<'_> {
         if Instant::now() < self.checkpoint_due {
             return Ok(());
         }
+        crash::pass(Step::CheckpointIdle);
         let next = self.batch.successor();
         let batch = std::mem::replace(&mut self.batch, next);
         self.submit(batch).await
@@ -572,9 +574,11 @@ impl Stream<'_> {
         }
         self.applying.applied(end, self.checkpointed);
         if checkpointed.is_some() {
+            crash::pass(Step::BatchAdvanced);
             if self.reader.history().is_ok() {
                 self.context.log.set_releasable(self.checkpointed);
             }
+            crash::pass(Step::BatchReleasable);
             self.applying
                 .released(self.context.log.released().min(self.checkpointed));
         }

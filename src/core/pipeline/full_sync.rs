@@ -27,6 +27,7 @@ use super::replay::{Placed, Replayer};
 use super::stale;
 use super::{End, StaleKeys, Tenure, Wish};
 use crate::core::catalog::{KeySet, ParkedKeys};
+use crate::core::crash;
 use crate::core::log::{SnapshotInfo, SnapshotReader};
 use crate::core::position::Offset;
 use crate::core::progress::Counters;
@@ -89,6 +90,7 @@ impl<'a> FullSync<'a> {
         restoring.stream_db = stream_db;
         restoring.libraries = libraries;
         restoring.run(reader, scanner).await?;
+        crash::pass(crash::Step::SyncRestored);
         let keys = restoring.keys_before + restoring.replayer.restorer.confirmed_keys();
         let stream_db = restoring.stream_db;
         let mut seen = std::mem::take(&mut restoring.seen_dbs);
@@ -97,6 +99,7 @@ impl<'a> FullSync<'a> {
         seen.sort_unstable();
         session.record.seen = seen;
         stale::sweep_all(self.context, session, &libraries).await?;
+        crash::pass(crash::Step::SyncSwept);
         self.finish(session, stream_db).await?;
         self.show_complete();
         tracing::info!(keys, seconds = began.elapsed().as_secs_f64(), "full sync done");
@@ -150,6 +153,7 @@ impl<'a> FullSync<'a> {
             ..before
         };
         session.write_record(record).await.map_err(End::Target)?;
+        crash::pass(crash::Step::SyncBegun);
         // From here on the record itself says that a full sync is due.
         let name = &self.context.settings.name;
         let catalog = &self.context.catalog;
@@ -242,12 +246,15 @@ impl<'a> FullSync<'a> {
             ..session.record.clone()
         };
         session.write_record(record).await.map_err(End::Target)?;
+        crash::pass(crash::Step::SyncRecorded);
         let name = &self.context.settings.name;
         self.context
             .catalog
             .seen(name)
             .and_then(|seen| seen.clear())
-            .map_err(End::Catalog)
+            .map_err(End::Catalog)?;
+        crash::pass(crash::Step::SyncDone);
+        Ok(())
     }
 }
 
@@ -402,6 +409,7 @@ impl Restoring<'_> {
         };
         self.keep_pace(1, key.value.len()).await?;
         self.replayer.key(&mut self.session.lane, key, to).await?;
+        crash::pass(crash::Step::SyncKey);
         Counters::add(&self.context.progress.counters.snapshot_keys_sent, 1);
         self.store_key_sets(CATALOG_BATCH)
     }
@@ -523,6 +531,7 @@ impl Restoring<'_> {
         let low = self.low_water();
         if self.session.record.cursor != Some(low) && low.at > 0 {
             self.parked.persist().map_err(End::Catalog)?;
+            crash::pass(crash::Step::SyncKeysNoted);
             let marks = self.session.leave_marks(Offset::new(low.at), 0).await;
             let record = Record {
                 cursor: Some(low),
@@ -531,6 +540,7 @@ impl Restoring<'_> {
                 ..self.session.record.clone()
             };
             self.session.write_record(record).await.map_err(End::Target)?;
+            crash::pass(crash::Step::SyncMarked);
         }
         self.stretch_horizon(self.replayer.bytes_confirmed(low));
         self.show();

@@ -13,6 +13,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::OnFull;
 use super::receive::{LinkEnd, News};
+use crate::core::crash::{self, Step};
 use crate::core::log::{self, Log, SnapshotWriter, Writer};
 use crate::core::position::{History, Offset, Position};
 use crate::core::progress::{Counters, Progress, Receiving};
@@ -122,7 +123,9 @@ impl Link {
 
     async fn acknowledge(&mut self) -> Result<(), LinkEnd> {
         let offset = *self.checkpointed.borrow();
-        self.follower.acknowledge(offset).await.map_err(LinkEnd::Source)
+        self.follower.acknowledge(offset).await.map_err(LinkEnd::Source)?;
+        crash::pass(Step::SourceAcknowledged);
+        Ok(())
     }
 
     /// `WAIT` on the source returns as soon as the target has what was written before it.
@@ -209,6 +212,7 @@ impl Link {
         let Into::Stream(writer) = &mut self.into else {
             return Ok(());
         };
+        crash::pass(Step::StreamReceived);
         let end = writer.position().after(bytes.len());
         if let Some(receiving) = &self.receiving {
             receiving.received(end);

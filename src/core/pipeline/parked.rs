@@ -10,6 +10,7 @@
 
 use super::End;
 use crate::core::catalog::{Catalog, Error, ParkedKeys, SourceKey};
+use crate::core::crash;
 use crate::core::filter::Filter;
 use crate::core::log::{self, Log};
 use crate::core::position::Offset;
@@ -135,6 +136,7 @@ impl Parked {
         if chunk.is_empty() {
             self.settled = true;
             self.keys.clear().map_err(End::Catalog)?;
+            crash::pass(crash::Step::ParkedForgotten);
             tracing::info!("keys whose expiry was put off during the full sync have it now");
             return Ok(());
         }
@@ -165,6 +167,7 @@ impl Parked {
         sets.push(select(0));
         let answers = session.lane.call_many(sets).await.map_err(End::Target)?;
         must_not_be_refused(&answers)?;
+        crash::pass(crash::Step::ParkedSet);
         self.after = chunk.into_iter().next_back().map(|one| one.key);
         Ok(())
     }

@@ -19,6 +19,7 @@ use super::link::{ACK_EVERY, Ends, Into, Link};
 use super::shard::Shard;
 use super::turn::Turn;
 use super::{ANOTHERS, Settings, Wish};
+use crate::core::crash::{self, Step};
 use crate::core::log::{self, Log};
 use crate::core::position::{History, Position};
 use crate::core::progress::{Counters, Phase, Progress, Receiving};
@@ -391,6 +392,7 @@ impl Receiver {
             Ok(answer) => answer,
             Err(error) => return LinkEnd::Source(error),
         };
+        crash::pass(Step::SourceAnswered);
         if matches!(answer, Answer::FullResync(_)) && self.has_left() {
             return LinkEnd::Anothers;
         }

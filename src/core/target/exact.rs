@@ -26,6 +26,7 @@ use super::checkpoint::{Checkpoint, Record};
 use super::refusal::Kind;
 use super::session::{Session, encode_select};
 use super::{Error, Failed, Outcome};
+use crate::core::crash::{self, Step};
 use crate::core::position::{Position, ReplId};
 use crate::core::resp::{self, Event, said};
 
@@ -122,7 +123,9 @@ impl Exact {
             record,
             ..in_flight
         });
-        self.session.lane.send(wire).await
+        self.session.lane.send(wire).await?;
+        crash::pass(Step::BatchSent);
+        Ok(())
     }
 
     /// Waits for what becomes of the batch under way; without one, for the connection's end. Cancel safe.
@@ -151,6 +154,7 @@ impl Exact {
             if self.in_flight.as_ref().is_some_and(InFlight::is_complete)
                 && let Some(done) = self.in_flight.take()
             {
+                crash::pass(Step::BatchAnswered);
                 return self.conclude(done);
             }
         }

@@ -51,6 +51,7 @@ use super::door::{Door, Seat};
 use super::facts::Facts;
 use super::guard::Guard;
 use super::{Error, Settings};
+use crate::core::crash::{self, Step};
 use crate::core::net::Address;
 use crate::core::position::Epoch;
 use crate::core::resp::{self, Value};
@@ -110,8 +111,10 @@ impl Session {
             session: session_key.clone(),
         };
         let previous = claim::take(&mut lane, &keys, &token, claim).await?;
+        crash::pass(Step::TargetClaimed);
         lane.set_guard(Guard::new(&settings.name, &token));
         end_older_everywhere(&mut lane, &prefix, &token).await?;
+        crash::pass(Step::TargetCleared);
         facts.complete(&mut lane, &session_key).await?;
         let (record, seat) = (Record::default(), None);
         let mut session = Session {

@@ -119,6 +119,11 @@ impl Gate {
         self.shared.ways[member].resume();
     }
 
+    /// This member's way through it.
+    pub fn way(&self, member: usize) -> &Proxy {
+        &self.shared.ways[member]
+    }
+
     /// How many connections this member has open.
     pub fn open(&self, member: usize) -> usize {
         self.shared.ways[member].open()

@@ -107,6 +107,7 @@ pub struct Member {
     id: SocketAddr,
     dir: TempDir,
     yaml: String,
+    env: Vec<(String, String)>,
     _ports: [Port; 2],
 }
 
@@ -129,6 +130,7 @@ impl Member {
             id,
             dir: tempfile::tempdir().unwrap(),
             yaml: yaml.to_owned(),
+            env: Vec::new(),
             _ports: ports,
         }
     }
@@ -168,6 +170,12 @@ impl Member {
         yaml.clone_into(&mut self.yaml);
     }
 
+    /// More of an environment from the next start on.
+    pub fn set_env(&mut self, env: &[(&str, &str)]) {
+        let own = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+        self.env = env.iter().map(own).collect();
+    }
+
     /// Its configuration file, written anew.
     pub fn file(&self) -> PathBuf {
         let file = self.dir.path().join("gunyu.yaml");
@@ -197,6 +205,7 @@ impl Member {
         let folder = self.state_dir();
         command.arg(format!("--set=channel.storer.dirPath={}", folder.display()));
         command.current_dir(self.dir.path());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let (stdout, stderr) = (self.path("stdout"), self.path("stderr"));
         let start = || Process::start(command, &stdout, &stderr);
         self.process = Some(self.roster.start(self.number, start));
@@ -211,6 +220,11 @@ impl Member {
         self.process
             .as_mut()
             .is_some_and(|process| process.ended().is_none())
+    }
+
+    /// How it has ended, if it was started and has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.as_mut()?.ended()
     }
 
     /// With which code it has ended by itself, if it has.

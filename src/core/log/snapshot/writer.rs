@@ -11,6 +11,7 @@ use super::super::inner::{Inner, Store, blocking, lock};
 use super::super::{Error, segment};
 use super::{Snapshot, Stage, TAIL_BYTES_MAX, now_ms, paths};
 use crate::core::catalog::Durability;
+use crate::core::crash::{self, Step};
 use crate::core::position::{History, Offset, Position};
 
 /// So many bytes are written before they are pushed to the device, in the background: or else the persist at the end
@@ -43,6 +44,7 @@ impl Inner {
             Some(store) => Some(Arc::new(store.disk.create(&paths(&store.dir, offset)[0])?)),
             None => None,
         };
+        crash::pass(Step::SnapshotCreated);
         let id = history.id;
         let generation = {
             let mut state = self.state();
@@ -51,6 +53,7 @@ impl Inner {
             state.generation
         };
         self.note_beginning()?;
+        crash::pass(Step::SnapshotBegun);
         Ok(SnapshotWriter {
             log: self.clone(),
             generation,
@@ -71,10 +74,11 @@ impl Inner {
         let file = file.ok_or(Error::Superseded)?;
         let taken = bytes.len() as u64;
         self.space.take(taken, Some(self))?;
-        if let Err(error) = file.append(&mut [IoSlice::new(bytes)]) {
+        if let Err(error) = file.append_at(Step::SnapshotTorn, &mut [IoSlice::new(bytes)]) {
             self.space.give_back(taken);
             return Err(self.note_write_failure(error));
         }
+        crash::pass(Step::SnapshotPiece);
         let mut state = self.state();
         state.bytes += taken;
         if let Some(snapshot) = &mut state.snapshot {
@@ -124,10 +128,15 @@ impl Inner {
         };
         if let (Some(store), Some(file)) = (&self.store, file) {
             file.persist()?;
+            crash::pass(Step::SnapshotPersisted);
             self.name_snapshot(store, generation)?;
+            crash::pass(Step::SnapshotRenamed);
             store.disk.persist_folder(&store.dir)?;
+            crash::pass(Step::SnapshotNamed);
         }
-        self.note_whole(generation)
+        self.note_whole(generation)?;
+        crash::pass(Step::SnapshotWhole);
+        Ok(())
     }
 
     /// Under the pen, so that nobody begins the log anew in between.

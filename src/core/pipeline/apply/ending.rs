@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Stream;
+use crate::core::crash::{self, Step};
 use crate::core::pipeline::{End, Mode, Tenure, Wish};
 
 /// A cluster's nodes are waited for so long.
@@ -48,6 +49,7 @@ impl Stream<'_> {
             // The lease is lost: nothing more may be written.
             return Err(End::Wished);
         }
+        crash::pass(Step::DrainBegun);
         match self.lane.may_wait_long() {
             // A node that is lost may stay away; what is not applied is in the log.
             true => match timeout(DRAIN_LIMIT, self.drain()).await {
@@ -59,6 +61,7 @@ impl Stream<'_> {
             false => self.drain().await?,
         }
         self.settle_before_stop().await?;
+        crash::pass(Step::DrainDone);
         Err(End::Wished)
     }
 

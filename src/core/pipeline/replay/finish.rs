@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::pieces::{Mark, Written};
 use super::{Replayer, asked};
+use crate::core::crash::{self, Step};
 use crate::core::pipeline::End;
 use crate::core::pipeline::parked::must_not_be_refused;
 use crate::core::resp::{self, Value};
@@ -47,7 +48,9 @@ impl Replayer {
             self.drop_staged(control, &written).await?;
             return Err(not_whole(&written, &came_to));
         }
+        crash::pass(Step::ValueStaged);
         self.rename(control, &written).await?;
+        crash::pass(Step::ValueNamed);
         self.restorer.confirm_key();
         Ok(())
     }

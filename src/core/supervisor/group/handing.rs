@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::asks::{Answer, Membership, NotHanded};
 use super::{Epoch, Group, Input, Tenure, decide};
+use crate::core::crash::{self, Step};
 use crate::core::progress::Phase;
 
 /// A pipeline may drain for so long before it is ended.
@@ -193,12 +194,14 @@ impl Group {
 
     async fn pass_on(&mut self, name: &str, epoch: Epoch) {
         let to = self.handing.get(name).and_then(Handing::to).map(str::to_owned);
+        crash::pass(Step::HandoverDrained);
         let passed = match &to {
             Some(to) => self.store.transfer(name, epoch, to).await,
             None => self.store.resign(name, epoch).await.map(|()| Some(epoch)),
         };
         match passed {
             Ok(Some(epoch)) => {
+                crash::pass(Step::HandoverPassed);
                 self.held.remove(name);
                 self.set_tenure(name, Tenure::Follows);
                 self.moved_at = Instant::now();

@@ -27,6 +27,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::handle::Handle;
 use super::input::Input;
+use crate::core::crash::{self, Step};
 use crate::core::lease::{self, Record, Store, View};
 use crate::core::pipeline::{Mode, Tenure};
 use crate::core::position::{Epoch, Position};
@@ -241,6 +242,10 @@ impl Group {
         };
         match renewed {
             Ok(until) => {
+                crash::pass(match self.has_session() {
+                    true => Step::SessionRenewed,
+                    false => Step::MemberBegun,
+                });
                 self.renewed_at = Some(Instant::now());
                 self.valid_until.send_replace(Some(Instant::from_std(until)));
                 (self.has_had_session, self.namesake) = (true, None);
@@ -327,6 +332,7 @@ impl Group {
         if let Err(error) = self.store.end().await {
             tracing::warn!(%error, "could not leave the group in order: the others wait until the lease has run out");
         }
+        crash::pass(Step::MemberLeft);
         self.valid_until.send_replace(None);
     }
 
@@ -417,7 +423,10 @@ impl Group {
                 continue;
             }
             match self.store.campaign(&name).await {
-                Ok(Some(epoch)) => self.won(&name, epoch),
+                Ok(Some(epoch)) => {
+                    crash::pass(Step::LeaseTaken);
+                    self.won(&name, epoch);
+                }
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(%error, name, "the lease could not be asked for");

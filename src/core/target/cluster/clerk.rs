@@ -18,6 +18,7 @@ use super::map::SlotMap;
 use super::plan::Expiry;
 use super::redirect::is_passing;
 use super::router::Router;
+use crate::core::crash::{self, Step};
 use crate::core::net::{self, Address};
 use crate::core::position::{Epoch, Offset};
 use crate::core::resp::{Value, said};
@@ -205,6 +206,7 @@ async fn record(
         asked => asked?,
     }
     let marks = fences::leave(router, name, &mark, Some(&recording.masters)).await?;
+    crash::pass(Step::MarksLeft);
     recording.record.checkpoint = Some(at);
     recording.record.marks.clone_from(&marks);
     let (key, session) = (checkpoint::key(name), checkpoint::session_key(name));
@@ -222,6 +224,7 @@ async fn record(
         none_refused(router, "EXEC", &replies)?;
         // Nil: the key has changed, which a flush in the stream does too.
         if replies.last() != Some(&Value::Nil) {
+            crash::pass(Step::MarksRecorded);
             return Ok(Done::Recorded(at, marks));
         }
     }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::fences;
 use super::group::{Fate, Group, Replies, Writer};
 use super::redirect::Redirect;
+use crate::core::crash::{self, Step};
 use crate::core::net::Address;
 use crate::core::resp::Event;
 use crate::core::target::guard::Guard;
@@ -121,6 +122,7 @@ async fn fly(
         replies.push(Replies::new(group, expected));
     }
     lane.send(wire).await?;
+    crash::pass(Step::FlightSent);
     let (mut at, mut stray) = (0, false);
     while at < replies.len() {
         lane.replies(true, |event| stray |= !hear(&mut replies, &mut at, &event))
@@ -133,6 +135,7 @@ async fn fly(
             });
         }
     }
+    crash::pass(Step::FlightLanded);
     let asked = lane.address();
     let fates = replies.into_iter().map(|one| one.fate(asked));
     Ok(flight.groups.into_iter().zip(fates).collect())

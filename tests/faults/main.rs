@@ -1,0 +1,33 @@
+//! The hunt for ways to lose data: whatever breaks, wherever it is, counters and lists end as they were sent.
+//!
+//! Matrices, whose cells are generated: a new fault, phase or step is attacked in all its places without anybody remembering it.
+//!
+//! | matrix | cells | where |
+//! | --- | --- | --- |
+//! | links | each link × each fault × each phase | [`links`] |
+//! | links of groups | the same for the members of a group | [`groups`] |
+//! | crashes | each step that the program lists (`core::crash`), at its first passing and at a later one | [`crash`] |
+//!
+//! A test run takes as many of them as fit into its time, in an order drawn from a seed; `GUNYU_FULL=1` takes all. `GUNYU_CELL=name` takes those
+//! whose names contain that; a failure names its cell and its seed (`GUNYU_TEST_SEED`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a helper that fails fails its test, and what was left out is shown"
+)]
+// The program only dies as ordered, and only hears of a silence in time, in a debug build.
+#![cfg(debug_assertions)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cells;
+mod company;
+mod crash;
+mod crash_many;
+mod groups;
+mod links;
+mod pair;
