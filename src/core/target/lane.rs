@@ -137,13 +137,21 @@ impl Lane {
         Ok(values)
     }
 
-    /// Sends `pieces` one after the other. Not cancel safe: a lane whose send was dropped must be dropped too.
+    /// Sends `pieces` one after the other. Not cancel safe: see [`Lane::send_wire`].
     ///
     /// # Errors
     /// The connection fails.
     pub async fn send(&mut self, pieces: impl IntoIterator<Item = Bytes>) -> Result<(), Error> {
+        self.send_wire(pieces.into_iter().collect()).await
+    }
+
+    /// Sends what is to be sent, in its order. Not cancel safe: a lane whose send was dropped must be dropped too.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub async fn send_wire(&mut self, wire: Wire) -> Result<(), Error> {
         self.last_moved = Instant::now();
-        let mut slices = coalesce(pieces);
+        let mut slices = wire.into_slices();
         let mut first = 0;
         while first < slices.len() {
             let window: Vec<IoSlice<'_>> = slices[first..]
@@ -202,24 +210,56 @@ fn is_permission(error: &Error) -> bool {
     matches!(error, Error::Refused { reply, .. } if reply.starts_with("NOPERM"))
 }
 
-/// Copies small neighbours together and leaves large ones as they are.
-fn coalesce(pieces: impl IntoIterator<Item = Bytes>) -> Vec<Bytes> {
-    let mut slices = Vec::new();
-    let mut small = BytesMut::new();
-    for piece in pieces {
-        if piece.len() < COPY_BELOW {
-            small.extend_from_slice(&piece);
-            continue;
+/// What is to be sent: small neighbours are copied together, large ones stay as they are.
+#[derive(Debug, Default)]
+pub struct Wire {
+    slices: Vec<Bytes>,
+    small: BytesMut,
+}
+
+impl Wire {
+    /// Adds bytes that are there already.
+    pub fn push(&mut self, piece: &Bytes) {
+        match piece.len() < COPY_BELOW {
+            true => self.small.extend_from_slice(piece),
+            false => self.push_large(piece.clone()),
         }
-        if !small.is_empty() {
-            slices.push(small.split().freeze());
+    }
+
+    fn push_large(&mut self, piece: Bytes) {
+        self.end_small();
+        self.slices.push(piece);
+    }
+
+    /// Adds what is written for this alone; it is short.
+    pub fn write(&mut self, encode: impl FnOnce(&mut BytesMut)) {
+        encode(&mut self.small);
+    }
+
+    fn end_small(&mut self) {
+        if !self.small.is_empty() {
+            self.slices.push(self.small.split().freeze());
         }
-        slices.push(piece);
     }
-    if !small.is_empty() {
-        slices.push(small.freeze());
+
+    /// The bytes, in their order.
+    pub(super) fn into_slices(mut self) -> Vec<Bytes> {
+        self.end_small();
+        self.slices
     }
-    slices
+}
+
+impl FromIterator<Bytes> for Wire {
+    fn from_iter<I: IntoIterator<Item = Bytes>>(pieces: I) -> Wire {
+        let mut wire = Wire::default();
+        for piece in pieces {
+            match piece.len() < COPY_BELOW {
+                true => wire.small.extend_from_slice(&piece),
+                false => wire.push_large(piece),
+            }
+        }
+        wire
+    }
 }
 
 #[cfg(test)]
@@ -235,7 +275,7 @@ mod tests {
             large.clone(),
             Bytes::from_static(b"c"),
         ];
-        let slices = coalesce(pieces);
+        let slices = pieces.into_iter().collect::<Wire>().into_slices();
         assert_eq!(
             slices.iter().map(Bytes::len).collect::<Vec<_>>(),
             [2, COPY_BELOW, 1]

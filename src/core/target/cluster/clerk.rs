@@ -24,6 +24,7 @@ use crate::core::position::{Epoch, Offset};
 use crate::core::resp::{Value, said};
 use crate::core::target::checkpoint::{self, Checkpoint, Record};
 use crate::core::target::guard::Guard;
+use crate::core::target::lane::Wire;
 use crate::core::target::session::now_ms;
 use crate::core::target::{Error, Settings};
 
@@ -243,13 +244,14 @@ fn none_refused(router: &Router, command: &str, replies: &[Value]) -> Result<(),
 }
 
 /// A transaction goes as one, other commands one by one: where the slot is half here and half there, each finds its key.
-async fn deliver(router: &mut Router, writer: Option<&Writer>, group: &mut Group) -> Result<Fate, Error> {
+async fn deliver(router: &mut Router, writer: Option<&Writer>, group: &Group) -> Result<Fate, Error> {
     if !group.is_whole() {
         return one_by_one(router, group).await;
     }
-    let mut wire = Vec::new();
+    let mut wire = Wire::default();
     let count = group.encode(writer, &mut wire);
-    let (node, replies) = router.deliver(group.slot, &wire.concat(), count).await?;
+    let bytes = wire.into_slices().concat();
+    let (node, replies) = router.deliver(group.slot, &bytes, count).await?;
     let ours = count - 2 - group.commands();
     let error = |reply: &Value| reply.error().map(said);
     let Some(Value::Array(elements)) = replies.last() else {
@@ -290,7 +292,7 @@ fn refused_whole(texts: &[Option<String>], ours: usize, node: &Address) -> Fate 
     }
 }
 
-async fn one_by_one(router: &mut Router, group: &mut Group) -> Result<Fate, Error> {
+async fn one_by_one(router: &mut Router, group: &Group) -> Result<Fate, Error> {
     let mut refused = Vec::new();
     for (nth, command) in group.each().into_iter().enumerate() {
         let (node, replies) = router.deliver(group.slot, &command, 1).await?;

@@ -16,10 +16,11 @@
 
 mod hear;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -70,6 +71,7 @@ pub struct Fenced {
     writer: Option<Writer>,
     history: ReplId,
     route: stretch::Routing,
+    places: stretch::Places,
     /// Refusals of blind writes up to here may come of replaying them.
     replayed_until: Offset,
     map: SlotMap,
@@ -108,11 +110,39 @@ struct Desk {
     done: mpsc::UnboundedReceiver<Done>,
 }
 
-/// What waits for one slot.
+/// What waits for one slot: mostly one group, which allocates nothing.
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: VecDeque<Group>,
+    first: Option<Group>,
+    /// What comes after the first.
+    more: VecDeque<Group>,
     under_way: bool,
+}
+
+impl Queue {
+    /// Says whether it is the only one.
+    fn push_back(&mut self, group: Group) -> bool {
+        if self.first.is_none() {
+            self.first = Some(group);
+            return true;
+        }
+        self.more.push_back(group);
+        false
+    }
+
+    fn push_front(&mut self, group: Group) {
+        if let Some(second) = self.first.replace(group) {
+            self.more.push_front(second);
+        }
+    }
+
+    fn pop_front(&mut self) -> Option<Group> {
+        std::mem::replace(&mut self.first, self.more.pop_front())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
 }
 
 #[derive(Debug)]
@@ -196,6 +226,7 @@ impl Fenced {
                 fences: session.fences.clone(),
                 cross_slot: how.cross_slot,
             },
+            places: stretch::Places::new(),
             replayed_until: Offset::new(offset.get() + WINDOW_BYTES),
             slots: HashMap::new(),
             nodes: HashMap::new(),
@@ -258,7 +289,7 @@ impl Fenced {
         let number = self.next_batch;
         self.next_batch += 1;
         self.taken = batch.end();
-        let cut = stretch::cut(&mut batch, number, &self.route);
+        let cut = stretch::cut(&mut batch, number, &self.route, &mut self.places);
         self.report.skipped += cut.skipped;
         self.report.split_transactions += cut.split_transactions;
         self.report.refused.extend(cut.refused);
@@ -386,17 +417,22 @@ impl Fenced {
         self.held_bytes += group.bytes();
         let slot = group.slot;
         let queue = self.slots.entry(slot).or_default();
-        queue.waiting.push_back(group);
-        if !queue.under_way && queue.waiting.len() == 1 {
+        if queue.push_back(group) && !queue.under_way {
             self.make_ready(slot);
         }
     }
 
     /// The slot has something to send: its node is told; where it has none, the map is asked for.
     fn make_ready(&mut self, slot: u16) {
-        match self.map.owner(slot).cloned() {
-            Some(owner) => self.node(&owner).ready.push_back(slot),
-            None => self.look_soon(),
+        let Some(owner) = self.map.owner(slot) else {
+            return self.look_soon();
+        };
+        match self.nodes.get_mut(owner) {
+            Some(node) => node.ready.push_back(slot),
+            None => {
+                let owner = owner.clone();
+                self.open(&owner).ready.push_back(slot);
+            }
         }
     }
 
@@ -404,23 +440,30 @@ impl Fenced {
         self.look_at.get_or_insert_with(|| Instant::now() + LOOK_EVERY);
     }
 
-    fn node(&mut self, address: &Address) -> &mut Node {
+    /// Opens a lane to a node that has none.
+    fn open(&mut self, address: &Address) -> &mut Node {
         let (settings, writer) = (self.settings.at(address), self.writer.clone());
         let guard = self.session.guard();
         let name = format!("{}:live", self.client_name);
-        let (news, tasks) = (self.tell_news.clone(), &mut self.tasks);
-        let map = &self.map;
-        self.nodes.entry(address.clone()).or_insert_with(|| {
-            // One without slots says so of any.
-            let slot = map.slots_of(address).next().unwrap_or(0);
-            let (flights, to_fly) = mpsc::channel(1);
-            tasks.spawn(node::run(settings, slot, name, guard, writer, to_fly, news));
-            Node {
-                flights,
-                state: State::Idle,
-                ready: VecDeque::new(),
-            }
-        })
+        // One without slots says so of any.
+        let slot = self.map.slots_of(address).next().unwrap_or(0);
+        let (flights, to_fly) = mpsc::channel(1);
+        let news = self.tell_news.clone();
+        self.tasks
+            .spawn(node::run(settings, slot, name, guard, writer, to_fly, news));
+        let node = Node {
+            flights,
+            state: State::Idle,
+            ready: VecDeque::new(),
+        };
+        self.nodes.entry(address.clone()).insert(node).into_mut()
+    }
+
+    /// A node has spoken, or something is known of it: it has a lane.
+    fn set_state(&mut self, address: &Address, state: State) {
+        if let Some(node) = self.nodes.get_mut(address) {
+            node.state = state;
+        }
     }
 
     /// Sends what can be sent: one flight to each node that has none.
@@ -489,11 +532,11 @@ fn load(ready: &mut VecDeque<u16>, slots: &mut HashMap<u16, Queue>) -> Flight {
         let Some(queue) = slots.get_mut(&slot).filter(|queue| !queue.under_way) else {
             continue;
         };
-        let Some(mut group) = queue.waiting.pop_front() else {
+        let Some(mut group) = queue.pop_front() else {
             continue;
         };
         while group.bytes() < FLIGHT_BYTES
-            && let Some(next) = queue.waiting.pop_front()
+            && let Some(next) = queue.pop_front()
         {
             group.absorb(next);
         }

@@ -10,35 +10,31 @@
 //! Leaves to [`super::fenced`] when it goes where.
 
 use bytes::{Bytes, BytesMut};
+use smallvec::{SmallVec, smallvec};
 
 use super::fences;
 use super::redirect::{Redirect, is_passing};
 use crate::core::net::Address;
 use crate::core::position::Offset;
 use crate::core::resp::{self, Event, said};
-
-/// Commands shorter than this are copied together; longer ones stay the slices in which they came.
-const COPY_BELOW: usize = 4 << 10;
+use crate::core::target::lane::Wire;
 
 /// A command of a group.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Member {
+    /// The slice in which it came.
+    command: Bytes,
     end: Offset,
-    len_bytes: usize,
     blind: bool,
 }
 
-/// The commands of one slot.
+/// The commands of one slot. Of most slots a stretch has one: that allocates nothing.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) slot: u16,
     /// The batches of which it holds commands.
-    pub(super) batches: Vec<u64>,
-    /// Where the stream stands after the last of them.
-    end: Offset,
-    pieces: Vec<Bytes>,
-    small: BytesMut,
-    members: Vec<Member>,
+    pub(super) batches: SmallVec<[u64; 2]>,
+    members: SmallVec<[Member; 1]>,
     bytes: usize,
     /// Whether it must be a transaction.
     whole: bool,
@@ -85,7 +81,7 @@ pub(super) enum Fate {
 impl Group {
     pub(super) fn new(slot: u16, batch: u64) -> Group {
         Group {
-            batches: vec![batch],
+            batches: smallvec![batch],
             ..Group::empty(slot)
         }
     }
@@ -93,58 +89,26 @@ impl Group {
     fn empty(slot: u16) -> Group {
         Group {
             slot,
-            batches: Vec::new(),
-            end: Offset::ZERO,
-            pieces: Vec::new(),
-            small: BytesMut::new(),
-            members: Vec::new(),
+            batches: SmallVec::new(),
+            members: SmallVec::new(),
             bytes: 0,
             whole: false,
         }
     }
 
     /// Adds a command that ends at `end` in the stream.
-    pub(super) fn keep(
-        &mut self,
-        command: &[u8],
-        slice: impl FnOnce() -> Bytes,
-        end: Offset,
-        blind: bool,
-        in_transaction: bool,
-    ) {
+    pub(super) fn keep(&mut self, command: Bytes, end: Offset, blind: bool, in_transaction: bool) {
         self.bytes += command.len();
-        let len_bytes = command.len();
-        self.members.push(Member {
-            end,
-            len_bytes,
-            blind,
-        });
-        self.end = end;
         self.whole |= !blind || in_transaction;
-        if command.len() < COPY_BELOW {
-            self.small.extend_from_slice(command);
-            return;
-        }
-        self.settle();
-        self.pieces.push(slice());
-    }
-
-    fn settle(&mut self) {
-        if !self.small.is_empty() {
-            self.pieces.push(self.small.split().freeze());
-        }
+        self.members.push(Member { command, end, blind });
     }
 
     /// Takes in the next group of the slot.
-    pub(super) fn absorb(&mut self, mut next: Group) {
-        self.settle();
-        next.settle();
-        self.batches.append(&mut next.batches);
-        self.pieces.append(&mut next.pieces);
-        self.members.append(&mut next.members);
+    pub(super) fn absorb(&mut self, next: Group) {
+        self.batches.extend(next.batches);
+        self.members.extend(next.members);
         self.bytes += next.bytes;
         self.whole |= next.whole;
-        self.end = next.end;
     }
 
     /// The group itself, an empty one being left in its place.
@@ -164,50 +128,41 @@ impl Group {
         self.whole
     }
 
+    /// Where the stream stands after the last of its commands.
+    fn end(&self) -> Offset {
+        self.members.last().map_or(Offset::ZERO, |last| last.end)
+    }
+
     /// Puts it on the wire; says how many replies will come.
-    pub(super) fn encode(&mut self, writer: Option<&Writer>, wire: &mut Vec<Bytes>) -> usize {
-        self.settle();
+    pub(super) fn encode(&self, writer: Option<&Writer>, wire: &mut Wire) -> usize {
         if !self.whole {
-            wire.extend(self.pieces.iter().cloned());
+            self.members.iter().for_each(|member| wire.push(&member.command));
             return self.members.len();
         }
-        let mut out = BytesMut::with_capacity(192);
-        resp::encode_command(&mut out, &[b"MULTI"]);
-        if let Some(writer) = writer {
-            writer.encode_fence(&mut out, self.slot, self.end);
-        }
-        wire.push(out.freeze());
-        wire.extend(self.pieces.iter().cloned());
-        wire.push(Bytes::from_static(b"*1\r\n$4\r\nEXEC\r\n"));
+        wire.write(|out| {
+            resp::encode_command(out, &[b"MULTI"]);
+            if let Some(writer) = writer {
+                writer.encode_fence(out, self.slot, self.end());
+            }
+        });
+        self.members.iter().for_each(|member| wire.push(&member.command));
+        wire.write(|out| resp::encode_command(out, &[b"EXEC"]));
         self.members.len() + 2 + usize::from(writer.is_some())
     }
 
-    /// Each command as it came. A piece holds whole ones, and how long each is was noted when it came: there is one for every member.
-    pub(super) fn each(&mut self) -> Vec<Bytes> {
-        self.settle();
-        let mut pieces = self.pieces.iter();
-        let mut rest = Bytes::new();
-        let each = self.members.iter().map(|member| {
-            if rest.is_empty() {
-                rest = pieces.next().cloned().unwrap_or_default();
-            }
-            rest.split_to(member.len_bytes)
-        });
-        each.collect()
+    /// Each command as it came.
+    pub(super) fn each(&self) -> Vec<Bytes> {
+        self.members.iter().map(|member| member.command.clone()).collect()
     }
 
     /// Takes commands out: the target does not take them. Ascending places.
     pub(super) fn remove(&mut self, places: &[usize]) {
-        let all = self.each();
-        let members = std::mem::take(&mut self.members);
-        (self.pieces, self.bytes) = (Vec::new(), 0);
-        for (nth, (command, member)) in all.into_iter().zip(members).enumerate() {
-            if !places.contains(&nth) {
-                self.bytes += command.len();
-                self.members.push(member);
-                self.pieces.push(command);
-            }
-        }
+        let mut nth = 0;
+        self.members.retain(|_| {
+            nth += 1;
+            !places.contains(&(nth - 1))
+        });
+        self.bytes = self.members.iter().map(|member| member.command.len()).sum();
     }
 
     /// Whether a refusal of this command may come of its being replayed: a blind write that ends before `until`.
@@ -348,13 +303,8 @@ mod tests {
     fn group(blind: &[bool]) -> Group {
         let mut group = Group::new(7, 0);
         for (nth, blind) in blind.iter().enumerate() {
-            group.keep(
-                SET,
-                || Bytes::from_static(SET),
-                Offset::new(nth as u64),
-                *blind,
-                false,
-            );
+            let end = Offset::new(nth as u64);
+            group.keep(Bytes::from_static(SET), end, *blind, false);
         }
         group
     }
@@ -367,8 +317,8 @@ mod tests {
     }
 
     fn fate(blind: &[bool], events: &[Event<'_>]) -> Fate {
-        let mut group = group(blind);
-        let expected = group.encode(Some(&writer()), &mut Vec::new());
+        let group = group(blind);
+        let expected = group.encode(Some(&writer()), &mut Wire::default());
         let mut replies = Replies::new(&group, expected);
         for event in events {
             replies.hear(event);
@@ -380,10 +330,10 @@ mod tests {
     #[test]
     fn blind_writes_go_plain_and_one_stateful_command_makes_it_a_transaction() {
         for (blind, expected) in [(&[true, true][..], 2), (&[true, false], 5)] {
-            let mut wire = Vec::new();
-            let mut group = group(blind);
+            let mut wire = Wire::default();
+            let group = group(blind);
             assert_eq!(group.encode(Some(&writer()), &mut wire), expected);
-            let text = wire.concat();
+            let text = wire.into_slices().concat();
             let begins = text.starts_with(b"*1\r\n$5\r\nMULTI");
             assert_eq!(begins, blind.contains(&false));
         }
@@ -468,15 +418,15 @@ mod tests {
         }
     }
 
-    /// Short ones are copied together, long ones stay the slices in which they came; and nobody asks what is in them.
+    /// Nobody asks what is in them.
     #[test]
     fn each_command_comes_out_as_it_came_whatever_it_is() {
-        let long = Bytes::from(vec![b'x'; 2 * COPY_BELOW]);
+        let long = Bytes::from(vec![b'x'; 10_000]);
         let came = ["a", "no command", "b"].map(Bytes::from);
         let came = [&came[..1], &[long.clone(), long], &came[1..]].concat();
         let mut group = Group::new(7, 0);
         for one in &came {
-            group.keep(one, || one.clone(), Offset::ZERO, true, false);
+            group.keep(one.clone(), Offset::ZERO, true, false);
         }
         assert_eq!(group.each(), came);
         group.remove(&[1, 3]);

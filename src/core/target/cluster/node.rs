@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::fences;
@@ -15,7 +14,7 @@ use crate::core::crash::{self, Step};
 use crate::core::net::Address;
 use crate::core::resp::Event;
 use crate::core::target::guard::Guard;
-use crate::core::target::lane::Lane;
+use crate::core::target::lane::{Lane, Wire};
 use crate::core::target::refusal::Kind;
 use crate::core::target::{Error, Settings};
 
@@ -110,18 +109,14 @@ fn is_decided(reply: &str, asked: &Address) -> bool {
     }
 }
 
-async fn fly(
-    lane: &mut Lane,
-    mut flight: Flight,
-    writer: Option<&Writer>,
-) -> Result<Vec<(Group, Fate)>, Error> {
-    let mut wire: Vec<Bytes> = Vec::new();
+async fn fly(lane: &mut Lane, flight: Flight, writer: Option<&Writer>) -> Result<Vec<(Group, Fate)>, Error> {
+    let mut wire = Wire::default();
     let mut replies: Vec<Replies> = Vec::with_capacity(flight.groups.len());
-    for group in &mut flight.groups {
+    for group in &flight.groups {
         let expected = group.encode(writer, &mut wire);
         replies.push(Replies::new(group, expected));
     }
-    lane.send(wire).await?;
+    lane.send_wire(wire).await?;
     crash::pass(Step::FlightSent);
     let (mut at, mut stray) = (0, false);
     while at < replies.len() {

@@ -3,7 +3,6 @@
 //! Owns which command goes into which group, and leaves out what the slot's fence covers already. A transaction of the source stays whole where one
 //! slot suffices: its commands are in one group, which goes out as a transaction; over several slots it is split, and counted.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::act::Act;
 use super::fences::Fences;
 use super::group::Group;
 use super::route::{CrossSlot, Route, route};
-use crate::core::command::{self, Class, Kind};
+use crate::core::command::{self, Class, Kind, SLOTS};
 use crate::core::position::Offset;
 use crate::core::resp::{Frame, Framer, Limits};
 use crate::core::target::batch::{Batch, Piece};
@@ -65,11 +64,27 @@ pub(super) struct Cut {
     pub(super) skipped: u64,
     /// Transactions of the source that are whole no more.
     pub(super) split_transactions: u64,
-    groups: HashMap<u16, Group>,
+}
+
+/// Where the group of each slot lies among those of the stretch that is being cut: a table that is used again and again.
+pub(super) struct Places(Box<[u32]>);
+
+impl Places {
+    const NONE: u32 = u32::MAX;
+
+    pub(super) fn new() -> Places {
+        Places(vec![Places::NONE; usize::from(SLOTS)].into_boxed_slice())
+    }
+}
+
+impl std::fmt::Debug for Places {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Places")
+    }
 }
 
 /// Cuts a batch; `number` is its own.
-pub(super) fn cut(batch: &mut Batch, number: u64, routing: &Routing) -> Cut {
+pub(super) fn cut(batch: &mut Batch, number: u64, routing: &Routing, places: &mut Places) -> Cut {
     let ends: Vec<Offset> = batch.ends().to_vec();
     let mut first = 0;
     let mut cutting = Cutting {
@@ -78,6 +93,8 @@ pub(super) fn cut(batch: &mut Batch, number: u64, routing: &Routing) -> Cut {
         routing,
         transaction: None,
         cut: Cut::default(),
+        groups: Vec::new(),
+        places,
     };
     for piece in batch.pieces() {
         let Piece::Commands { bytes, count } = piece else {
@@ -98,6 +115,9 @@ struct Cutting<'a> {
     /// Within a transaction of the source: the first slot it touched, and whether there was another.
     transaction: Option<(Option<u16>, bool)>,
     cut: Cut,
+    /// Those of the stretch at hand, and where each slot's is.
+    groups: Vec<Group>,
+    places: &'a mut Places,
 }
 
 impl Cutting<'_> {
@@ -133,12 +153,12 @@ impl Cutting<'_> {
             _ => match route(command, frame, self.routing.cross_slot) {
                 Route::Slot(slot) => {
                     let blind = command.class(frame) == Class::Blind;
-                    self.keep(slot, frame.bytes(), || frame.to_bytes(), end, blind);
+                    self.keep(slot, frame.to_bytes(), end, blind);
                 }
                 Route::Split(parts) => {
                     let blind = command.class(frame) == Class::Blind;
                     for (slot, bytes) in parts {
-                        self.keep(slot, &bytes, || bytes.clone(), end, blind);
+                        self.keep(slot, bytes, end, blind);
                     }
                 }
                 Route::Refused(why) => {
@@ -155,7 +175,7 @@ impl Cutting<'_> {
         }
     }
 
-    fn keep(&mut self, slot: u16, command: &[u8], slice: impl FnOnce() -> Bytes, end: Offset, blind: bool) {
+    fn keep(&mut self, slot: u16, command: Bytes, end: Offset, blind: bool) {
         if self.routing.fences.covers(slot, end) {
             self.cut.skipped += 1;
             return;
@@ -164,17 +184,24 @@ impl Cutting<'_> {
             *another |= first.is_some_and(|first| first != slot);
             first.get_or_insert(slot);
         }
-        let number = self.number;
-        let group = self.cut.groups.entry(slot);
-        let group = group.or_insert_with(|| Group::new(slot, number));
-        group.keep(command, slice, end, blind, self.transaction.is_some());
+        let place = &mut self.places.0[usize::from(slot)];
+        if *place == Places::NONE {
+            *place = u32::try_from(self.groups.len()).expect("no more groups than slots");
+            self.groups.push(Group::new(slot, self.number));
+        }
+        let group = &mut self.groups[*place as usize];
+        group.keep(command, end, blind, self.transaction.is_some());
     }
 
     fn close_stretch(&mut self) {
-        let groups: Vec<Group> = self.cut.groups.drain().map(|(_, group)| group).collect();
-        if !groups.is_empty() {
-            self.cut.stretches.push(Stretch::Groups(groups));
+        if self.groups.is_empty() {
+            return;
         }
+        for group in &self.groups {
+            self.places.0[usize::from(group.slot)] = Places::NONE;
+        }
+        let groups = std::mem::take(&mut self.groups);
+        self.cut.stretches.push(Stretch::Groups(groups));
     }
 }
 
@@ -199,7 +226,7 @@ mod tests {
                 fences: Arc::default(),
                 cross_slot: CrossSlot::Split,
             };
-            let cut = cut(&mut batch, 0, &routing);
+            let cut = cut(&mut batch, 0, &routing, &mut Places::new());
             let [(letter, reason)] = &cut.refused[..] else {
                 panic!("{:?}", cut.refused);
             };

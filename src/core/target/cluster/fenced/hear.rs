@@ -16,7 +16,7 @@ impl Fenced {
     pub(super) fn hear(&mut self, from: &Address, news: News) -> Result<(), Error> {
         match news {
             News::Landed(groups) => {
-                self.node(from).state = State::Idle;
+                self.set_state(from, State::Idle);
                 for (group, fate) in groups {
                     self.judge(Some(from), group, fate);
                 }
@@ -24,7 +24,7 @@ impl Fenced {
                 Ok(())
             }
             News::Lost(error) => {
-                self.node(from).state = State::Lost;
+                self.set_state(from, State::Lost);
                 self.tell(error.to_string());
                 tracing::warn!(node = %from, %error, "a node of the target is lost; the others go on");
                 self.lost.get_or_insert(error);
@@ -73,7 +73,7 @@ impl Fenced {
                 self.look_soon();
                 self.tell(reply);
                 if let Some(from) = from {
-                    self.node(from).state = State::Resting(Instant::now() + REST);
+                    self.set_state(from, State::Resting(Instant::now() + REST));
                 }
                 self.again(group);
             }
@@ -110,7 +110,7 @@ impl Fenced {
     /// The group is the first of its slot again, and goes out when the next map has come.
     fn put_back(&mut self, group: Group) {
         let queue = self.slots.entry(group.slot).or_default();
-        queue.waiting.push_front(group);
+        queue.push_front(group);
         queue.under_way = false;
     }
 
@@ -120,12 +120,12 @@ impl Fenced {
         for batch in &group.batches {
             self.part_is_done(batch - oldest);
         }
-        let queue = self.slots.entry(group.slot).or_default();
+        let Some(queue) = self.slots.get_mut(&group.slot) else {
+            return;
+        };
         queue.under_way = false;
-        match queue.waiting.is_empty() {
-            true => {
-                self.slots.remove(&group.slot);
-            }
+        match queue.is_empty() {
+            true => drop(self.slots.remove(&group.slot)),
             false => self.make_ready(group.slot),
         }
     }
@@ -236,7 +236,10 @@ impl Fenced {
         for node in self.nodes.values_mut() {
             node.ready.clear();
         }
-        let waiting = self.slots.iter().filter(|(_, queue)| !queue.under_way);
+        let waiting = self
+            .slots
+            .iter()
+            .filter(|(_, queue)| !queue.under_way && !queue.is_empty());
         let waiting: Vec<u16> = waiting.map(|(slot, _)| *slot).collect();
         waiting.into_iter().for_each(|slot| self.make_ready(slot));
         Ok(())
