@@ -37,6 +37,8 @@ mod keys;
 mod series;
 mod written;
 
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -215,6 +217,9 @@ impl Catalog {
             path: path.to_path_buf(),
             source,
         };
+        // Files of the database are readable by all: their folder is not.
+        let folder = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        folder.map_err(|error| opened(fjall::Error::Io(error)))?;
         let db = Database::builder(&path)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)

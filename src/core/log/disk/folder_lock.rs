@@ -5,6 +5,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 
 use super::super::Error;
+use super::{create_folder, private};
 
 /// Held by the process that uses a folder; given back when dropped, or when the process dies.
 ///
@@ -23,13 +24,13 @@ impl FolderLock {
     /// [`Error::Locked`] where another process has the folder; [`Error::Io`] (with a hint) where it cannot be
     /// created, read or written.
     pub fn take(root: &Path, holder: &str) -> Result<FolderLock, Error> {
-        fs::create_dir_all(root).map_err(|source| Error::io("create the folder", root, None, source))?;
+        create_folder(root).map_err(|source| Error::io("create the folder", root, None, source))?;
         let path = root.join("lock");
         let failed = |attempted| {
             let path = path.clone();
             move |source| Error::io(attempted, &path, None, source)
         };
-        let mut file = fs::OpenOptions::new()
+        let mut file = private()
             .read(true)
             .write(true)
             .create(true)
