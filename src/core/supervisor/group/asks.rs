@@ -101,7 +101,7 @@ impl Membership {
 
     /// How the members speak with each other.
     #[must_use]
-    pub fn access(&self) -> &Access {
+    pub(super) fn access(&self) -> &Access {
         &self.0.settings.access
     }
 
@@ -111,8 +111,10 @@ impl Membership {
         self.0.settings.store.lease_timeout
     }
 
-    pub(super) fn saw(&self, view: View) {
-        self.0.seen.send_replace(Some(Arc::new(view)));
+    pub(super) fn saw(&self, view: View) -> Arc<View> {
+        let view = Arc::new(view);
+        self.0.seen.send_replace(Some(Arc::clone(&view)));
+        view
     }
 
     /// What the store said last.
@@ -185,7 +187,7 @@ impl Membership {
         let (this, member) = (self.clone(), member.to_owned());
         tokio::spawn(async move {
             let call = ("POST", "/peer/look");
-            if let Err(error) = this.access().ask(&member, call, &[], TELL_LIMIT * 2).await {
+            if let Err(error) = this.ask(&member, call, &[], TELL_LIMIT * 2).await {
                 tracing::debug!(%error, "a member could not be told to look; it does so by itself");
             }
             then();
@@ -236,7 +238,7 @@ impl Membership {
     /// Whether that member reaches the input's source and target.
     pub(super) async fn is_fit(&self, member: &str, input: &str) -> bool {
         let (call, query) = (("GET", "/peer/fit"), [("input", input)]);
-        let asked = self.access().ask(member, call, &query, FIT_LIMIT).await;
+        let asked = self.ask(member, call, &query, FIT_LIMIT).await;
         asked.is_ok_and(|answer| answer["fit"].as_bool() == Some(true))
     }
 
