@@ -15,6 +15,9 @@ const MARK_LEN: usize = 40;
 /// The longest header line: `$EOF:`, the mark, `\r\n`.
 const HEADER_MAX: usize = 64;
 
+/// The longest refusal that may stand in its place.
+const REFUSAL_MAX: usize = 64 << 10;
+
 /// What a stretch of input is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
@@ -101,11 +104,13 @@ impl Transfer {
             input.advance(1);
         }
         let Some(end) = memchr::memchr(b'\n', input) else {
-            let too_long = input.len() > HEADER_MAX && input[0] != b'-';
-            return if too_long {
-                Err(bad_header(input))
-            } else {
-                Ok(None)
+            let longest = match input.first() {
+                Some(b'-') => REFUSAL_MAX,
+                _ => HEADER_MAX,
+            };
+            return match input.len() > longest {
+                true => Err(bad_header(input)),
+                false => Ok(None),
             };
         };
         let line = input.split_to(end + 1);
@@ -230,5 +235,16 @@ mod tests {
         assert_eq!(error, BadHeader("-ERR BGSAVE failed".into()));
         let endless = Transfer::of_snapshot().next(&mut BytesMut::from(&[b'x'; 100][..]));
         assert!(endless.is_err());
+    }
+
+    #[test]
+    fn a_refusal_without_end_is_an_error_and_is_not_hoarded() {
+        let (mut transfer, mut input) = (Transfer::of_snapshot(), BytesMut::from(&b"-"[..]));
+        while let Ok(part) = transfer.next(&mut input) {
+            assert_eq!(part, None);
+            assert!(input.len() <= REFUSAL_MAX);
+            input.extend_from_slice(&[b'x'; 4 << 10]);
+        }
+        assert!(input.len() > REFUSAL_MAX);
     }
 }
