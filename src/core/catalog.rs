@@ -50,7 +50,7 @@ pub use keys::{KeySet, ParkedKey, ParkedKeys, SourceKey};
 pub use series::Series;
 use written::WrittenLog;
 
-use crate::core::position::{History, Offset, Position};
+use crate::core::position::{Epoch, History, Offset, Position};
 
 /// The newest format that this code reads, and the one it writes.
 const FORMAT: u32 = 1;
@@ -306,7 +306,14 @@ impl Catalog {
     /// # Errors
     /// [`Error::Database`], [`Error::Damaged`].
     pub fn epoch(&self, name: &str) -> Result<Option<u64>, Error> {
-        self.read(name, "epoch")
+        let epoch: Option<u64> = self.read(name, "epoch")?;
+        match epoch.filter(|epoch| Epoch::told(*epoch).is_none()) {
+            None => Ok(epoch),
+            Some(epoch) => Err(Error::Damaged {
+                record: format!("{name}/epoch"),
+                why: format!("epoch {epoch} cannot be"),
+            }),
+        }
     }
 
     /// Notes, durably, the epoch of the lease on `name`.

@@ -125,6 +125,7 @@ impl Transfer {
             .and_then(|digits| std::str::from_utf8(digits).ok());
         let left = digits
             .and_then(|digits| digits.parse().ok())
+            .filter(|length| i64::try_from(*length).is_ok())
             .ok_or_else(|| bad_header(text))?;
         self.expect = Expect::Sized { left };
         Ok(Some(Part::SnapshotBegins(Some(left))))
@@ -235,6 +236,11 @@ mod tests {
         assert_eq!(error, BadHeader("-ERR BGSAVE failed".into()));
         let endless = Transfer::of_snapshot().next(&mut BytesMut::from(&[b'x'; 100][..]));
         assert!(endless.is_err());
+        for number in ["9223372036854775808", "18446744073709551615", "-1", ""] {
+            let header = format!("${number}\r\n");
+            let read = Transfer::of_snapshot().next(&mut BytesMut::from(&header[..]));
+            assert!(read.is_err(), "{header}: {read:?}");
+        }
     }
 
     #[test]

@@ -454,7 +454,7 @@ fn end_of(text: &str) -> Option<Position> {
     let (id, offset) = text.split_once(':')?;
     Some(Position {
         id: crate::core::position::ReplId::parse(id.as_bytes()).ok()?,
-        offset: crate::core::position::Offset::new(offset.parse().ok()?),
+        offset: crate::core::position::Offset::parse(offset)?,
     })
 }
 
