@@ -223,10 +223,10 @@ fn create_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// What is created with these is its owner's alone.
+/// What is created with these is its owner's alone; and where a link to another file stands, nothing is opened.
 fn private() -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
-    options.mode(0o600);
+    options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
     options
 }
 
