@@ -18,7 +18,7 @@ pub use encode::{encode_command, write_array_header, write_bulk, write_number};
 pub use frame::{Args, Frame, Run};
 pub use framer::Framer;
 pub use reply::{Event, ReplyScanner};
-pub use said::said;
+pub use said::{harmless, said};
 pub use value::{Value, Values, parse_value};
 
 use super::position::Offset;
