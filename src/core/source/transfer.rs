@@ -103,16 +103,15 @@ impl Transfer {
         while input.first().is_some_and(|b| *b == b'\n' || *b == b'\r') {
             input.advance(1);
         }
-        let Some(end) = memchr::memchr(b'\n', input) else {
-            let longest = match input.first() {
-                Some(b'-') => REFUSAL_MAX,
-                _ => HEADER_MAX,
-            };
-            return match input.len() > longest {
-                true => Err(bad_header(input)),
-                false => Ok(None),
-            };
+        let longest = match input.first() {
+            Some(b'-') => REFUSAL_MAX,
+            _ => HEADER_MAX,
         };
+        let end = memchr::memchr(b'\n', input);
+        if end.unwrap_or(input.len()) > longest {
+            return Err(bad_header(input));
+        }
+        let Some(end) = end else { return Ok(None) };
         let line = input.split_to(end + 1);
         let text = line.trim_ascii_end();
         if let Some(mark) = text.strip_prefix(b"$EOF:") {
