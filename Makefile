@@ -3,7 +3,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 
-.PHONY: help demo test faults bench soak matrix fuzz build clean
+.PHONY: help demo test faults bench soak matrix fuzz deny build clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' "$(ROOT)Makefile" | expand -t 18
@@ -30,6 +30,9 @@ matrix: ## the version matrix: SERVERS=dir holds LABEL/bin/*-server for each
 
 fuzz: ## the fuzz targets, each for SECONDS=n (60); TARGET=name for one of them
 	@"$(ROOT)scripts/fuzz.sh" "$(or $(SECONDS),60)" $(TARGET)
+
+deny: ## known holes, licences and origins of all packages; fetches the database of advisories
+	@"$(ROOT)scripts/deny.sh"
 
 build: ## the optimised program, target/release/gunyu
 	@cd "$(ROOT)" && cargo build --locked --release

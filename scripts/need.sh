@@ -145,6 +145,12 @@ install_schemathesis() {
 
 need_curl() { need curl curl "a test makes the calls of the HTTP API with it"; }
 
+need_cargo_deny() {
+  cargo deny --version >/dev/null 2>&1 && return
+  say "installing cargo-deny with cargo: it knows holes, licences and origins of packages"
+  cargo install --locked cargo-deny
+}
+
 need_cargo_fuzz() {
   cargo fuzz --version >/dev/null 2>&1 && return
   say "installing cargo-fuzz 0.13 with cargo: it builds and runs the fuzz targets"

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use gunyu::cmd::{Cli, redact, title};
+use gunyu::core::resp::harmless;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,11 +28,16 @@ fn main() -> ExitCode {
         Err(failure) => {
             // The one place where a command's failure is printed.
             if !failure.message.is_empty() {
-                tell(redact::scrub(&failure.to_string()));
+                tell(told(&failure.to_string()));
             }
             ExitCode::from(failure.exit as u8)
         }
     }
+}
+
+/// What a command failed of, without secrets, and without what a server could command the terminal with.
+fn told(failure: &str) -> String {
+    harmless(&redact::scrub(failure))
 }
 
 /// Help, the version, or what is wrong with the arguments, as clap prints it.
@@ -103,6 +109,15 @@ mod tests {
         assert_eq!(
             panic_line("assertion failed\n  left: \"p4nic s3cret\"", "src/x.rs:1:2"),
             "ERROR gunyu: a bug of gunyu's: assertion failed left: \"***\" at src/x.rs:1:2"
+        );
+    }
+
+    #[test]
+    fn what_a_server_says_commands_no_terminal() {
+        redact::register("t0ld s3cret");
+        assert_eq!(
+            told("error: t0ld s3cret \u{1b}[2J\n  hint: x"),
+            "error: *** \\u{1b}[2J\n  hint: x"
         );
     }
 

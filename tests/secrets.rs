@@ -7,6 +7,8 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use support::gunyu::PROGRAM;
@@ -386,4 +388,54 @@ fn a_daemon_shows_no_token_wherever_it_has_it_from() {
         assert_hidden("a refusal", &wrong.unwrap().text(), &[secret, "wrong-t0ken"]);
         assert_hidden("the traces", &gunyu.traces(), &[secret, "wrong-t0ken"]);
     }
+}
+
+/// What other users could open of what lies in a folder, whatever the folder itself permits. `catalog` is a database's: its files are as that makes
+/// them, and its folder is closed.
+fn open_to_others(folder: &Path, open: &mut Vec<String>, seen: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let (path, about) = (entry.path(), entry.metadata().unwrap());
+        let mode = about.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            open.push(format!("{} {mode:03o}", path.display()));
+        }
+        seen.push(entry.file_name().into_string().unwrap());
+        if about.is_dir() && entry.file_name() != "catalog" {
+            open_to_others(&path, open, seen);
+        }
+    }
+}
+
+/// Of a folder that is there already and open to all, as an operator may have made it, that is told and not changed.
+#[test]
+fn nobody_but_the_owner_can_read_what_the_log_keeps() {
+    let (source, target) = (Server::start(), Server::start());
+    let () = source.run(&["SET", "key", "value"]);
+    let set = [
+        "output.replay.onError=dead_letter",
+        "output.replay.delivery=at_least_once",
+    ];
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &set);
+    gunyu.wait_ready(SOON);
+    let () = target.run(&["SET", "list", "no list"]);
+    let () = source.run(&["RPUSH", "list", "value"]);
+    gunyu.wait_applied(&source, SOON);
+    let root = gunyu.state_dir();
+    let mode = || std::fs::metadata(&root).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o700);
+    let (mut open, mut seen) = (Vec::new(), Vec::new());
+    open_to_others(&root, &mut open, &mut seen);
+    assert_eq!(open, Vec::<String>::new());
+    for kept in ["lock", "catalog", "dead-letter", ".rdb", ".jsonl"] {
+        assert!(seen.iter().any(|name| name.ends_with(kept)), "{kept}: {seen:?}");
+    }
+    let warning = "channel.storer.dirPath: others on this machine may use";
+    assert!(!gunyu.traces().contains(warning), "{}", gunyu.traces());
+    assert_eq!(gunyu.term().code(), Some(0));
+    std::fs::set_permissions(&root, PermissionsExt::from_mode(0o755)).unwrap();
+    gunyu.restart();
+    gunyu.wait_ready(SOON);
+    assert!(gunyu.traces().contains(warning), "{}", gunyu.traces());
+    assert_eq!(mode(), 0o755, "it is the operator's to say");
 }

@@ -3,6 +3,7 @@
 //! The screen is a model of the few commands that the view uses. It fails on any other, and where a line would wrap or
 //! the window would scroll.
 
+#![allow(unsafe_code)] // system calls that nothing else makes
 #![allow(clippy::unwrap_used, clippy::panic)] // a helper that fails fails its test
 
 mod support;

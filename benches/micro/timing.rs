@@ -128,6 +128,7 @@ fn calibrate<R>(round: &mut impl FnMut() -> R) -> u32 {
 }
 
 /// The processor's time for this thread so far.
+#[allow(unsafe_code)] // a system call that nothing else makes
 fn thread_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,

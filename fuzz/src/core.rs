@@ -4,5 +4,17 @@
 pub mod rdb;
 #[path = "../../src/core/position.rs"]
 pub mod position;
+#[path = "net.rs"]
+pub mod net;
+#[path = "../../src/core/resp/mod.rs"]
+pub mod resp;
+#[path = "../../src/core/command/mod.rs"]
+pub mod command;
+#[path = "topology.rs"]
+pub mod topology;
+#[path = "source.rs"]
+pub mod source;
+#[path = "target.rs"]
+pub mod target;
 #[path = "peer.rs"]
 pub mod peer;

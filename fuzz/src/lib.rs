@@ -1,4 +1,5 @@
-//! Fuzz targets for what gunyu reads from others: RDB files, the values in them, `RESTORE` payloads, and what a leader sends its followers.
+//! Fuzz targets for what gunyu reads from others: RDB files, the values in them, `RESTORE` payloads, replies and streams, what servers
+//! tell of clusters, checkpoints, and what a leader sends its followers.
 //!
 //! Owns what only fuzzing has: the oracle for LZF. The checks themselves are in `checks/`, which the program's own tests include as well, to
 //! run them over the corpus (`tests/hostile.rs`). `make fuzz` runs the targets.

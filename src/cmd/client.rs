@@ -110,8 +110,11 @@ impl Daemon {
         }
         let mut config = configuration(args).check()?;
         config.read_tls()?;
+        let environment = |name: &str| std::env::var(name).ok();
+        let token = daemon_token(args.token.as_deref(), &environment, Some(&config))
+            .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
         let mut failed = None;
-        for member in settings::group::members(&config)? {
+        for member in settings::group::members(&config, token.as_ref())? {
             let daemon = Daemon::find(&ServerArgs {
                 server: Some(member),
                 ..args.clone()

@@ -16,6 +16,7 @@ mod document;
 mod environment;
 mod error;
 mod example;
+mod exposed;
 mod keys;
 mod layers;
 mod schema;

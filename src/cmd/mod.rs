@@ -277,7 +277,8 @@ impl ConfigArgs {
         if let Some(file) = &file {
             redact::register_file(&file.text);
         }
-        let config = check(&config::Sources {
+        let written = file.as_ref().map(|file| file.text.clone());
+        let mut config = check(&config::Sources {
             file,
             source: self.source.as_deref(),
             target: self.target.as_deref(),
@@ -285,6 +286,9 @@ impl ConfigArgs {
             environment,
         })?;
         redact::register_config(&config);
+        if let (Some(path), Some(text)) = (&self.config, written) {
+            config.notes.extend(config.file_note(path, &text));
+        }
         Ok(config)
     }
 }

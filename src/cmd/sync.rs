@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     config.refuse_unbuilt()?;
     config.read_tls()?;
     traces::init(&config.log)?;
-    for note in &config.notes {
+    for note in config.notes.iter().chain(&config.exposed()) {
         tracing::warn!("{note}");
     }
     let runtime = runtime()?;

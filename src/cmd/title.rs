@@ -24,6 +24,7 @@ mod system {
 
     use super::Found;
 
+    #[allow(unsafe_code)] // The arguments are the kernel's: nothing safe reaches them.
     pub(super) fn hide(args: &[OsString], secrets: &[Found]) {
         let Ok(seen) = std::fs::read("/proc/self/cmdline") else {
             return;

@@ -3,7 +3,9 @@
 //! Owns the set-up of `tracing` from `log.*` of the configuration. The standard stream is stderr: stdout belongs to what a command prints.
 //! Promises that no trace holds a registered secret, whoever wrote it: see [`redact`].
 
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::{Arc, Mutex};
 
 use file_rotate::compression::Compression;
@@ -126,6 +128,9 @@ impl SharedFile {
         } else {
             file.max_backups as usize
         };
+        // For the owner and his group, who collects them: they name hosts and keys' fates, never values.
+        let mut options = OpenOptions::new();
+        options.read(true).create(true).append(true).mode(0o640);
         let writer: Arc<Mutex<dyn Write + Send>> = if file.max_age_days > 0 {
             let age = FileLimit::Age(chrono_days(file.max_age_days));
             let suffix = AppendTimestamp::default(age);
@@ -134,7 +139,7 @@ impl SharedFile {
                 suffix,
                 size,
                 Compression::None,
-                None,
+                Some(options),
             )))
         } else {
             let suffix = AppendCount::new(backups);
@@ -143,7 +148,7 @@ impl SharedFile {
                 suffix,
                 size,
                 Compression::None,
-                None,
+                Some(options),
             )))
         };
         Ok(SharedFile(writer))
@@ -166,5 +171,28 @@ impl Write for SharedFile {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn nobody_but_the_owner_and_his_group_can_read_the_traces() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, max_age_days) in [("by-count", 0), ("by-age", 1)] {
+            let file = LogFile {
+                name: folder.path().join(name),
+                max_size_mb: 1,
+                max_backups: 1,
+                max_age_days,
+            };
+            SharedFile::open(&file).unwrap().write_all(b"trace\n").unwrap();
+            let mode = std::fs::metadata(&file.name).unwrap().permissions().mode();
+            assert_eq!(mode & 0o137, 0, "{name}: {mode:o}");
+        }
     }
 }

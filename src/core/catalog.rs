@@ -37,6 +37,8 @@ mod keys;
 mod series;
 mod written;
 
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,7 +51,7 @@ pub use series::Series;
 use written::WrittenLog;
 
 use crate::core::crash::{self, Step};
-use crate::core::position::{History, Offset, Position};
+use crate::core::position::{Epoch, History, Offset, Position};
 
 /// The newest format that this code reads, and the one it writes.
 const FORMAT: u32 = 1;
@@ -216,6 +218,9 @@ impl Catalog {
             path: path.to_path_buf(),
             source,
         };
+        // Files of the database are readable by all: their folder is not.
+        let folder = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        folder.map_err(|error| opened(fjall::Error::Io(error)))?;
         let db = Database::builder(&path)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
@@ -302,7 +307,14 @@ impl Catalog {
     /// # Errors
     /// [`Error::Database`], [`Error::Damaged`].
     pub fn epoch(&self, name: &str) -> Result<Option<u64>, Error> {
-        self.read(name, "epoch")
+        let epoch: Option<u64> = self.read(name, "epoch")?;
+        match epoch.filter(|epoch| Epoch::told(*epoch).is_none()) {
+            None => Ok(epoch),
+            Some(epoch) => Err(Error::Damaged {
+                record: format!("{name}/epoch"),
+                why: format!("epoch {epoch} cannot be"),
+            }),
+        }
     }
 
     /// Notes, durably, the epoch of the lease on `name`.

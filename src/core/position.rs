@@ -50,6 +50,9 @@ impl fmt::Debug for ReplId {
     }
 }
 
+/// The greatest number that is believed.
+const TOLD_MAX: u64 = i64::MAX.unsigned_abs();
+
 /// Bytes into a history: how many have gone by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Offset(u64);
@@ -62,6 +65,18 @@ impl Offset {
     #[must_use]
     pub const fn new(bytes: u64) -> Offset {
         Offset(bytes)
+    }
+
+    /// The same of a number that somebody else has said; nothing where it is beyond what a server counts to (2^63 - 1): what is added to it would overflow.
+    #[must_use]
+    pub fn told(bytes: u64) -> Option<Offset> {
+        (bytes <= TOLD_MAX).then_some(Offset(bytes))
+    }
+
+    /// The same, as a text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Offset> {
+        Offset::told(text.parse().ok()?)
     }
 
     /// The number of bytes.
@@ -111,6 +126,18 @@ impl Epoch {
         Epoch(number)
     }
 
+    /// The same of a number that somebody else has said; nothing where it is beyond 2^63 - 1.
+    #[must_use]
+    pub fn told(number: u64) -> Option<Epoch> {
+        (number <= TOLD_MAX).then_some(Epoch(number))
+    }
+
+    /// The same, as a text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Epoch> {
+        Epoch::told(text.parse().ok()?)
+    }
+
     /// Its number.
     #[must_use]
     pub const fn get(self) -> u64 {
@@ -120,7 +147,7 @@ impl Epoch {
     /// The one after it.
     #[must_use]
     pub const fn next(self) -> Epoch {
-        Epoch(self.0 + 1)
+        Epoch(self.0.saturating_add(1))
     }
 }
 
@@ -238,6 +265,23 @@ mod tests {
         for wrong in [&b""[..], b"?", &[b'a'; 39], &[b'a'; 41], &[b'g'; 40]] {
             assert!(ReplId::parse(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_number_near_2_to_the_64_is_not_believed() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("9223372036854775807", Some(i64::MAX.unsigned_abs())),
+            ("9223372036854775808", None),
+            ("18446744073709551615", None),
+            ("18446744073709551616", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(Offset::parse(text).map(Offset::get), expected, "{text}");
+            assert_eq!(Epoch::parse(text).map(Epoch::get), expected, "{text}");
+        }
+        assert_eq!(Epoch::new(u64::MAX).next(), Epoch::new(u64::MAX));
     }
 
     #[test]

@@ -112,7 +112,7 @@ async fn of_leader(input: &Input, api: &Api) -> InputStatus {
     let theirs = match api.handle.group() {
         Some(group) if !input.is_led() && !leader.is_empty() && leader != group.me() => {
             let (call, query) = (("GET", "/peer/status"), [("input", input.name())]);
-            group.access().ask(&leader, call, &query, LEADER_LIMIT).await.ok()
+            group.ask(&leader, call, &query, LEADER_LIMIT).await.ok()
         }
         _ => None,
     };

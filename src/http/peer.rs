@@ -132,7 +132,7 @@ pub fn log(
 /// What the query asks for; nothing where it makes no sense.
 #[must_use]
 pub fn ask(query: &Query) -> Option<Ask> {
-    let number = |text: &String| text.parse().ok().map(Offset::new);
+    let number = |text: &String| Offset::parse(text);
     let end = match (query.get("replid"), query.get("offset")) {
         (None, None) => None,
         (Some(id), Some(offset)) => Some(Position {

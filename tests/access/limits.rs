@@ -1,5 +1,7 @@
 //! Clients that mean no good: too many, too large, too slow, gone, or talking nonsense. After each the daemon still answers.
 
+#![allow(unsafe_code)] // system calls that nothing else makes
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

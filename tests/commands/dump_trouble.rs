@@ -1,5 +1,7 @@
 //! `gunyu rdb-dump --source` when something goes wrong: the exit code, what is said, and that nothing is left behind.
 
+#![allow(unsafe_code)] // system calls that nothing else makes
+
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

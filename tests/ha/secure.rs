@@ -1,9 +1,14 @@
 //! The group's token, and TLS between members and to the store.
 
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::process::Command;
+
 use super::certs;
 use super::support::etcd;
 use super::support::fleet::LONG;
 use super::support::group::{Group, Kind, Plan, Tally};
+use super::support::gunyu::PROGRAM;
 use super::support::workload::Seed;
 
 #[test]
@@ -46,6 +51,64 @@ fn a_follower_with_another_token_says_so_and_what_to_do() {
     group.members[1].configure(&yaml);
     group.members[1].start();
     group.wait_settled(LONG);
+}
+
+/// Who may write to the store and has no token: a member of that name, which holds the lease of the only input, and whose API is where its name is.
+fn forge(group: &Group, id: &str) {
+    let (server, key) = (group.store.server(), "/redis-gunyu/of-the-test");
+    let fields: Vec<String> = server.run(&["HKEYS", key]);
+    let lease = fields.iter().find(|field| field.starts_with("leases/")).unwrap();
+    let input = lease.strip_prefix("leases/").unwrap();
+    let record = format!(
+        r#"{{"id":"{id}","api":"http://{id}","positions":{{"{input}":""}},"proof":"{}"}}"#,
+        "0".repeat(64)
+    );
+    let () = server.run(&[
+        "HSET",
+        key,
+        &format!("registry/{id}"),
+        &format!("99999999999999 forged {record}"),
+        lease,
+        &format!("900 forged {id}"),
+    ]);
+}
+
+#[test]
+fn a_member_that_does_not_know_the_token_is_never_told_it() {
+    let mut group = Group::start(&Plan {
+        members: 1,
+        begin: 1,
+        cluster: "  token: of-the-one-group\n".to_owned(),
+        ..Plan::of_one_input(Kind::Redis)
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let id = listener.local_addr().unwrap().to_string();
+    forge(&group, &id);
+    let told = |status: &serde_json::Value| {
+        let message = status[0]["LastError"]["Message"].as_str().unwrap_or_default();
+        message.contains(&id) && message.contains("has not shown that it knows the group's token")
+    };
+    group.members[0].wait_status(LONG, "the member tells of the stranger", told);
+    let status = group.members[0].must(200, "GET", "/syncer/status?from=leaders");
+    assert!(status.text().contains("\"follower\""), "{}", status.text());
+    group.members[0].term();
+    let handover = Command::new(PROGRAM)
+        .args(["handover", "--inputs", "all", "--config"])
+        .arg(group.members[0].file())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&handover.stderr).into_owned();
+    assert!(!handover.status.success());
+    assert!(told.contains("have not shown that they know the token"), "{told}");
+    listener.set_nonblocking(true).unwrap();
+    while let Ok((mut called, _)) = listener.accept() {
+        let mut text = Vec::new();
+        // Whoever called has gone: there is an end.
+        called.set_nonblocking(false).unwrap();
+        called.read_to_end(&mut text).unwrap();
+        let text = String::from_utf8_lossy(&text).to_lowercase();
+        assert!(!text.contains("authorization"), "{text}");
+    }
 }
 
 #[test]

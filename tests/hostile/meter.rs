@@ -2,6 +2,8 @@
 //!
 //! Owns the allocator of this test program. Counts each thread for itself, so that tests can run side by side.
 
+#![allow(unsafe_code)] // an allocator is unsafe
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 

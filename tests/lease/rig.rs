@@ -96,6 +96,7 @@ pub fn store_of(group: &str, backend: Backend, lease_timeout: Duration, request_
         group: group.to_owned(),
         lease_timeout,
         request_limit,
+        seal: None,
         backend,
     })
 }
@@ -172,6 +173,7 @@ pub fn record(id: &str) -> Record {
         started_ms: 7,
         positions: [("in".to_owned(), "h:9".to_owned())].into(),
         beat: 0,
+        proof: String::new(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is printed of a file that is whole: which keys, which parts, and where to.
 
+#![allow(unsafe_code)] // system calls that nothing else makes
+
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};

@@ -1,5 +1,7 @@
 //! Memory does not grow with the file, and figures are right where values come in pieces and prefixes are many.
 
+#![allow(unsafe_code)] // system calls that nothing else makes
+
 use std::fs::File;
 use std::io::BufWriter;
 use std::os::unix::process::ExitStatusExt;

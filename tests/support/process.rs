@@ -3,6 +3,8 @@
 //! Dropping it kills it by pid. Should the test itself be killed, the kernel does it (`PR_SET_PDEATHSIG`). That signal is
 //! sent when the *thread* that started the child ends, so one thread, which lives as long as the process, starts all of them.
 
+#![allow(unsafe_code)] // system calls that nothing else makes
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::{CommandExt, ExitStatusExt};

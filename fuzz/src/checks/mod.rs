@@ -1,7 +1,7 @@
 //! What must hold for whatever bytes: one check for each fuzz target, given the target's input.
 //!
 //! Owns the form of the inputs, so that a corpus can be made of real files and read by the fuzzers and the tests alike. Promises to panic
-//! exactly where the room `rdb`, or `peer::wire`, breaks a promise. Knows nothing of libFuzzer.
+//! exactly where the rooms under test break a promise. Knows nothing of libFuzzer.
 //!
 //! | file | what must hold |
 //! | --- | --- |
@@ -10,13 +10,21 @@
 //! | `assembled.rs`, `streams.rs` | values put together from the input: exactly what was put into them comes out |
 //! | `payloads.rs` | `RESTORE` payloads: what was put in comes out, version and checksum are right |
 //! | `frames.rs` | what a leader sends: the same frames, or the same error, however the bytes are cut; and what was understood can be said again |
+//! | `replies.rs` | replies and commands: the same, or the same error, however they are cut |
+//! | `links.rs` | a source's handshake, snapshot and stream: the same however they are cut |
+//! | `clusters.rs` | what servers tell of clusters: no slot that there is not, and no more of them than there are |
+//! | `records.rs` | checkpoints: what was read can be written and read again |
 //! | `packed.rs` | LZF: the same bytes, whole or in pieces |
 
 pub mod assembled;
+pub mod clusters;
 pub mod frames;
 pub mod items;
+pub mod links;
 pub mod packed;
 pub mod payloads;
+pub mod records;
+pub mod replies;
 pub mod streams;
 pub mod values;
 
@@ -40,6 +48,10 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("lzf", packed::check),
     ("restore_payload", payloads::check),
     ("peer_wire", frames::check),
+    ("resp", replies::check),
+    ("transfer", links::check),
+    ("topology_text", clusters::check),
+    ("checkpoint", records::check),
 ];
 
 /// Runs the check of the target named so.

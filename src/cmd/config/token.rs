@@ -1,9 +1,9 @@
 //! The token of the API, from where the configuration has it.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::exposed;
 use super::secret::Secret;
 use super::sections::Auth;
 
@@ -48,14 +48,7 @@ impl Auth {
         let Auth::TokenFile(path) = self else {
             return None;
         };
-        let mode = std::fs::metadata(path).ok()?.permissions().mode();
-        (mode & 0o077 != 0).then(|| {
-            format!(
-                "tokenFile: others on this machine may use {} (mode {:03o}); chmod 600 it",
-                path.display(),
-                mode & 0o777
-            )
-        })
+        exposed::note("tokenFile", path)
     }
 }
 
@@ -78,6 +71,8 @@ fn read(path: &Path) -> Result<Secret, NoToken> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn token_in(bytes: &[u8]) -> Result<Option<Secret>, NoToken> {

@@ -8,6 +8,9 @@
 //! A daemon tries for ever; this gives up: at once where a person is needed, and after `--patience` without anything that moves.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -29,17 +32,14 @@ use crate::core::survey::{Source, Target};
 use crate::http::model::InputStatus;
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let folder = tempfile::Builder::new()
-        .prefix("gunyu-fullsync-")
-        .tempdir()
-        .context("cannot make a temporary folder for the log")?;
+    let folder = own_folder().context("cannot make a temporary folder for the log")?;
     let config = configuration(args, &folder)?;
     let mut log = config.log.clone();
     if !args.verbose {
         log.level = Level::Warn;
     }
     traces::init(&log)?;
-    for note in &config.notes {
+    for note in config.notes.iter().chain(&config.exposed()) {
         tracing::warn!("{note}");
     }
     let runtime = super::super::sync::runtime()?;
@@ -48,6 +48,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     runtime.shutdown_timeout(Duration::from_millis(200));
     let result = keep_dead_letters(folder, result);
     tell(args, &result?)
+}
+
+/// For this user alone: the whole data of the source will be in it.
+fn own_folder() -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix("gunyu-fullsync-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
 }
 
 /// As `gunyu sync` reads it, but for the folder: one that goes at the end, unless the operator names another.
@@ -381,6 +389,13 @@ fn tell(args: &Args, outcome: &Outcome) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::http::model::{LastError, Offsets};
+
+    #[test]
+    fn nobody_but_the_owner_can_look_into_the_folder_of_a_one_shot_copy() {
+        let folder = own_folder().unwrap();
+        let mode = std::fs::metadata(folder.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 
     fn input(state: &str, phase: &str, message: Option<&str>) -> InputStatus {
         InputStatus {

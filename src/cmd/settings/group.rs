@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{base, credentials, deployment, node, place, rules, shape, wrong_filter};
-use crate::cmd::config::{self, Auth, Cluster, Config, Etcd, Meta, RedisKind};
+use crate::cmd::config::{self, Auth, Cluster, Config, Etcd, Meta, RedisKind, Secret};
 use crate::cmd::{Exit, Failure};
 use crate::core::filter::Filter;
-use crate::core::lease::{self, Backend, Record, Store};
+use crate::core::lease::{self, Backend, Record, Seal, Store, View};
 use crate::core::net::Endpoint;
 use crate::core::supervisor::group::{Access, Settings};
 
@@ -26,7 +26,7 @@ pub fn group(config: &Config) -> Result<Option<Settings>, Failure> {
     let peer = &config.server.listen_peer;
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(Some(Settings {
-        store: store(config, cluster),
+        store: store(config, cluster)?,
         renew_every: cluster.lease_renew_interval,
         record: Record {
             id: peer.to_string(),
@@ -47,13 +47,15 @@ pub fn group(config: &Config) -> Result<Option<Settings>, Failure> {
 }
 
 /// The store of the group's leases.
-fn store(config: &Config, cluster: &Cluster) -> lease::Settings {
-    lease::Settings {
+fn store(config: &Config, cluster: &Cluster) -> Result<lease::Settings, Failure> {
+    let token = token(config)?;
+    Ok(lease::Settings {
         group: cluster.group_name.clone(),
+        seal: token.map(|token| Seal::new(&token, &cluster.group_name)),
         lease_timeout: cluster.lease_timeout,
         backend: backend(config, cluster),
         request_limit: REQUEST_LIMIT.min(cluster.lease_renew_interval / 2),
-    }
+    })
 }
 
 /// What the members must have in common: by what names the inputs go, and where their data goes.
@@ -103,33 +105,48 @@ fn api(config: &Config) -> String {
     format!("{scheme}://{address}")
 }
 
-/// The addresses of the API of all members that are there now, as the store of leases has them. Where there is no group, none.
+/// The addresses of the API of all members that are there now, as the store of leases has them. Where there is no group, none. `api_token` is what they are
+/// going to be sent: where the configuration has no token, they must know that one.
 ///
 /// # Errors
-/// The store cannot be asked.
-pub fn members(config: &Config) -> Result<Vec<String>, Failure> {
+/// The store cannot be asked, or none of those that are there is known to have the token.
+pub fn members(config: &Config, api_token: Option<&Secret>) -> Result<Vec<String>, Failure> {
     let Some(cluster) = &config.cluster else {
         return Ok(Vec::new());
     };
+    let mut settings = store(config, cluster)?;
+    settings.request_limit = REQUEST_LIMIT * 2;
+    let of_api = || api_token.map(|token| Seal::new(token.expose(), &cluster.group_name));
+    settings.seal = settings.seal.or_else(of_api);
     let asked = async {
-        let mut store = Store::new(lease::Settings {
-            request_limit: REQUEST_LIMIT * 2,
-            ..store(config, cluster)
-        });
+        let mut store = Store::new(settings);
         let until = Instant::now() + REQUEST_LIMIT * 5;
         loop {
             match store.view().await {
-                Ok(view) => return Ok(view.members.into_values().map(|member| member.api).collect()),
+                Ok(view) => return Ok(view),
                 Err(error) if error.needs_a_person() || Instant::now() > until => return Err(error),
                 // Where sentinels are to be asked first, the answer takes a moment.
                 Err(_) => tokio::time::sleep(REQUEST_LIMIT / 4).await,
             }
         }
     };
-    crate::cmd::sync::runtime()?.block_on(asked).map_err(|error| {
+    let view = crate::cmd::sync::runtime()?.block_on(asked).map_err(|error| {
         Failure::new(Exit::Failed, format!("the members cannot be asked for: {error}"))
             .with_hint(error.hint())
-    })
+    })?;
+    known(view)
+}
+
+/// Those of which it is known that they have the token.
+fn known(view: View) -> Result<Vec<String>, Failure> {
+    if view.members.is_empty() && !view.strangers.is_empty() {
+        let strangers: Vec<String> = view.strangers.into_iter().collect();
+        let message = format!("{} have not shown that they know the token", strangers.join(", "));
+        return Err(Failure::new(Exit::Failed, message).with_hint(Some(
+            "give the token of the group, or name a member yourself with --server".to_owned(),
+        )));
+    }
+    Ok(view.members.into_values().map(|member| member.api).collect())
 }
 
 /// What the members bear among themselves: the group's token, or else that of the API.

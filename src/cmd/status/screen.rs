@@ -31,6 +31,7 @@ impl Terminal {
     }
 
     /// How large the window is now.
+    #[allow(unsafe_code)] // There is no other way to that call.
     pub(super) fn size(self) -> Size {
         let mut size = libc::winsize {
             ws_row: 0,

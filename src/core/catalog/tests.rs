@@ -15,7 +15,7 @@ fn record() -> LogRecord {
             id: id(b'a'),
             previous: Some((id(b'b'), Offset::new(70))),
         },
-        start: Offset::new(u64::MAX - 1),
+        start: Offset::new(i64::MAX.unsigned_abs()),
         snapshot: Some(SnapshotRecord {
             position: Position {
                 id: id(b'b'),

@@ -48,8 +48,9 @@ impl TryFrom<WrittenLog> for LogRecord {
 
     fn try_from(log: WrittenLog) -> Result<LogRecord, String> {
         let id = |text: &str| ReplId::parse(text.as_bytes()).map_err(|error| error.to_string());
+        let offset = |number: u64| Offset::told(number).ok_or_else(|| format!("offset {number} cannot be"));
         let previous = match (log.previous_id, log.previous_shared) {
-            (Some(previous), Some(shared)) => Some((id(&previous)?, Offset::new(shared))),
+            (Some(previous), Some(shared)) => Some((id(&previous)?, offset(shared)?)),
             _ => None,
         };
         let snapshot = match log.snapshot {
@@ -57,7 +58,7 @@ impl TryFrom<WrittenLog> for LogRecord {
             Some(snapshot) => Some(SnapshotRecord {
                 position: Position {
                     id: id(&snapshot.id)?,
-                    offset: Offset::new(snapshot.offset),
+                    offset: offset(snapshot.offset)?,
                 },
                 len: snapshot.len,
                 begun_ms: snapshot.begun_ms,
@@ -69,8 +70,36 @@ impl TryFrom<WrittenLog> for LogRecord {
                 id: id(&log.id)?,
                 previous,
             },
-            start: Offset::new(log.start),
+            start: offset(log.start)?,
             snapshot,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_that_cannot_be_is_refused() {
+        let id = "a".repeat(40);
+        let written = |start: u64, shared: u64, snapshot: u64| WrittenLog {
+            id: id.clone(),
+            previous_id: Some(id.clone()),
+            previous_shared: Some(shared),
+            start,
+            snapshot: Some(WrittenSnapshot {
+                id: id.clone(),
+                offset: snapshot,
+                len: None,
+                begun_ms: 0,
+                whole_ms: None,
+            }),
+        };
+        assert!(LogRecord::try_from(written(1, 2, 3)).is_ok());
+        let far = i64::MAX.unsigned_abs() + 1;
+        for bad in [written(far, 2, 3), written(1, u64::MAX, 3), written(1, 2, far)] {
+            assert!(LogRecord::try_from(bad).is_err());
+        }
     }
 }

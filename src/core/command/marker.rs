@@ -12,6 +12,7 @@
 //! CLUSTER SYNCSLOTS FINISH STATE SUCCESS NAME id MESSAGE ..                 Valkey: the slots have arrived; any other state: given up
 //! ```
 
+use super::slot::{range, ranges, read_range};
 use crate::core::resp::Frame;
 
 /// Ranges of slots: first and last.
@@ -57,13 +58,13 @@ pub fn marker(frame: &Frame<'_>) -> Option<Marker> {
     }
     if is(2, "ESTABLISH") {
         let named = (3..args.len()).find(|at| is(*at, "NAME"))?;
-        let ranges = (3..args.len()).find(|at| is(*at, "SLOTSRANGE"))?;
-        let numbers = (ranges + 1..args.len()).map_while(|at| text(at)?.parse().ok());
-        let numbers: Vec<u16> = numbers.collect();
-        let slots = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+        let listed = (3..args.len()).find(|at| is(*at, "SLOTSRANGE"))?;
+        let numbers = (listed + 1..args.len()).map_while(|at| text(at)?.parse().ok());
+        let numbers: Vec<i64> = numbers.collect();
+        let slots = numbers.chunks_exact(2).map(|pair| range(pair[0], pair[1]));
         return Some(Marker::Opens {
             id: text(named + 1)?.to_owned(),
-            slots: slots.collect(),
+            slots: ranges(slots)?,
             clears: true,
         });
     }
@@ -96,21 +97,17 @@ pub fn task(text: &[u8]) -> Option<Marker> {
         ("import", "failed" | "canceled") => closes(false),
         ("import", _) => Some(Marker::Opens {
             id,
-            slots: ranges(slots)?,
+            slots: listed(slots)?,
             clears: false,
         }),
-        ("migrate", "completed") => Some(Marker::Leave(ranges(slots)?)),
+        ("migrate", "completed") => Some(Marker::Leave(listed(slots)?)),
         _ => None,
     }
 }
 
 /// Reads `0-5 7-7`.
-fn ranges(text: &str) -> Option<Ranges> {
-    let range = |text: &str| {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        Some((first.parse().ok()?, last.parse().ok()?))
-    };
-    text.split_ascii_whitespace().map(range).collect()
+fn listed(text: &str) -> Option<Ranges> {
+    ranges(text.split_ascii_whitespace().map(read_range))
 }
 
 #[cfg(test)]
@@ -162,6 +159,14 @@ mod tests {
             read("CLUSTER|SYNCSLOTS|ESTABLISH|SOURCE|aa|NAME|id|SLOTSRANGE|5|115|7|7"),
             opens(true, &[(5, 115), (7, 7)])
         );
+        for bad in ["5-3", "0-16384", "70000", "0-16383 5", &"1 ".repeat(16_385)] {
+            assert_eq!(task(&format!("import:connecting:{bad}")), None);
+            assert_eq!(task(&format!("migrate:completed:{bad}")), None);
+        }
+        for bad in ["5|3", "0|16384", "-1|4", "0|16383|5|5"] {
+            let establish = "CLUSTER|SYNCSLOTS|ESTABLISH|SOURCE|aa|NAME|id|SLOTSRANGE";
+            assert_eq!(read(&format!("{establish}|{bad}")), None, "{bad}");
+        }
         let finish = |state: &str| {
             read(&format!(
                 "CLUSTER|SYNCSLOTS|FINISH|STATE|{state}|NAME|id|MESSAGE|"

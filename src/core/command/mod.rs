@@ -39,7 +39,7 @@ mod table;
 
 pub use class::Class;
 pub use keys::{Key, Keys};
-pub use slot::{SLOTS, slot, tag_of};
+pub use slot::{SLOTS, range, ranges, read_range, slot, tag_of};
 
 use super::resp::Frame;
 use class::Replay;

@@ -6,6 +6,35 @@ use std::sync::LazyLock;
 /// How many slots a cluster has.
 pub const SLOTS: u16 = 16384;
 
+/// First and last slot of a range that somebody has told; nothing where there is no such range.
+#[must_use]
+pub fn range(first: i64, last: i64) -> Option<(u16, u16)> {
+    let slot = |number: i64| u16::try_from(number).ok().filter(|slot| *slot < SLOTS);
+    slot(first).zip(slot(last)).filter(|(first, last)| first <= last)
+}
+
+/// Reads `7` or `7-9`.
+#[must_use]
+pub fn read_range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    range(first.parse().ok()?, last.parse().ok()?)
+}
+
+/// All of the ranges; nothing where one of them is none, or where they are more slots than there are: no list of a server's is longer.
+#[must_use]
+pub fn ranges(told: impl IntoIterator<Item = Option<(u16, u16)>>) -> Option<Vec<(u16, u16)>> {
+    let (mut ranges, mut slots) = (Vec::new(), 0);
+    for range in told {
+        let (first, last) = range?;
+        slots += u32::from(last - first) + 1;
+        if slots > u32::from(SLOTS) {
+            return None;
+        }
+        ranges.push((first, last));
+    }
+    Some(ranges)
+}
+
 /// The slot of a key.
 ///
 /// Only what stands between the first `{` and the first `}` after it counts, where that is not empty: keys with
@@ -146,6 +175,37 @@ mod tests {
             }
         }
         crc
+    }
+
+    #[test]
+    fn a_range_is_in_order_and_of_slots_that_there_are() {
+        for (text, expected) in [
+            ("0", Some((0, 0))),
+            ("5-7", Some((5, 7))),
+            ("0-16383", Some((0, 16_383))),
+            ("5-3", None),
+            ("16384", None),
+            ("0-16384", None),
+            ("65535", None),
+            ("65536-70000", None),
+            ("-1", None),
+            ("1-", None),
+            ("", None),
+            ("x", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(read_range(text), expected, "{text}");
+        }
+        assert_eq!(range(i64::MIN, i64::MAX), None);
+    }
+
+    #[test]
+    fn ranges_are_no_more_slots_than_there_are() {
+        let each = (0..SLOTS).map(|slot| Some((slot, slot)));
+        assert_eq!(ranges(each.clone()).map(|all| all.len()), Some(16_384));
+        assert_eq!(ranges(each.chain([Some((0, 0))])), None);
+        assert_eq!(ranges([Some((0, 16_383)), Some((5, 5))]), None);
+        assert_eq!(ranges([Some((0, 1)), None]), None);
     }
 
     #[test]

@@ -16,20 +16,25 @@
 //! empty, or failed over to a replica that had not heard everything), epochs may repeat: whoever writes to the target finds that out there, and
 //! [`raises`](Store::raise) the epoch.
 //!
+//! Where the group has a token, a record is only believed with the proof that its writer knows it ([`Seal`]): a member without one is none, and who holds a lease
+//! without one is a [stranger](View::strangers). To write to the store alone makes nobody a member, whom the others would send the token.
+//!
 //! By our own clock a session is valid until `lease_timeout` after the moment just before its last renewal was sent, which is never later than
 //! by the store's clock. Leaves to others when to renew, who campaigns, and to keep a writer off the target whose lease has ended.
 
 mod error;
 pub mod etcd;
 pub mod redis;
+mod seal;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::position::Epoch;
 pub use error::Error;
+pub use seal::Seal;
 
 /// The highest epoch that can be counted on from: the store's scripts calculate with floating point.
 const EPOCH_MAX: Epoch = Epoch::new(1 << 52);
@@ -43,6 +48,8 @@ pub struct Settings {
     pub lease_timeout: Duration,
     /// How long one question to the store may take.
     pub request_limit: Duration,
+    /// What shows who knows the group's token, where it has one.
+    pub seal: Option<Seal>,
     /// The store.
     pub backend: Backend,
 }
@@ -78,6 +85,8 @@ pub struct Record {
     pub positions: BTreeMap<String, String>,
     /// Written by the [`Store`]: it grows with each renewal, so that who looks twice sees whether the member lives.
     pub beat: u64,
+    /// Written by the [`Store`]: that the member knows the group's token, where it has one.
+    pub proof: String,
 }
 
 /// A lease that is held.
@@ -99,6 +108,22 @@ pub struct View {
     pub leases: BTreeMap<String, Lease>,
     /// The notes.
     pub notes: BTreeMap<String, String>,
+    /// Those that are registered, or hold a lease, and have not shown that they know the group's token: nothing is to be asked of them.
+    pub strangers: BTreeSet<String>,
+}
+
+impl View {
+    /// Lets only those be members whose record bears the seal.
+    fn sort_out(&mut self, seal: &Seal) {
+        let is_known = |(id, record): &(String, Record)| record.id == *id && seal.is_on(record);
+        let (known, strangers): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.members).into_iter().partition(is_known);
+        self.members = known.into_iter().collect();
+        self.strangers = strangers.into_iter().map(|(id, _)| id).collect();
+        let holders = self.leases.values().map(|lease| &lease.holder);
+        let unknown = holders.filter(|holder| !self.members.contains_key(*holder));
+        self.strangers.extend(unknown.cloned());
+    }
 }
 
 /// Our session in the store, and what can be done with it.
@@ -110,6 +135,7 @@ pub struct Store {
     kind: Kind,
     /// So often the session was renewed, over all sessions.
     beat: u64,
+    seal: Option<Seal>,
 }
 
 #[derive(Debug)]
@@ -136,13 +162,14 @@ impl Store {
             group,
             lease_timeout,
             request_limit,
+            seal,
             backend,
         } = settings;
         let kind = match backend {
             Backend::Etcd(own) => Kind::Etcd(etcd::Etcd::new(&group, lease_timeout, request_limit, own)),
             Backend::Redis(own) => Kind::Redis(redis::Redis::new(&group, lease_timeout, request_limit, own)),
         };
-        Store { kind, beat: 0 }
+        Store { kind, beat: 0, seal }
     }
 
     /// Becomes a member by the name in the record; gives until when the session is valid. Where we are one already, as [`Store::renew`].
@@ -168,6 +195,10 @@ impl Store {
         self.beat += 1;
         Record {
             beat: self.beat,
+            proof: self
+                .seal
+                .as_ref()
+                .map_or_else(String::new, |seal| seal.proof(record)),
             ..record.clone()
         }
     }
@@ -185,7 +216,11 @@ impl Store {
     /// # Errors
     /// The store cannot be reached, refuses, or holds what is none of ours.
     pub async fn view(&mut self) -> Result<View, Error> {
-        of!(self, store => store.view().await)
+        let mut view = of!(self, store => store.view().await)?;
+        if let Some(seal) = &self.seal {
+            view.sort_out(seal);
+        }
+        Ok(view)
     }
 
     /// Takes the lease of the input, where it is vacant, with a new epoch. Where it is ours already, gives its epoch; `None` where somebody else has it.

@@ -188,10 +188,10 @@ impl Redis {
                 }
                 Some(("leases", input)) => {
                     let [epoch, session, holder] = three(&value).ok_or_else(|| damaged("no lease"))?;
-                    let epoch = epoch.parse().map_err(|_| damaged("no epoch"))?;
+                    let epoch = Epoch::parse(epoch).ok_or_else(|| damaged("no epoch"))?;
                     let lease = Lease {
                         holder: holder.to_owned(),
-                        epoch: Epoch::new(epoch),
+                        epoch,
                         session: session.to_owned(),
                     };
                     leases.push((input.to_owned(), lease));
@@ -262,9 +262,9 @@ impl Redis {
 
     fn epoch(&self, input: &str, said: &Said) -> Result<Option<Epoch>, Error> {
         let Said::Done(values) = said else { return Ok(None) };
-        let number = values.first().and_then(text).and_then(|text| text.parse().ok());
+        let epoch = values.first().and_then(text).and_then(|text| Epoch::parse(&text));
         let damaged = || self.damaged(&format!("leases/{input}"), "no epoch");
-        number.map(|number| Some(Epoch::new(number))).ok_or_else(damaged)
+        epoch.map(Some).ok_or_else(damaged)
     }
 
     fn read_record(&self, id: &str, record: &str) -> Result<Record, Error> {

@@ -2,14 +2,14 @@
 //!
 //! Promises that each error names the file, the offset where one is meant, and what was attempted; that an append is
 //! all or nothing ([`File::append`] cuts off what a failed write left); and that a test can make any of these calls
-//! fail ([`Disk::with_faults`]). What the bytes mean is left to [`super::segment`] and [`super::snapshot`].
+//! fail ([`Disk::with_faults`]); and that nobody but the user who runs gunyu may use what is created here: it is the data of the source. What the bytes mean is left to [`super::segment`] and [`super::snapshot`].
 
 mod folder_lock;
 
 use std::fmt;
 use std::fs;
 use std::io::{self, IoSlice, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -120,18 +120,14 @@ impl Disk {
     /// Creates a folder and those above it; one that exists is fine.
     pub(super) fn create_folder(&self, folder: &Path) -> Result<(), Error> {
         self.call(Op::CreateFolder, "create the folder", folder, || {
-            fs::create_dir_all(folder)
+            create_folder(folder)
         })
     }
 
     /// Creates a file to append to and to read from. It must not exist.
     pub(super) fn create(&self, path: &Path) -> Result<File, Error> {
         let inner = self.call(Op::Create, "create", path, || {
-            fs::OpenOptions::new()
-                .read(true)
-                .append(true)
-                .create_new(true)
-                .open(path)
+            private().read(true).append(true).create_new(true).open(path)
         })?;
         Ok(self.file(inner, path, 0))
     }
@@ -144,8 +140,7 @@ impl Disk {
         if let Some(folder) = path.parent() {
             self.create_folder(folder)?;
         }
-        let mut options = fs::OpenOptions::new();
-        let file = self.open_with(path, options.read(true).append(true).create(true))?;
+        let file = self.open_with(path, private().read(true).append(true).create(true))?;
         file.append(&mut [IoSlice::new(bytes)])?;
         file.persist()
     }
@@ -222,6 +217,18 @@ impl Disk {
             fs::File::open(folder)?.sync_all()
         })
     }
+}
+
+/// Creates a folder, and those above it that are missing, for its owner alone. One that exists stays as it is.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// What is created with these is its owner's alone; and where a link to another file stands, nothing is opened.
+fn private() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options
 }
 
 /// An open file: appended to at its end by one owner, read anywhere by many.

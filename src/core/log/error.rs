@@ -138,6 +138,16 @@ pub enum Error {
         /// What the holder wrote about itself.
         holder: String,
     },
+    /// Others may change what is in this folder.
+    #[error("{} is no safe place for the log: {why}; type: {command}", folder.display())]
+    Unsafe {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        why: String,
+        /// What makes it one.
+        command: String,
+    },
     /// A pipeline's name cannot be a folder's name.
     #[error("{name:?} cannot name a log: {why}")]
     BadName {
@@ -201,6 +211,12 @@ impl Error {
             }
             Error::Io { source, .. } if source.kind() == io::ErrorKind::NotADirectory => {
                 Some("a file stands where the folder should be: set channel.storer.dirPath to another place")
+            }
+            Error::Io { source, .. } if source.raw_os_error() == Some(libc::ELOOP) => {
+                Some("a symbolic link stands where gunyu keeps a file: find out who made it, and remove it")
+            }
+            Error::Unsafe { .. } => {
+                Some("see whose files are in it first; or set channel.storer.dirPath to another folder")
             }
             Error::NoSpace { .. } => Some(
                 "free space on that filesystem, or lower channel.storer.maxSize so that gunyu releases sooner",

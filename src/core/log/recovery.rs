@@ -30,6 +30,9 @@ use super::{Error, disk::Disk};
 use crate::core::catalog::{Durability, LogRecord};
 use crate::core::position::Offset;
 
+/// What follows damage is looked through so many bytes at a time.
+const WINDOW_BYTES: usize = 4 << 20;
+
 /// What opening found that whoever runs gunyu may want to know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -400,13 +403,53 @@ fn rot(file: &File, segment: &Segment, why: &'static str) -> Error {
     Error::rot(file.path(), segment.len, why)
 }
 
-/// Whether a valid block begins anywhere from byte `from` on, at offset `least` or later. Reads the rest of the file
-/// at once: this happens once after a crash, and a file has the size of a segment.
+/// Whether a valid block begins anywhere from byte `from` on, at offset `least` or later.
 fn block_follows(file: &File, from: u64, least: Offset) -> Result<bool, Error> {
-    let left = file.len().saturating_sub(from);
-    let mut rest = vec![0; left as usize];
-    file.read(&mut rest, from)?;
+    block_in_windows(file, from, least, WINDOW_BYTES)
+}
+
+/// The same, looking at so many bytes at a time as those where a block may begin, and at what the longest block has behind them.
+fn block_in_windows(file: &File, mut from: u64, least: Offset, window: usize) -> Result<bool, Error> {
     // The payloads of a file are shorter than the file.
     let most = Offset::new(least.get().saturating_add(file.len()));
-    Ok(segment::find_block(&rest, &(least..=most)).is_some())
+    let mut bytes = Vec::new();
+    while from < file.len() {
+        let left = usize::try_from(file.len() - from).unwrap_or(usize::MAX);
+        bytes.resize(left.min(window + BLOCK_HEADER_LEN + BLOCK_MAX), 0);
+        file.read(&mut bytes, from)?;
+        if segment::find_block(&bytes, &(least..=most)).is_some() {
+            return Ok(true);
+        }
+        from += window as u64;
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_found_wherever_it_lies_across_windows() {
+        let root = tempfile::tempdir().unwrap();
+        let payload = [b'p'; 50];
+        for (nth, before) in [0, 1, 99, 100, 101, 150, 199, 200, 250, 301]
+            .into_iter()
+            .enumerate()
+        {
+            let file = Disk::new().create(&root.path().join(nth.to_string())).unwrap();
+            let at = Offset::new(1_000);
+            let header = segment::block_header(at, &payload);
+            let bytes = [&vec![0xff; before][..], &header, &payload, &[0xff; 130]].concat();
+            file.append(&mut [IoSlice::new(&bytes)]).unwrap();
+            for window in [1, 7, 100, 4_096] {
+                let found = |from, least| block_in_windows(&file, from, Offset::new(least), window).unwrap();
+                assert!(found(0, 1_000) && found(before as u64, 900), "{before} {window}");
+                assert!(
+                    !found(before as u64 + 1, 1_000) && !found(0, 1_001),
+                    "{before} {window}"
+                );
+            }
+        }
+    }
 }

@@ -190,7 +190,7 @@ pub(super) fn file_name(start: Offset) -> String {
 pub(super) fn offset_in_name(name: &str, suffix: &str) -> Option<Offset> {
     let digits = name.strip_suffix(suffix)?;
     let all_digits = digits.len() == 20 && digits.bytes().all(|c| c.is_ascii_digit());
-    all_digits.then(|| digits.parse().ok().map(Offset::new)).flatten()
+    all_digits.then(|| Offset::parse(digits)).flatten()
 }
 
 /// Cuts received bytes into payloads.

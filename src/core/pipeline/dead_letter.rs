@@ -10,7 +10,7 @@
 //! | `reason` | the target's words, or the rule |
 //! | `command` | the arguments; text, or `{"base64": …}` where they are not UTF-8 |
 //!
-//! Owns the file. Promises that a letter is on the disk before the caller goes on. Leaves to the caller whether the pipeline does.
+//! Owns the file. Promises that the file is in that folder, whatever the name; that a link in its place is not followed; and that a letter is on the disk before the caller goes on. Leaves to the caller whether the pipeline does.
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::core::catalog::NAME_BYTES_MAX;
 use crate::core::log::{self, Disk};
 use crate::core::position::Offset;
 use crate::core::resp::{Framer, Limits};
@@ -40,6 +41,8 @@ pub struct Letter {
 #[derive(Debug)]
 pub struct DeadLetters {
     path: PathBuf,
+    /// Why nothing may be written there.
+    unfit: Option<(String, &'static str)>,
     disk: Disk,
 }
 
@@ -49,6 +52,7 @@ impl DeadLetters {
     pub fn new(dir: &Path, name: &str) -> DeadLetters {
         DeadLetters {
             path: dir.join(format!("{name}.jsonl")),
+            unfit: unfit(name),
             disk: Disk::new(),
         }
     }
@@ -64,6 +68,12 @@ impl DeadLetters {
     /// # Errors
     /// The file cannot be written: the pipeline must not go on, or a command would be lost silently.
     pub fn write(&mut self, letters: &[Letter]) -> Result<(), log::Error> {
+        if let Some((name, why)) = &self.unfit {
+            return Err(log::Error::BadName {
+                name: name.clone(),
+                why,
+            });
+        }
         let mut lines = String::new();
         for letter in letters {
             lines.push_str(&letter.to_json().to_string());
@@ -71,6 +81,19 @@ impl DeadLetters {
         }
         self.disk.append_durably(&self.path, lines.as_bytes())
     }
+}
+
+/// Why the name is none of a file in the folder.
+fn unfit(name: &str) -> Option<(String, &'static str)> {
+    let why = match name {
+        "" => "it is empty",
+        name if name.len() > NAME_BYTES_MAX => "it is longer than 200 bytes",
+        name if name.contains(['/', '\0']) || name.starts_with('.') => {
+            "it has a slash or a zero byte, or begins with a dot"
+        }
+        _ => return None,
+    };
+    Some((name.to_owned(), why))
 }
 
 impl Letter {
@@ -131,5 +154,39 @@ mod tests {
             (lines[1]["offset"].as_u64(), lines[1]["db"].as_u64()),
             (Some(9), Some(2))
         );
+    }
+
+    fn letter() -> Letter {
+        Letter {
+            offset: Offset::new(9),
+            db: 0,
+            reason: "x".into(),
+            command: Bytes::from_static(b"*1\r\n$4\r\nPING\r\n"),
+        }
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("dead-letter");
+        for name in ["", "..", "../n", "a/b", "/n", ".n", "a\0", &"n".repeat(201)] {
+            let written = DeadLetters::new(&folder, name).write(&[letter()]);
+            assert!(
+                matches!(written, Err(log::Error::BadName { .. })),
+                "{name:?}: {written:?}"
+            );
+        }
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_letters_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        std::fs::write(&victim, "of somebody else").unwrap();
+        std::os::unix::fs::symlink(&victim, dir.path().join("n.jsonl")).unwrap();
+        let error = DeadLetters::new(dir.path(), "n").write(&[letter()]).unwrap_err();
+        assert!(error.hint().is_some_and(|hint| hint.contains("link")), "{error}");
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "of somebody else");
     }
 }

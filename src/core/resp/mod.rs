@@ -1,7 +1,7 @@
 //! The protocol's bytes, without any I/O: where commands end in a replication stream, what a target's replies say,
 //! and how commands are written.
 //!
-//! Owns framing ([`Framer`]), reply scanning ([`ReplyScanner`], [`parse_value`]) and encoding ([`encode_command`]).
+//! Owns framing ([`Framer`]), reply scanning ([`ReplyScanner`], [`Values`]) and encoding ([`encode_command`]).
 //! Promises: no byte is copied that need not be, nothing is allocated per command or per good reply, input is cut
 //! wherever the network likes to cut it, and no input makes it panic. Leaves to others what a command means
 //! ([`super::command`]) and which ones are replicated ([`super::filter`]).
@@ -18,8 +18,8 @@ pub use encode::{encode_command, write_array_header, write_bulk, write_number};
 pub use frame::{Args, Frame, Run};
 pub use framer::Framer;
 pub use reply::{Event, ReplyScanner};
-pub use said::said;
-pub use value::{Value, parse_value};
+pub use said::{harmless, said};
+pub use value::{Value, Values, parse_value};
 
 use super::position::Offset;
 
@@ -78,6 +78,9 @@ pub enum Fault {
     /// A reply declares a length or count that cannot be.
     #[error("a reply declares a length of {0}")]
     ReplyLength(i64),
+    /// A reply is longer than any that is asked for.
+    #[error("a reply takes more than {0} bytes")]
+    ReplyCost(usize),
     /// Replies are nested deeper than any server nests them.
     #[error("a reply is nested more than {0} deep")]
     Depth(usize),

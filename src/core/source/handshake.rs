@@ -347,11 +347,7 @@ fn parse_answer(line: &str) -> Result<Answer, Failure> {
     match (verb, id) {
         ("+CONTINUE", id) => Ok(Answer::Continue(id)),
         ("+FULLRESYNC", Some(id)) => {
-            let offset = words
-                .next()
-                .and_then(|w| w.parse().ok())
-                .map(Offset::new)
-                .ok_or_else(nonsense)?;
+            let offset = words.next().and_then(Offset::parse).ok_or_else(nonsense)?;
             Ok(Answer::FullResync(Position { id, offset }))
         }
         _ => Err(nonsense()),
@@ -463,10 +459,16 @@ mod tests {
             feed(&mut handshake, &format!("+CONTINUE {ID}\r\n")),
             Ok(Progress::Answered(Answer::Continue(Some(position.id))))
         );
-        assert!(matches!(
-            feed(&mut handshake, "+WHAT\r\n"),
-            Err(Failure::Nonsense(_))
-        ));
+        for nonsense in [
+            "+WHAT\r\n".to_owned(),
+            format!("+FULLRESYNC {ID}\r\n"),
+            format!("+FULLRESYNC {ID} -1\r\n"),
+            format!("+FULLRESYNC {ID} 9223372036854775808\r\n"),
+            format!("+FULLRESYNC {ID} 18446744073709551615\r\n"),
+        ] {
+            let answer = feed(&mut handshake, &nonsense);
+            assert!(matches!(answer, Err(Failure::Nonsense(_))), "{nonsense}");
+        }
     }
 
     #[test]

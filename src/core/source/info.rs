@@ -40,9 +40,7 @@ impl SourceInfo {
         });
         SourceInfo {
             history: history.or_else(|| id("run_id").map(History::new)),
-            offset: field("master_repl_offset")
-                .and_then(|n| n.parse().ok())
-                .map(Offset::new),
+            offset: field("master_repl_offset").and_then(Offset::parse),
             run_id: field("run_id").map(str::to_owned),
             version: field("valkey_version")
                 .or_else(|| field("redis_version"))
@@ -96,6 +94,14 @@ mod tests {
             info.history,
             Some(History::new(ReplId::parse(ID.as_bytes()).unwrap()))
         );
+    }
+
+    #[test]
+    fn an_offset_that_cannot_be_is_none() {
+        for (number, expected) in [("5", Some(5)), ("-1", None), ("9223372036854775808", None)] {
+            let info = SourceInfo::parse(&format!("run_id:{ID}\r\nmaster_repl_offset:{number}\r\n"));
+            assert_eq!(info.offset.map(Offset::get), expected, "{number}");
+        }
     }
 
     #[test]

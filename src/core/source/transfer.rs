@@ -15,6 +15,9 @@ const MARK_LEN: usize = 40;
 /// The longest header line: `$EOF:`, the mark, `\r\n`.
 const HEADER_MAX: usize = 64;
 
+/// The longest refusal that may stand in its place.
+const REFUSAL_MAX: usize = 64 << 10;
+
 /// What a stretch of input is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
@@ -100,14 +103,15 @@ impl Transfer {
         while input.first().is_some_and(|b| *b == b'\n' || *b == b'\r') {
             input.advance(1);
         }
-        let Some(end) = memchr::memchr(b'\n', input) else {
-            let too_long = input.len() > HEADER_MAX && input[0] != b'-';
-            return if too_long {
-                Err(bad_header(input))
-            } else {
-                Ok(None)
-            };
+        let longest = match input.first() {
+            Some(b'-') => REFUSAL_MAX,
+            _ => HEADER_MAX,
         };
+        let end = memchr::memchr(b'\n', input);
+        if end.unwrap_or(input.len()) > longest {
+            return Err(bad_header(input));
+        }
+        let Some(end) = end else { return Ok(None) };
         let line = input.split_to(end + 1);
         let text = line.trim_ascii_end();
         if let Some(mark) = text.strip_prefix(b"$EOF:") {
@@ -120,6 +124,7 @@ impl Transfer {
             .and_then(|digits| std::str::from_utf8(digits).ok());
         let left = digits
             .and_then(|digits| digits.parse().ok())
+            .filter(|length| i64::try_from(*length).is_ok())
             .ok_or_else(|| bad_header(text))?;
         self.expect = Expect::Sized { left };
         Ok(Some(Part::SnapshotBegins(Some(left))))
@@ -230,5 +235,21 @@ mod tests {
         assert_eq!(error, BadHeader("-ERR BGSAVE failed".into()));
         let endless = Transfer::of_snapshot().next(&mut BytesMut::from(&[b'x'; 100][..]));
         assert!(endless.is_err());
+        for number in ["9223372036854775808", "18446744073709551615", "-1", ""] {
+            let header = format!("${number}\r\n");
+            let read = Transfer::of_snapshot().next(&mut BytesMut::from(&header[..]));
+            assert!(read.is_err(), "{header}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_without_end_is_an_error_and_is_not_hoarded() {
+        let (mut transfer, mut input) = (Transfer::of_snapshot(), BytesMut::from(&b"-"[..]));
+        while let Ok(part) = transfer.next(&mut input) {
+            assert_eq!(part, None);
+            assert!(input.len() <= REFUSAL_MAX);
+            input.extend_from_slice(&[b'x'; 4 << 10]);
+        }
+        assert!(input.len() > REFUSAL_MAX);
     }
 }

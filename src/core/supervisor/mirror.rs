@@ -94,10 +94,7 @@ pub(super) async fn pass_entangled(
             Some(leader) => {
                 let call = ("POST", "/peer/entangle");
                 let began = Instant::now();
-                let told = group
-                    .access()
-                    .ask(&leader, call, &[("input", name)], TELL_LIMIT)
-                    .await;
+                let told = group.ask(&leader, call, &[("input", name)], TELL_LIMIT).await;
                 if let Err(error) = &told {
                     tracing::debug!(%error, name, waited_ms = began.elapsed().as_millis(), "the leader could not be told to begin anew");
                 }

@@ -179,7 +179,7 @@ impl Post {
         let passing_on = async {
             loop {
                 let now = leader.borrow_and_update().clone();
-                tell.send_replace(now.as_deref().and_then(|id| group.access().leader(id)));
+                tell.send_replace(now.as_deref().and_then(|id| group.leader(id)));
                 if leader.changed().await.is_err() {
                     return;
                 }

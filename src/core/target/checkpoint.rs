@@ -34,6 +34,7 @@
 
 use bytes::Bytes;
 
+use crate::core::command;
 use crate::core::position::{Epoch, Offset, Position, ReplId};
 
 /// All checkpoint keys begin so; keys that do are never replicated from a source.
@@ -57,11 +58,10 @@ pub fn session_key(name: &str) -> Bytes {
 /// The epoch of a session, by the value of its field: the second table above.
 #[must_use]
 pub fn epoch_of_session(value: &[u8]) -> Epoch {
-    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-    match number {
-        None | Some(1) => Epoch::NONE,
-        Some(number) => Epoch::new(number),
-    }
+    let epoch = std::str::from_utf8(value).ok().and_then(Epoch::parse);
+    epoch
+        .filter(|epoch| *epoch != Epoch::new(1))
+        .unwrap_or(Epoch::NONE)
 }
 
 /// A position and what is needed to go on from it.
@@ -142,17 +142,17 @@ impl Record {
             match field {
                 b"version" if text != VERSION => return Err(malformed()),
                 b"replid" => id = Some(ReplId::parse(value).map_err(|_| malformed())?),
-                b"offset" => offset = Some(text.parse().map(Offset::new).map_err(|_| malformed())?),
+                b"offset" => offset = Some(Offset::parse(text).ok_or_else(malformed)?),
                 b"db" => db = text.parse().map_err(|_| malformed())?,
-                b"epoch" => record.epoch = text.parse().map(Epoch::new).map_err(|_| malformed())?,
-                b"snapshot_ms" => record.snapshot_ms = text.parse().map_err(|_| malformed())?,
+                b"epoch" => record.epoch = Epoch::parse(text).ok_or_else(malformed)?,
+                b"snapshot_ms" => record.snapshot_ms = count(text).ok_or_else(malformed)?,
                 b"cursor" => record.cursor = Some(Cursor::parse(text).ok_or_else(malformed)?),
                 b"full_sync" => record.full_sync = Some(parse_position(text).ok_or_else(malformed)?),
                 b"resync" => record.resync = text == "1",
                 b"guarded" => record.guarded = Some(text == "1"),
                 b"libraries" => record.owns_libraries = text == "1",
                 b"lineage" => record.lineage = u64::from_str_radix(text, 16).map_err(|_| malformed())?,
-                b"marks" => record.marks = parse_numbers(text).ok_or_else(malformed)?,
+                b"marks" => record.marks = parse_slots(text).ok_or_else(malformed)?,
                 b"seen" => record.seen = parse_numbers(text).ok_or_else(malformed)?,
                 b"owned" => record.owned = parse_numbers(text).ok_or_else(malformed)?,
                 _ => {}
@@ -212,11 +212,11 @@ impl Record {
 impl Cursor {
     fn parse(text: &str) -> Option<Cursor> {
         let mut numbers = text.split(':');
-        let at = numbers.next()?.parse().ok()?;
+        let at = count(numbers.next()?)?;
         let db = numbers.next()?.parse().ok()?;
-        let keys = numbers.next()?.parse().ok()?;
+        let keys = count(numbers.next()?)?;
         // Versions before 0.2 did not write this one.
-        let elements = numbers.next().map_or(Some(0), |number| number.parse().ok())?;
+        let elements = numbers.next().map_or(Some(0), count)?;
         Some(Cursor {
             at,
             db,
@@ -230,8 +230,22 @@ fn parse_position(text: &str) -> Option<Position> {
     let (id, offset) = text.split_once(':')?;
     Some(Position {
         id: ReplId::parse(id.as_bytes()).ok()?,
-        offset: Offset::new(offset.parse().ok()?),
+        offset: Offset::parse(offset)?,
     })
+}
+
+/// Nothing that is counted comes near 2^63: what does would overflow where it is added to.
+fn count(text: &str) -> Option<u64> {
+    Offset::parse(text).map(Offset::get)
+}
+
+/// A mark in each of these slots: there are no more than slots.
+fn parse_slots(text: &str) -> Option<Vec<u16>> {
+    let slots = command::ranges(text.split(',').filter(|n| !n.is_empty()).map(|n| {
+        let slot = n.parse().ok()?;
+        command::range(slot, slot)
+    }))?;
+    Some(slots.into_iter().map(|(slot, _)| slot).collect())
 }
 
 fn parse_numbers<N: std::str::FromStr>(text: &str) -> Option<Vec<N>> {
@@ -283,6 +297,35 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_is_refused_by_the_name_of_its_field() {
+        let id = "a".repeat(40);
+        let far = format!("{id}:9223372036854775808");
+        let many = "1,".repeat(16_385);
+        for (field, value) in [
+            ("marks", "16384"),
+            ("marks", "0,65535"),
+            ("marks", "-1"),
+            ("marks", "5-7"),
+            ("marks", &many),
+            ("offset", "9223372036854775808"),
+            ("offset", "18446744073709551615"),
+            ("epoch", "9223372036854775808"),
+            ("full_sync", &far),
+            ("cursor", "9223372036854775808:0:0:0"),
+            ("cursor", "0:0:9223372036854775808:0"),
+            ("cursor", "0:0:0:9223372036854775808"),
+            ("snapshot_ms", "9223372036854775808"),
+            ("db", "4294967296"),
+            ("lineage", "x"),
+        ] {
+            let read = Record::parse([(field.as_bytes(), value.as_bytes())]);
+            assert_eq!(read.unwrap_err().field, field, "{value}");
+        }
+        let most = Record::parse([(&b"epoch"[..], &b"9223372036854775807"[..])]).unwrap();
+        assert_eq!(most.epoch.get(), 9_223_372_036_854_775_807);
+    }
+
+    #[test]
     fn a_cursor_of_an_older_gunyu_stands_at_the_beginning_of_its_key() {
         let record = Record::parse([(&b"cursor"[..], &b"5:1:9"[..])]).unwrap();
         assert_eq!(
@@ -298,7 +341,10 @@ mod tests {
             ("0", 0),
             ("1", 0),
             ("2", 2),
-            ("18446744073709551615", u64::MAX),
+            ("9223372036854775807", i64::MAX.unsigned_abs()),
+            ("9223372036854775808", 0),
+            ("18446744073709551615", 0),
+            ("-1", 0),
             ("x", 0),
         ] {
             assert_eq!(epoch_of_session(value.as_bytes()), Epoch::new(epoch), "{value}");

@@ -1,6 +1,7 @@
 //! One ordered connection to a target node.
 //!
-//! Owns logging in, sending without copying what is large, and scanning replies. Leaves to others what is sent and what the replies
+//! Owns logging in, sending without copying what is large, and scanning replies. Promises that no reply takes more memory than what was asked for
+//! can be. Leaves to others what is sent and what the replies
 //! mean.
 
 use std::io::IoSlice;
@@ -10,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Error, Settings};
 use crate::core::net::{Address, Connection, ReadHalf, WriteHalf};
-use crate::core::resp::{self, Event, ReplyScanner, Value};
+use crate::core::resp::{self, Event, ReplyScanner, Value, Values};
 
 /// Slices shorter than this are copied together: a system call takes at most [`SLICES_MAX`], and each costs more than the copy.
 const COPY_BELOW: usize = 8 << 10;
@@ -21,6 +22,12 @@ const SLICES_MAX: usize = 64;
 /// Room for one read of replies.
 const READ_BUFFER: usize = 64 << 10;
 
+/// The longest reply to a question about the server.
+const REPLY_BYTES_MAX: usize = 64 << 20;
+
+/// The longest where a value may be among what is answered: as long as servers take one, and what is around it.
+const VALUE_BYTES_MAX: usize = (512 << 20) + REPLY_BYTES_MAX;
+
 /// A connection. What is sent is answered in the same order.
 #[derive(Debug)]
 pub struct Lane {
@@ -28,6 +35,7 @@ pub struct Lane {
     write: WriteHalf,
     input: BytesMut,
     scanner: ReplyScanner,
+    values: Values,
     address: Address,
     reply_limit: Duration,
     /// When the peer last said something, or we last sent something to it.
@@ -47,6 +55,7 @@ impl Lane {
             write,
             input: BytesMut::with_capacity(READ_BUFFER),
             scanner: ReplyScanner::new(),
+            values: Values::new(REPLY_BYTES_MAX),
             address: settings.endpoint.address.clone(),
             reply_limit: settings.reply_limit,
             last_moved: Instant::now(),
@@ -81,21 +90,26 @@ impl Lane {
         resp::encode_command(&mut request, args);
         self.last_moved = Instant::now();
         self.write.write_all(&request, "sending a command").await?;
+        let verb = args.first().copied().unwrap_or_default();
+        self.values.limit(longest(verb));
+        let value = self.value().await?;
+        match value.error() {
+            Some(text) => Err(Error::Refused {
+                address: self.address.clone(),
+                command: String::from_utf8_lossy(verb).into_owned(),
+                reply: resp::said(text),
+            }),
+            None => Ok(value),
+        }
+    }
+
+    async fn value(&mut self) -> Result<Value, Error> {
         loop {
-            let parsed = resp::parse_value(&self.input).map_err(|cause| self.protocol(cause))?;
-            let Some((value, used)) = parsed else {
-                self.fill(Some(self.reply_limit)).await?;
-                continue;
-            };
-            self.input.advance(used);
-            return match value.error() {
-                Some(text) => Err(Error::Refused {
-                    address: self.address.clone(),
-                    command: String::from_utf8_lossy(args.first().copied().unwrap_or_default()).into_owned(),
-                    reply: resp::said(text),
-                }),
-                None => Ok(value),
-            };
+            let read = self.values.next(&mut self.input);
+            match read.map_err(|cause| self.protocol(cause))? {
+                Some(value) => return Ok(value),
+                None => self.fill(Some(self.reply_limit)).await?,
+            }
         }
     }
 
@@ -108,13 +122,17 @@ impl Lane {
         commands: impl IntoIterator<Item = Vec<Vec<u8>>>,
     ) -> Result<Vec<Value>, Error> {
         let mut request = BytesMut::new();
-        let mut expected = 0;
+        let (mut expected, mut reply_max) = (0, REPLY_BYTES_MAX);
         for args in commands {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             resp::encode_command(&mut request, &args);
+            reply_max = reply_max.max(longest(args.first().copied().unwrap_or_default()));
             expected += 1;
         }
-        self.exchange(&request, expected).await
+        self.last_moved = Instant::now();
+        self.write.write_all(&request, "sending commands").await?;
+        self.values.limit(reply_max);
+        self.values(expected).await
     }
 
     /// The same for commands that are encoded already; `expected` is how many.
@@ -124,15 +142,15 @@ impl Lane {
     pub async fn exchange(&mut self, request: &[u8], expected: usize) -> Result<Vec<Value>, Error> {
         self.last_moved = Instant::now();
         self.write.write_all(request, "sending commands").await?;
+        // Commands of the stream and of transactions answer with values.
+        self.values.limit(VALUE_BYTES_MAX);
+        self.values(expected).await
+    }
+
+    async fn values(&mut self, expected: usize) -> Result<Vec<Value>, Error> {
         let mut values = Vec::with_capacity(expected);
         while values.len() < expected {
-            match resp::parse_value(&self.input).map_err(|cause| self.protocol(cause))? {
-                Some((value, used)) => {
-                    self.input.advance(used);
-                    values.push(value);
-                }
-                None => self.fill(Some(self.reply_limit)).await?,
-            }
+            values.push(self.value().await?);
         }
         Ok(values)
     }
@@ -206,6 +224,15 @@ impl Lane {
     }
 }
 
+/// How long the reply to a command may be: a few answer with a value of the data.
+fn longest(verb: &[u8]) -> usize {
+    let gives_value = [&b"DUMP"[..], b"LINDEX", b"EXEC"];
+    match gives_value.iter().any(|one| verb.eq_ignore_ascii_case(one)) {
+        true => VALUE_BYTES_MAX,
+        false => REPLY_BYTES_MAX,
+    }
+}
+
 fn is_permission(error: &Error) -> bool {
     matches!(error, Error::Refused { reply, .. } if reply.starts_with("NOPERM"))
 }
@@ -264,7 +291,12 @@ impl FromIterator<Bytes> for Wire {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::core::net::{Credentials, Endpoint};
+    use crate::core::target::Shape;
 
     #[test]
     fn small_neighbours_are_copied_together_and_large_ones_are_not() {
@@ -281,5 +313,41 @@ mod tests {
             [2, COPY_BELOW, 1]
         );
         assert_eq!(slices[1].as_ptr(), large.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_an_error_and_is_not_hoarded() {
+        for (head, piece) in [("*999999999\r\n", "$5\r\nhello\r\n"), ("", "+hello")] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let settings = Settings {
+                endpoint: Endpoint {
+                    address: Address {
+                        host: "127.0.0.1".to_owned(),
+                        port: listener.local_addr().unwrap().port(),
+                    },
+                    credentials: Credentials::default(),
+                    tls: None,
+                },
+                shape: Shape::One,
+                name: "n".to_owned(),
+                reply_limit: Duration::from_secs(60),
+            };
+            let babbling = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (mut sent, piece) = (0, piece.repeat(4_000));
+                stream.write_all(head.as_bytes()).await.unwrap();
+                while stream.write_all(piece.as_bytes()).await.is_ok() {
+                    sent += piece.len();
+                }
+                sent
+            });
+            let opened = Lane::open(&settings, "n").await;
+            assert!(
+                matches!(&opened, Err(Error::Protocol { .. })),
+                "{piece}: {opened:?}"
+            );
+            let sent = babbling.await.unwrap();
+            assert!(sent < REPLY_BYTES_MAX, "{piece}: {sent}");
+        }
     }
 }

@@ -13,6 +13,10 @@ use super::nodes::{self, Node};
 use super::shards::{self, Choice, Health, Shard, Wanted};
 use super::{Error, most_telling};
 use crate::core::net::{Address, Endpoint};
+use crate::core::position::Offset;
+
+/// So many nodes of a shard are asked how they are.
+const HEALTH_MAX: usize = 32;
 
 /// In a large cluster so many nodes are asked: enough that one of them is right.
 const ASKED_MAX: usize = 32;
@@ -125,20 +129,33 @@ impl Cluster {
         let wanted = self.settings.wanted;
         let health = match wanted {
             Wanted::Master => BTreeMap::new(),
-            Wanted::PreferReplica | Wanted::Replica => self.health(shard).await,
+            Wanted::PreferReplica | Wanted::Replica => self.health(shard, followed).await,
         };
         shards::choose(shard, wanted, &health, followed)
     }
 
     /// What the nodes of a shard say of themselves; those that do not answer are left out.
-    async fn health(&self, shard: &Shard) -> BTreeMap<String, Health> {
+    async fn health(&self, shard: &Shard, followed: Option<&Address>) -> BTreeMap<String, Health> {
         let mut asked = Vec::new();
-        for node in shard.nodes() {
-            if let Some(address) = node.address.clone() {
-                asked.push(health(node.id.clone(), self.endpoint(address)));
-            }
+        for (id, address) in self.to_examine(shard, followed) {
+            asked.push(health(id, self.endpoint(address)));
         }
         join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// The one that is followed and the seeds first: where there are very many, they are not left out.
+    fn to_examine(&self, shard: &Shard, followed: Option<&Address>) -> Vec<(String, Address)> {
+        let seeds = &self.settings.seeds;
+        let is_first = |address: &Address| {
+            Some(address) == followed || seeds.iter().any(|seed| seed.address == *address)
+        };
+        let nodes = shard.nodes();
+        let mut nodes: Vec<_> = nodes
+            .filter_map(|node| Some((node.id.clone(), node.address.clone()?)))
+            .collect();
+        nodes.sort_by_key(|(_, address)| !is_first(address));
+        nodes.truncate(HEALTH_MAX);
+        nodes
     }
 
     /// The seeds first: in a large cluster they are not left out.
@@ -212,13 +229,42 @@ fn health_in(text: &str) -> Health {
     Health {
         is_replica,
         is_linked: !is_loading && (!is_replica || is("master_link_status", "up")),
-        offset: offset.and_then(|number| number.parse().ok()).unwrap_or(0),
+        offset: offset.and_then(Offset::parse).map_or(0, Offset::get),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_shard_with_very_many_nodes_the_followed_one_and_the_seeds_are_examined() {
+        let at = |port: u16| Address {
+            host: "10.0.0.1".to_owned(),
+            port,
+        };
+        let seed = Endpoint {
+            address: at(900),
+            credentials: crate::core::net::Credentials::default(),
+            tls: None,
+        };
+        let cluster = Cluster::new(Settings {
+            seeds: vec![seed.clone()],
+            only_seeds: false,
+            wanted: Wanted::Replica,
+            every: Duration::from_secs(1),
+        });
+        let mut text = "m 10.0.0.1:1@2 master - 0 0 1 connected 0-16383\n".to_owned();
+        for port in 2..1_000 {
+            text += &format!("r{port} 10.0.0.1:{port}@2 slave m 0 0 1 connected\n");
+        }
+        let shards = shards::shards(&nodes::parse(&text, &seed.address).unwrap());
+        let asked = cluster.to_examine(&shards[0], Some(&at(800)));
+        assert_eq!(asked.len(), HEALTH_MAX);
+        for port in [800, 900] {
+            assert!(asked.iter().any(|(_, address)| *address == at(port)), "{asked:?}");
+        }
+    }
 
     #[test]
     fn health_is_read_from_info() {

@@ -8,6 +8,7 @@
 
 use super::Error;
 use super::ask::Asker;
+use crate::core::command;
 use crate::core::resp::Value;
 
 /// So many exports that are over are remembered: the newest, which the server lists first.
@@ -128,11 +129,7 @@ fn text_of(job: &Value, name: &str) -> Option<String> {
 /// Reads `0-5 7-7`.
 fn ranges(text: &str) -> Option<Vec<(u16, u16)>> {
     let words = text.split([' ', ',']).filter(|word| !word.is_empty());
-    let range = |word: &str| {
-        let (first, last) = word.split_once('-').unwrap_or((word, word));
-        Some((first.parse().ok()?, last.parse().ok()?))
-    };
-    words.map(range).collect()
+    command::ranges(words.map(command::read_range))
 }
 
 #[cfg(test)]
@@ -167,6 +164,20 @@ mod tests {
         ] {
             assert_eq!(Can::of_info(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn ranges_of_slots_that_there_are_not_are_refused() {
+        for (text, expected) in [
+            ("5-115 7", Some(vec![(5, 115), (7, 7)])),
+            ("5-3", None),
+            ("0-16384", None),
+            ("70000", None),
+            ("0-16383 1", None),
+        ] {
+            assert_eq!(ranges(text), expected, "{text}");
+        }
+        assert_eq!(ranges(&"1 ".repeat(16_385)), None);
     }
 
     fn job(operation: &str, state: &str) -> Value {

@@ -6,6 +6,7 @@
 //!
 //! `@bus` came with 4.0, the host with 7.0. The IP address of the node that answers may be missing: it is the one by which it was asked. Owns the reading.
 
+use crate::core::command;
 use crate::core::net::Address;
 
 /// One node.
@@ -66,8 +67,16 @@ fn node(line: &str, asked: &Address) -> Option<Node> {
         has_failed: has("fail"),
         is_stranger: has("handshake") || has("noaddr"),
         epoch: epoch.parse().ok()?,
-        slots: slots.iter().filter_map(|slots| range(slots)).collect(),
-        moving: is_myself.then(|| slots.iter().filter_map(|slots| moving(slots)).collect()),
+        slots: command::ranges(
+            slots
+                .iter()
+                .map(|slots| command::read_range(slots))
+                .filter(Option::is_some),
+        )?,
+        moving: is_myself.then(|| {
+            let moving = slots.iter().filter_map(|slots| moving(slots));
+            moving.take(usize::from(command::SLOTS)).collect()
+        }),
     })
 }
 
@@ -87,13 +96,8 @@ fn address(place: &str, asked: &Address, is_myself: bool) -> Option<Address> {
 
 /// `[7->-id]` or `[7-<-id]`; a node tells it of itself alone.
 fn moving(slots: &str) -> Option<u16> {
-    slots.strip_prefix('[')?.split('-').next()?.parse().ok()
-}
-
-/// `7` or `7-9`; what is on its way (`[7->-id]`) is served by whoever has it.
-fn range(slots: &str) -> Option<(u16, u16)> {
-    let (first, last) = slots.split_once('-').unwrap_or((slots, slots));
-    Some((first.parse().ok()?, last.parse().ok()?))
+    let slot = slots.strip_prefix('[')?.split('-').next()?.parse().ok()?;
+    command::range(slot, slot).map(|(slot, _)| slot)
 }
 
 #[cfg(test)]
@@ -155,6 +159,25 @@ mod tests {
         assert_eq!(node.slot_count(), 7);
         assert_eq!(node.moving, Some(vec![9, 3]));
         assert_eq!(one("aa :7001@17001 master - 0 0 1 connected").address, None);
+    }
+
+    #[test]
+    fn slots_that_there_are_not_are_left_out_and_too_many_are_no_answer() {
+        let served = |slots: &str| {
+            let line = format!("aa 10.0.0.1:7001@17001 myself,master - 0 0 1 connected {slots}");
+            let node = parse(&line, &asked())?.remove(0);
+            Some((node.slot_count(), node.slots, node.moving.unwrap()))
+        };
+        for (slots, expected) in [
+            ("5-3 7", (1, vec![(7, 7)], vec![])),
+            ("16384 0-65535 -1 9-", (0, vec![], vec![])),
+            ("[7->-bb] [16384->-bb] [x-<-cc]", (0, vec![], vec![7])),
+        ] {
+            assert_eq!(served(slots), Some(expected), "{slots}");
+        }
+        assert_eq!(served(&"0-16383 ".repeat(2)), None);
+        let moving = served(&"[1->-bb] ".repeat(20_000)).unwrap().2;
+        assert_eq!(moving.len(), 16_384);
     }
 
     #[test]

@@ -23,6 +23,9 @@ use crate::core::resp::Value;
 /// However seldom the topology is looked at: sentinels are asked at least this often, since what they tell may get lost.
 const ASK_EVERY_MAX: Duration = Duration::from_secs(5);
 
+/// So many sentinels are asked at most, those of the configuration first, and whatever they say: nobody has more.
+const KNOWN_MAX: usize = 32;
+
 /// A sentinel that cannot be listened to is followed by the next after this.
 const LISTEN_PAUSE: Duration = Duration::from_millis(500);
 
@@ -120,11 +123,7 @@ impl Sentinels {
                 Ok(said) => {
                     let epoch = found.entry(said.master).or_insert(said.epoch);
                     *epoch = said.epoch.max(*epoch);
-                    for other in said.others {
-                        if !self.known.contains(&other) {
-                            self.known.push(other);
-                        }
-                    }
+                    learn(&mut self.known, said.others);
                 }
                 Err(error) => errors.push(error),
             }
@@ -164,6 +163,15 @@ impl Sentinels {
             .cloned()
             .map(|address| first.at(address))
             .collect()
+    }
+}
+
+/// Notes others, as long as there are not too many.
+fn learn(known: &mut Vec<Address>, others: Vec<Address>) {
+    for other in others {
+        if known.len() < KNOWN_MAX && !known.contains(&other) {
+            known.push(other);
+        }
     }
 }
 
@@ -311,6 +319,21 @@ mod tests {
 
     fn list(texts: &[&str]) -> Value {
         Value::Array(texts.iter().map(|text| bulk(text)).collect())
+    }
+
+    #[test]
+    fn sentinels_without_number_are_not_hoarded_and_those_of_the_configuration_stay() {
+        let at = |port: u16| Address {
+            host: "h".to_owned(),
+            port,
+        };
+        let mut known: Vec<Address> = (1..=3).map(at).collect();
+        learn(&mut known, (1..1_000).map(at).collect());
+        let expected: Vec<Address> = (1..=32).map(at).collect();
+        assert_eq!(known, expected);
+        let mut many: Vec<Address> = (1..=40).map(at).collect();
+        learn(&mut many, vec![at(99)]);
+        assert_eq!(many.len(), 40);
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Kv {
     pub(super) fn epoch(&self) -> Epoch {
         let value: Value = serde_json::from_slice(&self.value).unwrap_or_default();
         let number = value.as_u64().or_else(|| value["epoch"].as_u64());
-        number.map_or(Epoch::NONE, Epoch::new)
+        number.and_then(Epoch::told).unwrap_or(Epoch::NONE)
     }
 }
 

@@ -58,6 +58,8 @@ const CRC_LEN: usize = 4;
 const SMALL: usize = 16 << 10;
 
 const UNKNOWN_LEN: u64 = u64::MAX;
+/// Why a number is not believed.
+const BEYOND: &str = "it goes beyond the last offset";
 const IS_EXACT: u8 = 1;
 const WAITS: u8 = 2;
 const IS_COPYING: u8 = 4;
@@ -381,23 +383,21 @@ fn frame(kind: u8, mut payload: Bytes) -> Result<Option<Frame>, Error> {
     let short = |_| senseless("it is too short");
     Ok(Some(match kind {
         HISTORY => Frame::History(history(payload).map_err(senseless)?),
-        BEGINS => Frame::Begins(offset(&mut payload).map_err(short)?),
+        BEGINS => Frame::Begins(offset(&mut payload).map_err(short)?.ok_or(senseless(BEYOND))?),
         SNAPSHOT_BEGINS => {
-            let offset = offset(&mut payload).map_err(short)?;
+            let offset = offset(&mut payload).map_err(short)?.ok_or(senseless(BEYOND))?;
             let declared = payload.try_get_u64_le().map_err(short)?;
-            Frame::SnapshotBegins {
-                offset,
-                declared: (declared != UNKNOWN_LEN).then_some(declared),
+            let declared = (declared != UNKNOWN_LEN).then_some(declared);
+            if declared.is_some_and(|len| Offset::told(len).is_none()) {
+                return Err(senseless(BEYOND));
             }
+            Frame::SnapshotBegins { offset, declared }
         }
         SNAPSHOT => Frame::Snapshot(bytes(payload).map_err(senseless)?),
         SNAPSHOT_ENDS => Frame::SnapshotEnds,
         STREAM => {
-            let start = offset(&mut payload).map_err(short)?;
+            let start = offset(&mut payload).map_err(short)?.ok_or(senseless(BEYOND))?;
             let bytes = bytes(payload).map_err(senseless)?;
-            if start.get().checked_add(bytes.len() as u64).is_none() {
-                return Err(senseless("it goes beyond the last offset"));
-            }
             Frame::Stream { start, bytes }
         }
         STANDING => Frame::Standing(standing(payload).map_err(senseless)?),
@@ -409,8 +409,8 @@ fn frame(kind: u8, mut payload: Bytes) -> Result<Option<Frame>, Error> {
     }))
 }
 
-fn offset(payload: &mut Bytes) -> Result<Offset, bytes::TryGetError> {
-    payload.try_get_u64_le().map(Offset::new)
+fn offset(payload: &mut Bytes) -> Result<Option<Offset>, bytes::TryGetError> {
+    payload.try_get_u64_le().map(Offset::told)
 }
 
 fn bytes(payload: Bytes) -> Result<Bytes, &'static str> {
@@ -430,7 +430,7 @@ fn history(mut payload: Bytes) -> Result<History, &'static str> {
     let id = ReplId::parse(&payload.split_to(40)).map_err(|_| "its id is none")?;
     let has_previous = payload.get_u8();
     let previous = payload.split_to(40);
-    let shared = Offset::new(payload.get_u64_le());
+    let shared = Offset::told(payload.get_u64_le()).ok_or(BEYOND)?;
     let previous = match has_previous {
         0 => None,
         1 => Some((
@@ -447,8 +447,8 @@ fn standing(mut payload: Bytes) -> Result<Standing, &'static str> {
     if payload.len() < LEN {
         return Err("it is too short");
     }
-    let mut next = || Offset::new(payload.get_u64_le());
-    let (received, source, applied, checkpointed) = (next(), next(), next(), next());
+    let mut next = || Offset::told(payload.get_u64_le()).ok_or(BEYOND);
+    let (received, source, applied, checkpointed) = (next()?, next()?, next()?, next()?);
     let (flags, since) = (payload.get_u8(), Duration::from_millis(payload.get_u64_le()));
     let len = usize::from(payload.get_u16_le());
     let name = payload.get(..len).ok_or("the name is too short")?;

@@ -4,6 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// One that is believed.
+fn number() -> impl Strategy<Value = u64> + Clone {
+    0..=i64::MAX.unsigned_abs()
+}
+
 fn id(digit: u8) -> ReplId {
     ReplId::parse(&[digit; 40]).unwrap()
 }
@@ -35,7 +40,7 @@ fn decode(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> (Vec<Frame>, Op
 
 fn a_history() -> impl Strategy<Value = History> {
     let a_id = prop_oneof![Just(id(b'a')), Just(id(b'0')), Just(id(b'F'))];
-    let previous = proptest::option::of((a_id.clone(), any::<u64>().prop_map(Offset::new)));
+    let previous = proptest::option::of((a_id.clone(), number().prop_map(Offset::new)));
     (a_id, previous).prop_map(|(id, previous)| History { id, previous })
 }
 
@@ -44,7 +49,7 @@ fn a_standing() -> impl Strategy<Value = Standing> {
         input,
         since: Duration::from_millis(u64::from(ms)),
     });
-    let offsets = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
+    let offsets = (number(), number(), number(), number());
     (offsets, any::<[bool; 2]>(), proptest::option::of(waiting)).prop_map(
         |((received, source, one, other), [is_exact, is_copying], waits_for)| Standing {
             received: Offset::new(received),
@@ -65,8 +70,8 @@ fn a_frame() -> impl Strategy<Value = Frame> {
     };
     prop_oneof![
         a_history().prop_map(Frame::History),
-        any::<u64>().prop_map(|at| Frame::Begins(Offset::new(at))),
-        (any::<u64>(), proptest::option::of(0..u64::MAX)).prop_map(|(at, declared)| Frame::SnapshotBegins {
+        number().prop_map(|at| Frame::Begins(Offset::new(at))),
+        (number(), proptest::option::of(number())).prop_map(|(at, declared)| Frame::SnapshotBegins {
             offset: Offset::new(at),
             declared
         }),

@@ -108,7 +108,7 @@ impl Membership {
 
     /// How the members speak with each other.
     #[must_use]
-    pub fn access(&self) -> &Access {
+    pub(super) fn access(&self) -> &Access {
         &self.0.settings.access
     }
 
@@ -118,8 +118,10 @@ impl Membership {
         self.0.settings.store.lease_timeout
     }
 
-    pub(super) fn saw(&self, view: View) {
-        self.0.seen.send_replace(Some(Arc::new(view)));
+    pub(super) fn saw(&self, view: View) -> Arc<View> {
+        let view = Arc::new(view);
+        self.0.seen.send_replace(Some(Arc::clone(&view)));
+        view
     }
 
     /// What the store said last.
@@ -161,7 +163,7 @@ impl Membership {
             None => Heir::chosen(self.fit_heir(input).await?),
         };
         let input = input.to_owned();
-        self.ask(|tell| Ask::HandOver {
+        self.told(|tell| Ask::HandOver {
             input,
             heir,
             at_once,
@@ -173,7 +175,7 @@ impl Membership {
     /// The best of the others that reaches source and target. All are asked at once, for one that has died is a member until its session ends, and does not answer.
     async fn fit_heir(&self, input: &str) -> Result<String, NotHanded> {
         let name = input.to_owned();
-        let heirs = self.ask(|tell| Ask::Heirs { input: name, tell }).await?;
+        let heirs = self.told(|tell| Ask::Heirs { input: name, tell }).await?;
         if heirs.is_empty() {
             return Err(NotHanded::NoHeir("no other member follows it".to_owned()));
         }
@@ -193,7 +195,8 @@ impl Membership {
         )))
     }
 
-    async fn ask<T>(
+    /// What the group says to this.
+    async fn told<T>(
         &self,
         ask: impl FnOnce(oneshot::Sender<Result<T, NotHanded>>) -> Ask,
     ) -> Result<T, NotHanded> {
@@ -227,7 +230,7 @@ impl Membership {
         let (this, member) = (self.clone(), member.to_owned());
         tokio::spawn(async move {
             let call = ("POST", "/peer/look");
-            if let Err(error) = this.access().ask(&member, call, &[], TELL_LIMIT * 2).await {
+            if let Err(error) = this.ask(&member, call, &[], TELL_LIMIT * 2).await {
                 tracing::debug!(%error, "a member could not be told to look; it does so by itself");
             }
             then();
@@ -278,7 +281,7 @@ impl Membership {
     /// Whether that member reaches the input's source and target.
     pub(super) async fn is_fit(&self, member: &str, input: &str) -> bool {
         let (call, query) = (("GET", "/peer/fit"), [("input", input)]);
-        let asked = self.access().ask(member, call, &query, FIT_LIMIT).await;
+        let asked = self.ask(member, call, &query, FIT_LIMIT).await;
         asked.is_ok_and(|answer| answer["fit"].as_bool() == Some(true))
     }
 

@@ -143,7 +143,6 @@ impl Handle {
         let told = elsewhere.map(|input| async move {
             let query = [("input", input.name())];
             group
-                .access()
                 .ask(&input.leader(), ("POST", path), &query, HAND_LIMIT)
                 .await
         });
@@ -216,9 +215,7 @@ async fn hand_one(group: &Membership, input: &Input, to: Option<&str>, at_once: 
     let hard = if at_once { "yes" } else { "no" };
     let mut query = vec![("input", input.name()), ("hard", hard)];
     query.extend(to.map(|to| ("to", to)));
-    let asked = group
-        .access()
-        .ask(&leader, ("POST", "/peer/handover"), &query, HAND_LIMIT);
+    let asked = group.ask(&leader, ("POST", "/peer/handover"), &query, HAND_LIMIT);
     let handed = match asked.await {
         Ok(answer) => Ok(answer["leader"].as_str().unwrap_or_default().to_owned()),
         Err(error) => Err(error.to_string()),
@@ -241,7 +238,7 @@ async fn ask_for_full_sync(group: &Membership, input: &Input) -> (String, Result
         return (source, Err(nobody));
     }
     let (call, query) = (("POST", "/peer/fullsync"), [("input", input.name())]);
-    let told = match group.access().ask(&leader, call, &query, FULL_SYNC_LIMIT).await {
+    let told = match group.ask(&leader, call, &query, FULL_SYNC_LIMIT).await {
         Ok(answer) => Ok(answer["joined"].as_array().is_none_or(Vec::is_empty)),
         Err(error) => Err(error),
     };

@@ -18,7 +18,7 @@ pub mod peers;
 pub(super) mod pulse;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -104,6 +104,8 @@ pub(super) struct Group {
     has_had_session: bool,
     /// It has looked at the other members once, and fits to them.
     has_met: bool,
+    /// Those who hold leases and have not shown that they know the token.
+    strangers: BTreeSet<String>,
     /// The store cannot be asked, because of this.
     trouble: Option<String>,
     /// Leases of inputs that are gone here.
@@ -147,6 +149,7 @@ impl Group {
             namesake: None,
             has_had_session: false,
             has_met: false,
+            strangers: BTreeSet::new(),
             trouble: None,
             given_up: Vec::new(),
             told_inputs: 0,
@@ -199,8 +202,9 @@ impl Group {
             match self.store.view().await {
                 Ok(view) => {
                     self.trouble = None;
+                    // Seen first: who is to be asked from now on must be known.
+                    let view = self.membership.saw(view);
                     self.take(&view)?;
-                    self.membership.saw(view);
                     self.raise().await;
                     self.campaign().await;
                     self.resign_what_is_gone().await;
@@ -459,7 +463,7 @@ fn end_of(text: &str) -> Option<Position> {
     let (id, offset) = text.split_once(':')?;
     Some(Position {
         id: crate::core::position::ReplId::parse(id.as_bytes()).ok()?,
-        offset: crate::core::position::Offset::new(offset.parse().ok()?),
+        offset: crate::core::position::Offset::parse(offset)?,
     })
 }
 

@@ -11,7 +11,8 @@
 //! | `POST /peer/entangle?input=` | as the member that leads it; it begins anew |
 //! | `GET /peer/log` | see [`crate::core::peer`] |
 //!
-//! Promises that no question takes longer than its limit. Answers are JSON; errors as everywhere in the API.
+//! Promises that no question takes longer than its limit; and, by [`Membership`], that only those are asked, and told the token, who have shown that they know it.
+//! Answers are JSON; errors as everywhere in the API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use serde_json::Value;
 use crate::core::net::http::{self, Request};
 use crate::core::net::{Address, Credentials, Endpoint, Tls};
 use crate::core::peer::Leader;
+
+use super::Membership;
 
 /// No answer is longer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -45,6 +48,12 @@ pub enum NotDone {
         member: String,
         /// Why not.
         why: String,
+    },
+    /// It has not shown that it knows the group's token.
+    #[error("{member} is no member that is known to have the group's token")]
+    Stranger {
+        /// Whom.
+        member: String,
     },
     /// It refused.
     #[error("{member}: {error}")]
@@ -71,18 +80,14 @@ impl Access {
 
     /// How the log of that member is pulled.
     #[must_use]
-    pub fn leader(&self, member: &str) -> Option<Leader> {
+    fn leader(&self, member: &str) -> Option<Leader> {
         Some(Leader {
             endpoint: self.endpoint(member)?,
             authorization: self.authorization.clone(),
         })
     }
 
-    /// Asks a member; what it answers.
-    ///
-    /// # Errors
-    /// It cannot be asked, or refuses.
-    pub async fn ask(
+    async fn ask(
         &self,
         member: &str,
         (method, path): (&str, &str),
@@ -117,6 +122,39 @@ impl Access {
             error: text("error"),
             hint: text("hint"),
         })
+    }
+}
+
+impl Membership {
+    /// How the log of that member is pulled; nothing where it is not known to be one.
+    #[must_use]
+    pub fn leader(&self, member: &str) -> Option<Leader> {
+        self.knows(member).then(|| self.access().leader(member)).flatten()
+    }
+
+    /// Asks a member; what it answers.
+    ///
+    /// # Errors
+    /// It is not known to be one, cannot be asked, or refuses.
+    pub async fn ask(
+        &self,
+        member: &str,
+        call: (&str, &str),
+        query: &[(&str, &str)],
+        limit: Duration,
+    ) -> Result<Value, NotDone> {
+        if !self.knows(member) {
+            return Err(NotDone::Stranger {
+                member: member.to_owned(),
+            });
+        }
+        self.access().ask(member, call, query, limit).await
+    }
+
+    /// Whether the token may be sent there. Without one there is nothing to be told.
+    fn knows(&self, member: &str) -> bool {
+        let is_member = || self.seen().is_some_and(|view| view.members.contains_key(member));
+        self.access().authorization.is_none() || is_member()
     }
 }
 

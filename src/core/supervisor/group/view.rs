@@ -1,6 +1,6 @@
 //! What a look at the store means for each input.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
@@ -9,6 +9,8 @@ use super::{Group, Input, Mode, Record, Tenure, Unfit, View, end_of};
 
 /// The note of a paused input says this; that of one that was resumed anything else.
 pub(in crate::core::supervisor) const NOTED: &str = "yes";
+
+const STRANGER_HINT: &str = "give all members the same cluster.token (or cluster.tokenFile), and the same version of gunyu; see who may write to the store of leases";
 
 /// How the notes of pauses begin.
 pub(in crate::core::supervisor) const PAUSED: &str = "paused/";
@@ -20,7 +22,9 @@ impl Group {
         for input in self.handle.inputs() {
             let name = input.name();
             let holder = view.leases.get(name);
-            input.set_leader(holder.map(|lease| (lease.holder.as_str(), lease.epoch)));
+            // Nobody asks a stranger anything, nor is what it leads free.
+            let known = holder.filter(|lease| !view.strangers.contains(&lease.holder));
+            input.set_leader(known.map(|lease| (lease.holder.as_str(), lease.epoch)));
             match holder {
                 Some(lease) if lease.holder == self.me() => {
                     self.vacant.remove(name);
@@ -41,6 +45,7 @@ impl Group {
             }
             self.pause_as_noted(&input, view);
         }
+        self.tell_of_strangers(view);
         let inputs = self.handle.inputs();
         let is_there = |name: &String| {
             inputs
@@ -54,6 +59,28 @@ impl Group {
         let gone = gone.filter(|_| !self.handle.is_stopping());
         self.given_up = gone.map(|(name, lease)| (name.clone(), lease.epoch)).collect();
         Ok(())
+    }
+
+    /// Says once of each holder of a lease that it is not believed, wherever that is looked for.
+    fn tell_of_strangers(&mut self, view: &View) {
+        let holds = |id: &&String| view.leases.values().any(|lease| lease.holder == **id);
+        let now: BTreeSet<String> = view.strangers.iter().filter(holds).cloned().collect();
+        for id in now.difference(&self.strangers) {
+            let message = format!("{id} holds a lease and has not shown that it knows the group's token");
+            tracing::warn!(hint = STRANGER_HINT, "{message}: nothing is asked of it");
+            for input in self.handle.inputs() {
+                let is_its = view
+                    .leases
+                    .get(input.name())
+                    .is_some_and(|lease| lease.holder == *id);
+                if is_its {
+                    input
+                        .progress
+                        .report(message.clone(), Some(STRANGER_HINT.to_owned()));
+                }
+            }
+        }
+        self.strangers = now;
     }
 
     /// | the note | the input here | |

@@ -206,7 +206,7 @@ fn begin_anew(record: &mut Record) {
 fn parse(text: &[u8], lineage: u64) -> Option<(Offset, u32)> {
     let mut parts = std::str::from_utf8(text).ok()?.split(':');
     let is_ours = u64::from_str_radix(parts.next()?, 16).ok()? == lineage;
-    let offset = parts.next()?.parse().ok().map(Offset::new)?;
+    let offset = Offset::parse(parts.next()?)?;
     let db = parts.next().map_or(Some(0), |db| db.parse().ok())?;
     is_ours.then_some((offset, db))
 }
@@ -235,7 +235,15 @@ mod tests {
             Some((offset, 3))
         );
         assert_eq!(parse(fence(lineage, offset).as_bytes(), 1), None);
-        for bad in ["", "9f", "9f:x", "x:1", "9f:1:y"] {
+        for bad in [
+            "",
+            "9f",
+            "9f:x",
+            "x:1",
+            "9f:1:y",
+            "9f:9223372036854775808",
+            "9f:-1",
+        ] {
             assert_eq!(parse(bad.as_bytes(), lineage), None, "{bad}");
         }
     }

@@ -9,7 +9,7 @@
 //! Id and names came later (4.0 and 7.0). The host may be null or empty, which means the one by which the node was asked, or `?`, where the operator
 //! wanted names and this node has none; then its IP address is among the names (`cluster_legacy.c`, `clusterCommandSlots`).
 
-use crate::core::command::SLOTS;
+use crate::core::command::{self, SLOTS};
 use crate::core::net::Address;
 use crate::core::resp::Value;
 
@@ -32,16 +32,16 @@ impl SlotMap {
             owners: vec![NOBODY; usize::from(SLOTS)],
             masters: Vec::new(),
         };
-        for range in answer.array()? {
+        let told = answer.array()?;
+        if told.len() > map.owners.len() {
+            return None;
+        }
+        for range in told {
             let [Value::Int(first), Value::Int(last), Value::Array(node), ..] = range.array()? else {
                 return None;
             };
-            let (first, last) = (usize::try_from(*first).ok()?, usize::try_from(*last).ok()?);
-            if last < first || last >= map.owners.len() {
-                return None;
-            }
-            let master = map.place(&address(node, asked)?);
-            map.owners[first..=last].fill(master);
+            let range = command::range(*first, *last)?;
+            map.give(range, &address(node, asked)?);
         }
         Some(map)
     }
@@ -54,10 +54,20 @@ impl SlotMap {
 
     /// The masters that serve slots; the order is that of the answer.
     pub fn masters(&self) -> impl Iterator<Item = &Address> {
-        let serves = |place: &usize| self.owners.iter().any(|owner| usize::from(*owner) == *place);
-        (0..self.masters.len())
-            .filter(move |place| serves(place))
-            .map(|place| &self.masters[place])
+        let serves = self.serving();
+        let masters = self.masters.iter().zip(serves);
+        masters.filter_map(|(master, serves)| serves.then_some(master))
+    }
+
+    /// For each of `masters`, whether it serves a slot.
+    fn serving(&self) -> Vec<bool> {
+        let mut serving = vec![false; self.masters.len()];
+        for owner in &self.owners {
+            if let Some(serves) = serving.get_mut(usize::from(*owner)) {
+                *serves = true;
+            }
+        }
+        serving
     }
 
     /// The slots that this master serves, ascending.
@@ -77,16 +87,32 @@ impl SlotMap {
 
     /// From now on the slot is served by `master`: a node has said so.
     pub fn moved(&mut self, slot: u16, master: &Address) {
-        self.owners[usize::from(slot)] = self.place(master);
+        self.give((slot, slot), master);
     }
 
+    fn give(&mut self, (first, last): (u16, u16), master: &Address) {
+        let slots = usize::from(first)..=usize::from(last);
+        // Nobody's meanwhile: with as many masters as slots, one of them serves none now.
+        self.owners[slots.clone()].fill(NOBODY);
+        let place = self.place(master);
+        self.owners[slots].fill(place);
+    }
+
+    /// Where a master stands; one that is new takes the place of one that serves nothing any more, where there are as many as slots. A slot at least is nobody's.
     fn place(&mut self, master: &Address) -> u16 {
-        let place = self.masters.iter().position(|one| one == master);
-        let place = place.unwrap_or_else(|| {
-            self.masters.push(master.clone());
-            self.masters.len() - 1
+        let known = self.masters.iter().position(|one| one == master);
+        let place = known.unwrap_or_else(|| {
+            if self.masters.len() < self.owners.len() {
+                self.masters.push(master.clone());
+                return self.masters.len() - 1;
+            }
+            let serving = self.serving();
+            let free = serving.iter().position(|serves| !serves);
+            let free = free.expect("a slot is nobody's, so fewer masters than slots serve some");
+            self.masters[free] = master.clone();
+            free
         });
-        u16::try_from(place).expect("a cluster has at most as many masters as slots")
+        u16::try_from(place).expect("there are at most as many masters as slots")
     }
 }
 
@@ -94,7 +120,8 @@ impl SlotMap {
 #[must_use]
 pub fn nodes_in(answer: &Value, asked: &Address) -> Vec<Address> {
     let (mut masters, mut replicas) = (Vec::new(), Vec::new());
-    for range in answer.array().unwrap_or_default() {
+    // No answer of a cluster has more.
+    for range in answer.array().unwrap_or_default().iter().take(usize::from(SLOTS)) {
         let nodes = range.array().and_then(|range| range.get(2..)).unwrap_or_default();
         for (nth, node) in nodes.iter().enumerate() {
             let Some(node) = node.array().and_then(|node| address(node, asked)) else {
@@ -219,6 +246,35 @@ mod tests {
         ] {
             assert_eq!(parsed(vec![bad]), None);
         }
+    }
+
+    #[test]
+    fn masters_without_number_are_not_hoarded() {
+        // As many as slots, each with one: whoever comes takes the place of one that has lost its own.
+        let mut map = SlotMap {
+            owners: (0..SLOTS).collect(),
+            masters: (0..SLOTS).map(|slot| at("h", slot)).collect(),
+        };
+        for (slot, port) in [
+            (0, 20_000),
+            (SLOTS - 1, 20_001),
+            (7, 20_002),
+            (7, 20_003),
+            (8, 20_003),
+        ] {
+            let master = at("new", port);
+            map.moved(slot, &master);
+            assert_eq!(map.owner(slot), Some(&master));
+            assert_eq!(map.masters.len(), usize::from(SLOTS));
+        }
+        assert_eq!(
+            (map.owner(0), map.owner(9)),
+            (Some(&at("new", 20_000)), Some(&at("h", 9)))
+        );
+        assert_eq!((map.served(), map.masters().count()), (16_384, 16_383));
+        let one = range(0, 0, vec![bulk("h"), Value::Int(1)]);
+        assert_eq!(parsed(vec![one.clone(); usize::from(SLOTS)]).unwrap().served(), 1);
+        assert_eq!(parsed(vec![one; usize::from(SLOTS) + 1]), None);
     }
 
     #[test]
