@@ -71,9 +71,15 @@ fn native(from: Shape, writer: Writer, count: u64) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
-pub fn gunyu(from: Shape, to: Shape, writer: Writer, count: u64, set: &[&str]) -> (f64, Cost) {
+pub fn gunyu(from: Shape, to: Shape, writer: Writer, count: u64, args: &[&str]) -> (f64, Cost) {
     let (source, target) = (Side::source(from), Side::target(to));
-    let mut gunyu = Gunyu::start(&source.url(), &target.url(), set);
+    let mut all = vec![
+        "sync".to_owned(),
+        format!("--source={}", source.url()),
+        format!("--target={}", target.url()),
+    ];
+    all.extend(args.iter().map(ToString::to_string));
+    let mut gunyu = Gunyu::with_args(all, &[]);
     gunyu.wait_ready(LONG);
     // Connections, tables and buffers are there when it counts.
     write(&source, writer, count / 50);

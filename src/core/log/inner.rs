@@ -93,6 +93,9 @@ impl Inner {
         let end = {
             let mut state = self.state();
             state.appended(chunks);
+            if self.store.is_some() {
+                state.tail.shrink(self.space.tail_share());
+            }
             state.end
         };
         self.tell();
@@ -369,6 +372,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let bytes = self.state().bytes;
         self.space.give_back(bytes);
+        self.space.leave();
     }
 }
 

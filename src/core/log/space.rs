@@ -16,11 +16,19 @@ use tokio::sync::watch;
 use super::Error;
 use super::inner::{Inner, lock};
 
+/// So many bytes of the newest stream are kept in memory beside the disk, by all logs together; each has at least [`TAIL_BYTES_MIN`].
+const TAILS_BYTES: u64 = 32 << 20;
+
+/// What a reader that keeps up needs at least.
+const TAIL_BYTES_MIN: u64 = 1 << 20;
+
 /// The room shared by all logs.
 #[derive(Debug)]
 pub struct Space {
     max: u64,
     used: AtomicU64,
+    /// How many logs are open.
+    open: AtomicU64,
     logs: Mutex<Vec<Weak<Inner>>>,
     /// Held while something is being released, so that nothing is counted twice.
     sweeping: Mutex<()>,
@@ -35,6 +43,7 @@ impl Space {
         Arc::new(Space {
             max: max_bytes,
             used: AtomicU64::new(0),
+            open: AtomicU64::new(0),
             logs: Mutex::new(Vec::new()),
             sweeping: Mutex::new(()),
             news: watch::Sender::new(0),
@@ -93,6 +102,18 @@ impl Space {
         logs.retain(|known| known.strong_count() > 0);
         logs.push(Arc::downgrade(log));
         self.used.fetch_add(bytes, Ordering::AcqRel);
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A log that has joined is closed.
+    pub(super) fn leave(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How much of its newest stream one log may keep in memory beside the disk.
+    pub(super) fn tail_share(&self) -> u64 {
+        let open = self.open.load(Ordering::Relaxed).max(1);
+        (TAILS_BYTES / open).max(TAIL_BYTES_MIN)
     }
 
     /// Takes `bytes`, releasing what may be released where there is no room. `holder` is the log whose pen the

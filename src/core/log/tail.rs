@@ -68,7 +68,12 @@ impl Tail {
         debug_assert!(self.chunks.back().is_none_or(|last| last.end() == chunk.start));
         self.cost += chunk.cost();
         self.chunks.push_back(chunk);
-        while self.cost > self.limit && self.chunks.len() > 1 {
+        self.shrink(self.limit);
+    }
+
+    /// Lets the oldest chunks go that exceed `limit`; the newest stays.
+    pub(super) fn shrink(&mut self, limit: u64) {
+        while self.cost > limit && self.chunks.len() > 1 {
             self.pop();
         }
     }
@@ -78,6 +83,12 @@ impl Tail {
         let after = self.chunks.partition_point(|chunk| chunk.start <= position);
         let chunk = &self.chunks[after.checked_sub(1)?];
         (position < chunk.end()).then(|| chunk.from(position))
+    }
+
+    /// What its chunks take of the memory.
+    #[cfg(test)]
+    pub(super) fn cost(&self) -> u64 {
+        self.cost
     }
 
     /// The oldest chunk.

@@ -296,3 +296,24 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn all_logs_together_keep_no_more_in_memory_than_a_few_would() {
+    const MIB: usize = 1 << 20;
+    let mut place = Place::new();
+    place.tail_bytes = 16 << 20;
+    let mut logs = Vec::new();
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        logs.push(place.started(name, 0).await);
+    }
+    for log in &logs {
+        append(log, &[MIB; 6]).await;
+    }
+    let kept = |log: &Log| log.inner.state().tail.cost();
+    let all: u64 = logs.iter().map(kept).sum();
+    assert!(all <= 33 << 20, "{all}");
+    // One that is alone has its whole share again.
+    logs.truncate(1);
+    append(&logs[0], &[MIB; 12]).await;
+    assert!(kept(&logs[0]) > 12 << 20, "{}", kept(&logs[0]));
+}

@@ -39,7 +39,7 @@ use crate::core::target::session::Session;
 use crate::core::target::{Advance, Error, Outcome, Settings};
 
 /// So many bytes of commands may wait for answers, or for their turn.
-const HELD_BYTES: usize = 16 << 20;
+const HELD_BYTES: usize = 12 << 20;
 
 /// So many bytes of the stream may lie between the recorded checkpoint and what is sent: no more is replayed after a crash.
 pub const WINDOW_BYTES: u64 = 32 << 20;
