@@ -50,7 +50,7 @@ use opened::{Base, FORMAT, small_keyspace};
 pub use series::Series;
 use written::WrittenLog;
 
-use crate::core::position::{History, Offset, Position};
+use crate::core::position::{History, Offset, Position, ReplId};
 
 /// The longest pipeline name: it becomes part of a keyspace's name.
 pub const NAME_BYTES_MAX: usize = 200;
@@ -143,6 +143,8 @@ pub enum Durability {
 pub struct LogRecord {
     /// The history that is followed.
     pub history: History,
+    /// The ids that the history had before while the log followed it, each with the offset at which the log changed to the next.
+    pub former: Vec<(ReplId, Offset)>,
     /// Segments that begin below this offset do not count any more.
     pub start: Offset,
     /// The snapshot before the stream.

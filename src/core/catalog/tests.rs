@@ -15,6 +15,7 @@ fn record() -> LogRecord {
             id: id(b'a'),
             previous: Some((id(b'b'), Offset::new(70))),
         },
+        former: vec![(id(b'b'), Offset::new(80))],
         start: Offset::new(u64::MAX - 1),
         snapshot: Some(SnapshotRecord {
             position: Position {

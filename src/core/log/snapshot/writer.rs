@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::super::inner::{Inner, blocking, lock};
+use super::super::inner::{Inner, Store, blocking, lock};
 use super::super::{Error, segment};
 use super::{Snapshot, Stage, TAIL_BYTES_MAX, now_ms, paths};
 use crate::core::catalog::Durability;
@@ -114,11 +114,30 @@ impl Inner {
         };
         if let (Some(store), Some((file, offset))) = (&self.store, file) {
             file.persist()?;
+            self.note_length(store)?;
             let [part, whole] = paths(&store.dir, offset);
             store.disk.rename(&part, &whole)?;
             store.disk.persist_folder(&store.dir)?;
         }
         self.note_whole()
+    }
+
+    /// Tells the catalog that the snapshot has all its bytes. Before its file gets its name: what has that name and is not known to be
+    /// whole is not it.
+    fn note_length(&self, store: &Store) -> Result<(), Error> {
+        let _noting = lock(&self.noting);
+        let (record, received) = {
+            let state = self.state();
+            (state.record(), state.snapshot.as_ref().map(|one| one.received))
+        };
+        let Some(mut record) = record else {
+            return Ok(());
+        };
+        if let Some(snapshot) = &mut record.snapshot {
+            (snapshot.len, snapshot.whole_ms) = (received, Some(now_ms()));
+        }
+        store.catalog.put_log(&self.name, &record, Durability::Durable)?;
+        Ok(())
     }
 
     fn note_whole(&self) -> Result<(), Error> {
