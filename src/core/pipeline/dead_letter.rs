@@ -10,7 +10,9 @@
 //! | `reason` | the target's words, or the rule |
 //! | `command` | the arguments; text, or `{"base64": …}` where they are not UTF-8 |
 //!
-//! Owns the file. Promises that a letter is on the disk before the caller goes on. Leaves to the caller whether the pipeline does.
+//! Owns the file. Promises that a letter is on the disk before the caller goes on; where the disk refuses, it is kept here, since the target's checkpoint
+//! may be past its command, and goes with the next write. So it may stand there twice, where the command comes again. Leaves to the caller whether the
+//! pipeline goes on.
 
 use std::path::{Path, PathBuf};
 
@@ -41,6 +43,8 @@ pub struct Letter {
 pub struct DeadLetters {
     path: PathBuf,
     disk: Disk,
+    /// What could not be written. In memory only.
+    kept: Vec<Letter>,
 }
 
 impl DeadLetters {
@@ -50,6 +54,7 @@ impl DeadLetters {
         DeadLetters {
             path: dir.join(format!("{name}.jsonl")),
             disk: Disk::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -59,17 +64,25 @@ impl DeadLetters {
         &self.path
     }
 
-    /// Writes letters and persists them.
+    /// Whether there are letters that could not be written yet.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// Writes letters, those first that could not be written before, and persists them; returns which.
     ///
     /// # Errors
     /// The file cannot be written: the pipeline must not go on, or a command would be lost silently.
-    pub fn write(&mut self, letters: &[Letter]) -> Result<(), log::Error> {
+    pub fn write(&mut self, letters: &[Letter]) -> Result<Vec<Letter>, log::Error> {
+        self.kept.extend_from_slice(letters);
         let mut lines = String::new();
-        for letter in letters {
+        for letter in &self.kept {
             lines.push_str(&letter.to_json().to_string());
             lines.push('\n');
         }
-        self.disk.append_durably(&self.path, lines.as_bytes())
+        self.disk.append_lines_durably(&self.path, lines.as_bytes())?;
+        Ok(std::mem::take(&mut self.kept))
     }
 }
 
@@ -131,5 +144,25 @@ mod tests {
             (lines[1]["offset"].as_u64(), lines[1]["db"].as_u64()),
             (Some(9), Some(2))
         );
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_letter_does_not_swallow_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut letters = DeadLetters::new(dir.path(), "n");
+        let letter = Letter {
+            offset: Offset::new(9),
+            db: 0,
+            reason: "r".into(),
+            command: Bytes::from_static(b"*1\r\n$4\r\nPING\r\n"),
+        };
+        letters.write(std::slice::from_ref(&letter)).unwrap();
+        let whole = std::fs::read(letters.path()).unwrap();
+        std::fs::write(letters.path(), &whole[..whole.len() / 2]).unwrap();
+        letters.write(&[letter]).unwrap();
+        let text = std::fs::read_to_string(letters.path()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(serde_json::from_str::<Value>(lines[1]).is_ok(), "{text}");
     }
 }

@@ -418,6 +418,12 @@ impl Pipeline {
             // Without the one that was asked for nothing is to happen here.
             return Ok(End::Done);
         }
+        if round.dead_letters.is_behind() {
+            let (progress, on_error) = (&self.progress, self.settings.on_error);
+            if let Err(end) = refused::refuse(progress, on_error, &mut round.dead_letters, &[]) {
+                return Ok(end);
+            }
+        }
         let recorded = session.record.checkpoint.filter(|_| round.trust_checkpoint);
         // The ladder's generation before the log: a snapshot that begins in between is then noticed by the former.
         let mut generation = self.progress.generation();
