@@ -18,7 +18,8 @@ use super::model::{Checkpoint, Held, Snapshot, Source, Stage};
 use super::power::{Cut, Power, Tear};
 use super::steps::{Case, Ending, Harm, Step};
 
-pub const CAP_BYTES: u64 = 8000;
+/// Small, so that it is often reached.
+pub const CAP_BYTES: u64 = 4000;
 const SEGMENT_BYTES: u64 = 1000;
 /// What a snapshot's source says that it is going to send, where it does.
 const DECLARED: u64 = 600;
