@@ -153,6 +153,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::FinishSnapshot),
         1 => Just(Step::AbandonSnapshot),
         1 => percent().prop_map(|percent| Step::FailOver { percent }),
+        // Mostly the replica lacks nothing.
+        2 => Just(Step::FailOver { percent: 100 }),
         1 => Just(Step::Diverge),
         2 => refusal().prop_map(Step::Refuse),
         6 => end.prop_map(|(calls, written, how)| Step::End { calls, written, how }),
