@@ -4,7 +4,7 @@ use gunyu::core::log::Error;
 use gunyu::core::position::Offset;
 use gunyu::core::resume::{Ask, Log};
 
-use super::model::Stage;
+use super::model::{Snapshot, Stage};
 use super::plan;
 use super::world::{CAP_BYTES, World};
 
@@ -58,6 +58,11 @@ impl World<'_> {
                 // Its release had not reached the disk: it is as good as it was.
                 let offset = found.position.offset.get();
                 assert!(power_was_lost && offset == start && offset <= held.releasable || held.damaged);
+                held.snapshot = Some(Snapshot {
+                    offset,
+                    received: found.received_bytes,
+                    stage: Stage::Whole,
+                });
             }
             (None, None) => {}
         }

@@ -293,7 +293,9 @@ impl Chain {
         let Some(segment) = self.segments.back() else {
             return Ok(());
         };
+        // One without a block holds no byte of any history.
         let belongs = segment.id == record.history.id
+            || segment.start == segment.end
             || record
                 .former
                 .iter()

@@ -348,3 +348,19 @@ async fn a_segment_of_the_same_history_from_before_a_failover_counts_as_far_as_b
         }
     }
 }
+
+#[tokio::test]
+async fn a_segment_without_a_block_is_of_no_history_and_goes() {
+    let place = Place::new();
+    let log = place.started("a", 0).await;
+    log.rename_history(history().renamed(id(b'b'), Offset::ZERO))
+        .await
+        .unwrap();
+    drop(log);
+    // Its removal at the rename had not reached the disk.
+    std::fs::write(place.segment("a", 0), segment::header(id(b'a'), Offset::ZERO)).unwrap();
+    let log = place.open("a").await;
+    assert!(place.files("a").is_empty());
+    append(&log, &[60]).await;
+    assert_eq!(read_all(&log, 0).await.unwrap(), stream(0, 60));
+}
