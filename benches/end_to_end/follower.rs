@@ -17,11 +17,12 @@ pub fn measure(table: &mut Table) {
     for _ in 0..rounds() {
         found.push(round(count));
     }
+    let costs: Vec<Cost> = found.iter().map(|(_, cost)| *cost).collect();
     let figure = format!("a follower's cost, {} M 64-byte SETs", count as f64 / 1e6);
     table.push(Row {
         figure,
         gunyu: format!("{:.2} s", median(found.iter().map(|(wall, _)| *wall))),
-        cost: Some((Cost::median(found.iter().map(|(_, cost)| *cost)), count as f64)),
+        cost: Some((Cost::median(&costs), count as f64)),
         ..Row::default()
     });
 }

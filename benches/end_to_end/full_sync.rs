@@ -22,9 +22,7 @@ fn keys() -> u64 {
 pub fn measure(table: &mut Table) {
     let millions = keys() as f64 / 1e6;
     let source = Side::source(Shape::One);
-    fill(source.servers()[0], keys(), |bytes, key, rng| {
-        string(bytes, key, rng)
-    });
+    fill(source.servers()[0], keys(), string);
     let strings = format!("full sync of {millions} M strings of 100 random bytes");
     row(table, &strings, &source, Shape::One);
     row(

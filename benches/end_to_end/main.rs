@@ -12,7 +12,13 @@
 //! | disk | what gunyu has had written to disk, log and catalog |
 //! | sent | bytes that the target received per byte of the live stream |
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
 // The files that are shared with the tests have more than is used here.
 #![allow(dead_code, unreachable_pub)]
 

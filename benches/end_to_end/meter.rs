@@ -20,10 +20,10 @@ pub struct Cost {
 
 impl Cost {
     /// Each figure's median by itself.
-    pub fn median(costs: impl Iterator<Item = Cost> + Clone) -> Cost {
-        let whole = |of: fn(&Cost) -> u64| median(costs.clone().map(|cost| of(&cost) as f64)) as u64;
+    pub fn median(costs: &[Cost]) -> Cost {
+        let whole = |of: fn(&Cost) -> u64| median(costs.iter().map(|cost| of(cost) as f64)) as u64;
         Cost {
-            cpu_s: median(costs.clone().map(|cost| cost.cpu_s)),
+            cpu_s: median(costs.iter().map(|cost| cost.cpu_s)),
             memory_bytes: whole(|cost| cost.memory_bytes),
             disk_bytes: whole(|cost| cost.disk_bytes),
             sent_bytes: whole(|cost| cost.sent_bytes),

@@ -38,14 +38,14 @@ impl Table {
     pub fn push_times(&mut self, figure: &str, gunyu: &[(f64, Cost)], native: &[f64], count: f64) {
         let ours = median(gunyu.iter().map(|(wall, _)| *wall));
         let theirs = (!native.is_empty()).then(|| median(native.iter().copied()));
-        let sent = gunyu.iter().filter_map(|(_, cost)| cost.sent_ratio());
-        let sent: Vec<f64> = sent.collect();
+        let costs: Vec<Cost> = gunyu.iter().map(|(_, cost)| *cost).collect();
+        let sent: Vec<f64> = costs.iter().filter_map(Cost::sent_ratio).collect();
         self.push(Row {
             figure: figure.to_owned(),
             gunyu: format!("{ours:.2} s"),
             native: theirs.map(|theirs| format!("{theirs:.2} s")),
             ratio: theirs.map(|theirs| ours / theirs),
-            cost: Some((Cost::median(gunyu.iter().map(|(_, cost)| *cost)), count)),
+            cost: Some((Cost::median(&costs), count)),
             sent: (!sent.is_empty()).then(|| median(sent)),
         });
     }

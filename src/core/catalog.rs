@@ -34,33 +34,27 @@
 //! byte 1, the key's length u64, its CRC-64/NVME and its CRC-64/Redis (the key then stands in the value).
 
 mod keys;
+mod opened;
 mod series;
 mod written;
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Keyspace, PersistMode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use keys::{KeySet, ParkedKey, ParkedKeys, SourceKey};
+use opened::{Base, FORMAT, small_keyspace};
 pub use series::Series;
 use written::WrittenLog;
 
 use crate::core::crash::{self, Step};
-use crate::core::position::{Epoch, History, Offset, Position};
+use crate::core::position::{Epoch, History, Offset, Position, ReplId};
 
-/// The newest format that this code reads, and the one it writes.
-const FORMAT: u32 = 1;
 /// The longest pipeline name: it becomes part of a keyspace's name.
 pub const NAME_BYTES_MAX: usize = 200;
-
-const CACHE_BYTES: u64 = 8 << 20;
-const JOURNAL_BYTES: u64 = 64 << 20;
-const MEMTABLE_BYTES: u64 = 8 << 20;
 
 /// The catalog could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +75,7 @@ pub enum Error {
         /// The format found.
         found: u32,
     },
-    /// The database refused. After a failed write it takes no more: open it again.
+    /// The database refused. After a failed write it is opened again with the next.
     #[error("cannot {attempted} {what} in the catalog: {source}")]
     Database {
         /// The verb.
@@ -125,6 +119,12 @@ impl Error {
             Error::Damaged { .. } => {
                 Some("remove the catalog folder: full syncs follow, pauses and parked keys are forgotten")
             }
+            Error::Database {
+                source: fjall::Error::Io(_) | fjall::Error::Poisoned,
+                ..
+            } => Some(
+                "make the folder writable, or room on its disk: it goes on by itself then, or after a restart",
+            ),
             Error::Database { .. } | Error::BadName { .. } => None,
         }
     }
@@ -144,6 +144,8 @@ pub enum Durability {
 pub struct LogRecord {
     /// The history that is followed.
     pub history: History,
+    /// The ids that the history had before while the log followed it, each with the offset at which the log changed to the next.
+    pub former: Vec<(ReplId, Offset)>,
     /// Segments that begin below this offset do not count any more.
     pub start: Offset,
     /// The snapshot before the stream.
@@ -181,21 +183,15 @@ pub struct Cursor {
 /// The catalog. Clones share it.
 #[derive(Clone)]
 pub struct Catalog {
-    db: Database,
-    pipelines: Keyspace,
-    path: Arc<Path>,
+    base: Arc<Base>,
 }
 
 impl std::fmt::Debug for Catalog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Catalog")
-            .field("path", &self.path)
+            .field("path", &self.base.path)
             .finish_non_exhaustive()
     }
-}
-
-fn small_keyspace() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
 }
 
 fn failed(attempted: &'static str, what: impl Into<String>) -> impl FnOnce(fjall::Error) -> Error {
@@ -213,25 +209,8 @@ impl Catalog {
     /// # Errors
     /// [`Error::Open`], [`Error::NewerFormat`], [`Error::Damaged`].
     pub fn open(root: &Path) -> Result<Catalog, Error> {
-        let path: Arc<Path> = root.join("catalog").into();
-        let opened = |source| Error::Open {
-            path: path.to_path_buf(),
-            source,
-        };
-        // Files of the database are readable by all: their folder is not.
-        let folder = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        folder.map_err(|error| opened(fjall::Error::Io(error)))?;
-        let db = Database::builder(&path)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES)
-            .worker_threads(1)
-            .max_cached_files(Some(64))
-            .open()
-            .map_err(opened)?;
-        let meta = db.keyspace("meta", small_keyspace).map_err(opened)?;
-        check_format(&db, &meta, &path)?;
-        let pipelines = db.keyspace("pipelines", small_keyspace).map_err(opened)?;
-        Ok(Catalog { db, pipelines, path })
+        let base = Arc::new(Base::open(root.join("catalog"))?);
+        Ok(Catalog { base })
     }
 
     /// What the log of `name` holds; `None` where it follows no history.
@@ -330,7 +309,7 @@ impl Catalog {
     /// # Errors
     /// [`Error::Database`], [`Error::BadName`].
     pub fn seen(&self, name: &str) -> Result<KeySet, Error> {
-        Ok(KeySet::new(self.db.clone(), self.keys("seen", name)?))
+        Ok(KeySet::new(self.base.now()?.db, self.keys("seen", name)?))
     }
 
     /// The keys of `name` that are parked until their expiry is set.
@@ -338,7 +317,7 @@ impl Catalog {
     /// # Errors
     /// [`Error::Database`], [`Error::BadName`].
     pub fn parked(&self, name: &str) -> Result<ParkedKeys, Error> {
-        Ok(ParkedKeys::new(self.db.clone(), self.keys("parked", name)?))
+        Ok(ParkedKeys::new(self.base.now()?.db, self.keys("parked", name)?))
     }
 
     /// The ids of the nodes that have been in the shard of `name`; none where it follows none.
@@ -363,7 +342,11 @@ impl Catalog {
     /// [`Error::Database`], [`Error::BadName`].
     pub fn ticks(&self, cluster: &str) -> Result<Series, Error> {
         let name = set_name("ticks", cluster);
-        Ok(Series::new(self.db.clone(), self.keys("ticks", cluster)?, name))
+        Ok(Series::new(
+            self.base.now()?.db,
+            self.keys("ticks", cluster)?,
+            name,
+        ))
     }
 
     /// Whether `name` must begin anew because shards wait for each other.
@@ -425,7 +408,7 @@ impl Catalog {
     /// [`Error::Database`].
     pub fn pipelines(&self) -> Result<Vec<String>, Error> {
         let mut names = Vec::new();
-        for row in self.pipelines.iter() {
+        for row in self.base.now()?.pipelines.iter() {
             let key = row.key().map_err(failed("list", "pipelines"))?;
             let name = key.split(|byte| *byte == 0).next().unwrap_or_default();
             names.push(String::from_utf8_lossy(name).into_owned());
@@ -439,11 +422,11 @@ impl Catalog {
     /// # Errors
     /// [`Error::Database`], [`Error::BadName`].
     pub fn remove_pipeline(&self, name: &str) -> Result<(), Error> {
+        let db = self.base.now()?.db;
         for set in ["seen", "parked"] {
-            if self.db.keyspace_exists(&set_name(set, name)) {
+            if db.keyspace_exists(&set_name(set, name)) {
                 let keys = self.keys(set, name)?;
-                self.db
-                    .delete_keyspace(keys)
+                db.delete_keyspace(keys)
                     .map_err(failed("remove", set_name(set, name)))?;
             }
         }
@@ -472,30 +455,29 @@ impl Catalog {
     }
 
     fn set_flag(&self, names: &[String], flag: &str, is_set: bool) -> Result<(), Error> {
-        let mut batch = self.db.batch();
-        for name in names {
-            check_name(name)?;
-            match is_set {
-                true => batch.insert(&self.pipelines, row(name, flag), "true"),
-                false => batch.remove(&self.pipelines, row(name, flag)),
-            }
-        }
-        batch
-            .durability(Some(PersistMode::SyncData))
-            .commit()
-            .map_err(failed("write", flag))
+        names.iter().try_for_each(|name| check_name(name))?;
+        self.base
+            .commit(PersistMode::SyncData, "write", flag, |batch, pipelines| {
+                for name in names {
+                    match is_set {
+                        true => batch.insert(pipelines, row(name, flag), "true"),
+                        false => batch.remove(pipelines, row(name, flag)),
+                    }
+                }
+            })
     }
 
     fn keys(&self, set: &str, name: &str) -> Result<Keyspace, Error> {
         check_name(name)?;
         let full = set_name(set, name);
-        self.db
-            .keyspace(&full, small_keyspace)
-            .map_err(failed("open", full))
+        let db = self.base.now()?.db;
+        db.keyspace(&full, small_keyspace).map_err(failed("open", full))
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str, field: &str) -> Result<Option<T>, Error> {
         let found = self
+            .base
+            .now()?
             .pipelines
             .get(row(name, field))
             .map_err(failed("read", format!("{name}/{field}")))?;
@@ -521,57 +503,31 @@ impl Catalog {
             record: format!("{name}/{field}"),
             why: error.to_string(),
         })?;
-        let mut batch = self.db.batch();
-        batch.insert(&self.pipelines, row(name, field), bytes);
         let mode = match durability {
             Durability::Process => PersistMode::Buffer,
             Durability::Durable => PersistMode::SyncData,
         };
+        let what = format!("{name}/{field}");
         crash::pass(Step::CatalogWriting);
-        batch
-            .durability(Some(mode))
-            .commit()
-            .map_err(failed("write", format!("{name}/{field}")))?;
+        self.base.commit(mode, "write", &what, |batch, pipelines| {
+            batch.insert(pipelines, row(name, field), bytes.as_slice());
+        })?;
         crash::pass(Step::CatalogWritten);
         Ok(())
     }
 
     fn remove(&self, name: &str, fields: &[&str]) -> Result<(), Error> {
         check_name(name)?;
-        let mut batch = self.db.batch();
-        for field in fields {
-            batch.remove(&self.pipelines, row(name, field));
-        }
+        let what = format!("{name}/{}", fields.join("+"));
         crash::pass(Step::CatalogRemoving);
-        batch
-            .durability(Some(PersistMode::SyncData))
-            .commit()
-            .map_err(failed("forget", format!("{name}/{}", fields.join("+"))))?;
+        self.base
+            .commit(PersistMode::SyncData, "forget", &what, |batch, pipelines| {
+                for field in fields {
+                    batch.remove(pipelines, row(name, field));
+                }
+            })?;
         crash::pass(Step::CatalogRemoved);
         Ok(())
-    }
-}
-
-fn check_format(db: &Database, meta: &Keyspace, path: &Path) -> Result<(), Error> {
-    let stored = meta.get("format").map_err(failed("read", "format"))?;
-    let Some(stored) = stored else {
-        let mut batch = db.batch();
-        batch.insert(meta, "format", FORMAT.to_string());
-        return batch
-            .durability(Some(PersistMode::SyncData))
-            .commit()
-            .map_err(failed("write", "format"));
-    };
-    match serde_json::from_slice(&stored) {
-        Ok(FORMAT) => Ok(()),
-        Ok(found) => Err(Error::NewerFormat {
-            path: path.to_path_buf(),
-            found,
-        }),
-        Err(error) => Err(Error::Damaged {
-            record: "format".to_string(),
-            why: error.to_string(),
-        }),
     }
 }
 

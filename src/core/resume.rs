@@ -16,6 +16,7 @@
 //!
 //! Owns the decision. Leaves to the pipeline to carry it out.
 
+use super::log;
 use super::position::{Extent, History, Offset, Position};
 
 /// What the log holds.
@@ -30,6 +31,22 @@ pub struct Log {
 }
 
 impl Log {
+    /// What a log holds, as far as it can be used: nothing, where its snapshot broke off before any stream.
+    #[must_use]
+    pub fn of(log: &log::Log) -> Option<Log> {
+        let (history, extent, snapshot) = log.look()?;
+        let whole = snapshot.filter(|one| one.stage != log::Stage::Abandoned);
+        let usable = whole
+            .map(|one| one.position.offset)
+            .filter(|at| *at == extent.start);
+        let broke_off = snapshot.is_some() && usable.is_none() && extent.len_bytes() == 0;
+        (!broke_off).then_some(Log {
+            history,
+            extent,
+            snapshot: usable,
+        })
+    }
+
     fn end(&self) -> Position {
         Position {
             id: self.history.id,

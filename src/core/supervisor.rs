@@ -518,7 +518,7 @@ async fn open_log(
             }
             Ok(log)
         }
-        Err(error @ (log::Error::Rot { .. } | log::Error::Gap { .. })) => {
+        Err(error) if error.is_damage() => {
             tracing::error!(%error, "the log cannot be trusted and is dropped; the checkpoint on the target decides where to go on");
             Ok(Log::open_empty(settings, space).await?)
         }

@@ -253,6 +253,11 @@ impl Gunyu {
         self.process.signal(signal);
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.ended().is_some()
+    }
+
     /// Waits until it has ended by itself.
     #[track_caller]
     pub fn wait_end(&mut self, limit: Duration) -> ExitStatus {

@@ -15,6 +15,7 @@ fn record() -> LogRecord {
             id: id(b'a'),
             previous: Some((id(b'b'), Offset::new(70))),
         },
+        former: vec![(id(b'b'), Offset::new(80))],
         start: Offset::new(i64::MAX.unsigned_abs()),
         snapshot: Some(SnapshotRecord {
             position: Position {
@@ -72,7 +73,13 @@ fn a_newer_format_is_refused_with_a_hint() {
     let root = tempfile::tempdir().unwrap();
     {
         let catalog = Catalog::open(root.path()).unwrap();
-        let meta = catalog.db.keyspace("meta", small_keyspace).unwrap();
+        let meta = catalog
+            .base
+            .now()
+            .unwrap()
+            .db
+            .keyspace("meta", small_keyspace)
+            .unwrap();
         meta.insert("format", "2").unwrap();
     }
     let error = Catalog::open(root.path()).unwrap_err();
@@ -93,7 +100,13 @@ fn a_damaged_record_is_an_error_naming_it() {
     let root = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(root.path()).unwrap();
     for bad in ["{", r#"{"id":"short","start":1}"#] {
-        catalog.pipelines.insert(row("a", "log"), bad).unwrap();
+        catalog
+            .base
+            .now()
+            .unwrap()
+            .pipelines
+            .insert(row("a", "log"), bad)
+            .unwrap();
         let error = catalog.log("a").unwrap_err();
         assert!(error.to_string().contains("a/log"), "{error}");
     }

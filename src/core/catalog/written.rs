@@ -11,6 +11,8 @@ pub(super) struct WrittenLog {
     id: String,
     previous_id: Option<String>,
     previous_shared: Option<u64>,
+    #[serde(default)]
+    former: Vec<(String, u64)>,
     start: u64,
     snapshot: Option<WrittenSnapshot>,
 }
@@ -31,6 +33,11 @@ impl From<&LogRecord> for WrittenLog {
             id: log.history.id.to_string(),
             previous_id: log.history.previous.map(|(id, _)| id.to_string()),
             previous_shared: log.history.previous.map(|(_, shared)| shared.get()),
+            former: log
+                .former
+                .iter()
+                .map(|(id, end)| (id.to_string(), end.get()))
+                .collect(),
             start: log.start.get(),
             snapshot: log.snapshot.as_ref().map(|snapshot| WrittenSnapshot {
                 id: snapshot.position.id.to_string(),
@@ -65,11 +72,17 @@ impl TryFrom<WrittenLog> for LogRecord {
                 whole_ms: snapshot.whole_ms,
             }),
         };
+        let former = log
+            .former
+            .iter()
+            .map(|(text, end)| Ok((id(text)?, offset(*end)?)))
+            .collect::<Result<_, String>>()?;
         Ok(LogRecord {
             history: History {
                 id: id(&log.id)?,
                 previous,
             },
+            former,
             start: offset(log.start)?,
             snapshot,
         })
@@ -87,6 +100,7 @@ mod tests {
             id: id.clone(),
             previous_id: Some(id.clone()),
             previous_shared: Some(shared),
+            former: Vec::new(),
             start,
             snapshot: Some(WrittenSnapshot {
                 id: id.clone(),

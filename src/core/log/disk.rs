@@ -132,17 +132,28 @@ impl Disk {
         Ok(self.file(inner, path, 0))
     }
 
-    /// Appends bytes to a file and makes them durable; the file and its folder are created where they are missing.
+    /// Appends lines to a file and makes them durable; the file and its folder are created where they are missing. What a crash
+    /// has left of a line stays a line of its own.
     ///
     /// # Errors
     /// As the filesystem says.
-    pub fn append_durably(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    pub fn append_lines_durably(&self, path: &Path, lines: &[u8]) -> Result<(), Error> {
         if let Some(folder) = path.parent() {
             self.create_folder(folder)?;
         }
         let file = self.open_with(path, private().read(true).append(true).create(true))?;
-        file.append(&mut [IoSlice::new(bytes)])?;
-        file.persist()
+        let mut last = *b"\n";
+        if let Some(at) = file.len().checked_sub(1) {
+            file.read(&mut last, at)?;
+        }
+        let end_of_torn: &[u8] = if last == *b"\n" { b"" } else { b"\n" };
+        file.append(&mut [IoSlice::new(end_of_torn), IoSlice::new(lines)])?;
+        file.persist()?;
+        // A file whose name is lost is lost; and so is a folder's.
+        for folder in path.ancestors().skip(1).take(2) {
+            self.persist_folder(folder)?;
+        }
+        Ok(())
     }
 
     /// Opens a file to read from.

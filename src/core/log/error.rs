@@ -199,6 +199,18 @@ impl Error {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
+    /// Whether what the disk holds, or a part of it, is of no use any more: wrong, missing, or not to be read.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Error::Rot { .. } | Error::Gap { .. } => true,
+            Error::Io {
+                attempted, source, ..
+            } => *attempted == "read" && source.raw_os_error() == Some(libc::EIO),
+            _ => false,
+        }
+    }
+
     /// What a person may do, where a person is needed.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {

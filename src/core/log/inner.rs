@@ -19,7 +19,7 @@ use super::snapshot;
 use super::state::{Front, State};
 use super::tail::Chunk;
 use super::{Error, FlushPolicy, Space};
-use crate::core::catalog::{Catalog, Durability, LogRecord};
+use crate::core::catalog::{Catalog, Durability};
 use crate::core::crash::{self, Step};
 use crate::core::position::{History, Offset, ReplId};
 
@@ -147,7 +147,7 @@ impl Inner {
             return Ok(file);
         }
         let file = Arc::new(create_segment(store, id, at)?);
-        let mut segment = Segment::new(file.path(), at, SystemTime::now());
+        let mut segment = Segment::new(file.path(), id, at, SystemTime::now());
         segment.open = true;
         segment.file = Some(file.clone());
         *spare -= OVERHEAD;
@@ -353,17 +353,50 @@ impl Inner {
         }
     }
 
-    /// Notes a history under its new name, durably, before any byte of it is appended.
-    pub(super) fn rename_history(&self, history: History) -> Result<(), Error> {
+    /// Notes a history under its new name, durably, before any byte of it is appended. What follows goes into a new
+    /// segment, so that each holds bytes of the id in its header alone.
+    pub(super) fn rename_history(self: &Arc<Self>, history: History) -> Result<(), Error> {
         let _pen = lock(&self.pen);
         let _noting = lock(&self.noting);
-        let record = self.state().record().ok_or(Error::NoHistory)?;
+        let mut record = self.state().record().ok_or(Error::NoHistory)?;
+        let end = self.state().end;
+        let is_new = record.history.id != history.id;
+        if is_new {
+            self.drop_empty_segment()?;
+            record.former.retain(|(_, end)| *end > record.start);
+            record.former.push((record.history.id, end));
+        }
+        record.history = history;
         if let Some(store) = &self.store {
-            let renamed = LogRecord { history, ..record };
-            store.catalog.put_log(&self.name, &renamed, Durability::Durable)?;
+            store.catalog.put_log(&self.name, &record, Durability::Durable)?;
         }
         crash::pass(Step::HistoryRenamed);
-        self.state().history = Some(history);
+        let finished = {
+            let mut state = self.state();
+            state.history = Some(history);
+            state.former = record.former;
+            let open = state.open_segment().filter(|_| is_new);
+            open.map(|segment| segment.open = false).is_some()
+        };
+        if finished {
+            self.seal_finished();
+        }
+        Ok(())
+    }
+
+    /// Removes the newest segment where no block has come into it yet: its header names the id of before, and its
+    /// successor would have its name. The caller holds the pen.
+    fn drop_empty_segment(&self) -> Result<(), Error> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let path = {
+            let mut state = self.state();
+            let empty = state.open_segment().filter(|one| one.start == one.end);
+            empty.map(|segment| segment.path.clone())
+        };
+        let Some(path) = path else { return Ok(()) };
+        store.disk.remove(&path)?;
+        let freed = self.state().drop_last_segment();
+        self.space.give_back(freed);
         Ok(())
     }
 }

@@ -159,7 +159,7 @@ impl Log {
     /// are appended.
     ///
     /// # Errors
-    /// [`Error::NoHistory`], [`Error::Catalog`].
+    /// [`Error::NoHistory`], [`Error::Catalog`], [`Error::Io`]; it has the name of before then.
     pub async fn rename_history(&self, history: History) -> Result<(), Error> {
         let inner = self.inner.clone();
         blocking(move || inner.rename_history(history)).await

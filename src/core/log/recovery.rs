@@ -14,6 +14,9 @@
 //! | either | a sealed segment that begins elsewhere | a gap: refused, since everything before a seal had been persisted |
 //! | any | a segment that begins earlier | an overlap: refused |
 //!
+//! A segment's bytes are of the history in its header, alone: one whose id this log never had, or had only up to an earlier
+//! offset, is a file of another history (put back from a copy, say) and refused as rot.
+//!
 //! A file whose header is cut short or no header, and that holds no valid block, counts as torn from its first byte.
 
 use std::collections::VecDeque;
@@ -61,7 +64,7 @@ pub(super) fn recover(name: &str, store: &Store, tail_bytes: u64) -> Result<(Sta
     if let Some(root) = store.dir.parent() {
         store.disk.persist_folder(root)?;
     }
-    let entries = store.disk.list(&store.dir)?;
+    let mut entries = store.disk.list(&store.dir)?;
     let mut recovery = Recovery {
         unknown: entries
             .iter()
@@ -71,13 +74,15 @@ pub(super) fn recover(name: &str, store: &Store, tail_bytes: u64) -> Result<(Sta
         ..Recovery::default()
     };
     let mut state = State::empty(tail_bytes);
-    let Some(record) = usable_record(name, store, &entries)? else {
+    let Some(record) = usable_record(name, store)? else {
         forget(name, store, &entries, &mut recovery)?;
         return Ok((state, recovery));
     };
+    name_whole(store, &record, &mut entries)?;
     let kept = remove_stale(store, &record, entries, &mut recovery)?;
     let chain = Chain::walk(store, &record, &kept, &mut recovery)?;
     state.begin(record.history, chain.start);
+    state.former.clone_from(&record.former);
     state.end = chain.end;
     state.persisted = chain.end;
     state.snapshot = whole_snapshot(store, &record, chain.start, &kept, &mut recovery)?;
@@ -91,16 +96,27 @@ pub(super) fn recover(name: &str, store: &Store, tail_bytes: u64) -> Result<(Sta
     Ok((state, recovery))
 }
 
-/// The catalog's record, unless the snapshot that it begins with was never whole.
-fn usable_record(name: &str, store: &Store, entries: &[Entry]) -> Result<Option<LogRecord>, Error> {
-    let Some(record) = store.catalog.log(name)? else {
-        return Ok(None);
+/// The catalog's record, unless the snapshot that it begins with was never whole. A file with its name is then another's.
+fn usable_record(name: &str, store: &Store) -> Result<Option<LogRecord>, Error> {
+    let record = store.catalog.log(name)?;
+    Ok(record.filter(|record| record.snapshot.as_ref().is_none_or(|one| one.len.is_some())))
+}
+
+/// A snapshot that was whole, and had been about to get its name.
+fn name_whole(store: &Store, record: &LogRecord, entries: &mut [Entry]) -> Result<(), Error> {
+    let Some(snapshot) = &record.snapshot else {
+        return Ok(());
     };
-    let unfinished = record.snapshot.as_ref().is_some_and(|snapshot| {
-        let [_, whole] = snapshot::paths(&store.dir, snapshot.position.offset);
-        snapshot.len.is_none() && entries.iter().all(|entry| entry.path != whole)
-    });
-    Ok((!unfinished).then_some(record))
+    let [part, whole] = snapshot::paths(&store.dir, snapshot.position.offset);
+    let is_named = entries.iter().any(|entry| entry.path == whole);
+    let unnamed = |entry: &&mut Entry| entry.path == part && Some(entry.len) == snapshot.len;
+    let Some(entry) = entries.iter_mut().find(unnamed).filter(|_| !is_named) else {
+        return Ok(());
+    };
+    store.disk.rename(&part, &whole)?;
+    entry.name = entry.name.trim_end_matches(".part").to_owned();
+    entry.path = whole;
+    Ok(())
 }
 
 /// Nobody knows what these files are the history of.
@@ -212,11 +228,13 @@ impl Chain {
                 return Err(gap(entry, chain.end, *start));
             }
             let later = &files[n + 1..];
-            if !chain.take(store, *start, entry, later, recovery)? {
+            let goes_on = chain.take(store, *start, entry, later, recovery)?;
+            chain.check_history(record)?;
+            if !goes_on {
                 break;
             }
         }
-        chain.open_last(store)?;
+        chain.open_last(store, record)?;
         Ok(chain)
     }
 
@@ -273,11 +291,39 @@ impl Chain {
         Ok(joined)
     }
 
-    /// The last segment goes on being appended to, unless it is sealed.
-    fn open_last(&mut self, store: &Store) -> Result<(), Error> {
+    /// Whether the segment that was taken in last is of the history that the catalog says.
+    fn check_history(&self, record: &LogRecord) -> Result<(), Error> {
+        let Some(segment) = self.segments.back() else {
+            return Ok(());
+        };
+        // One without a block holds no byte of any history.
+        let belongs = segment.id == record.history.id
+            || segment.start == segment.end
+            || record
+                .former
+                .iter()
+                .any(|(id, end)| *id == segment.id && segment.end <= *end);
+        if belongs {
+            return Ok(());
+        }
+        Err(Error::rot(
+            &segment.path,
+            segment::ID_AT,
+            "it is a file of another history",
+        ))
+    }
+
+    /// The last segment goes on being appended to, unless it is sealed, or the history has had another id since.
+    fn open_last(&mut self, store: &Store, record: &LogRecord) -> Result<(), Error> {
+        let renamed = |one: &Segment| one.id != record.history.id;
+        let empty = |one: &Segment| one.start == one.end;
+        if let Some(last) = self.segments.back().filter(|last| renamed(last) && empty(last)) {
+            store.disk.remove(&last.path)?;
+            self.segments.pop_back();
+        }
         store.disk.persist_folder(&store.dir)?;
         if let Some(last) = self.segments.back_mut() {
-            last.open = last.file.is_some();
+            last.open = last.file.is_some() && !renamed(last);
         }
         Ok(())
     }
@@ -338,8 +384,8 @@ fn examine(disk: &Disk, entry: &Entry, start: Offset) -> Result<Examined, Error>
     }
     let mut header = [0; HEADER_LEN];
     file.read(&mut header, 0)?;
-    match segment::check_header(&header, start) {
-        Ok(()) => {}
+    let id = match segment::check_header(&header, start) {
+        Ok(id) => id,
         Err(HeaderFault::Newer(version)) => {
             return Err(Error::NewerFormat {
                 file: entry.path.clone(),
@@ -355,8 +401,8 @@ fn examine(disk: &Disk, entry: &Entry, start: Offset) -> Result<Examined, Error>
                 Ok(Examined::Nothing)
             };
         }
-    }
-    let mut segment = Segment::new(&entry.path, start, entry.written);
+    };
+    let mut segment = Segment::new(&entry.path, id, start, entry.written);
     if let Some(end) = sealed_end(&file, start)? {
         segment.end = end;
         segment.len = file.len() - BLOCK_HEADER_LEN as u64;

@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | 0..8 | magic `GNYSEG01` |
 //! | 8..12 | version, u32: 1 |
-//! | 12..52 | replication id current when the file was made (for people; the catalog says what counts) |
+//! | 12..52 | replication id under which its bytes were received |
 //! | 52..60 | start: the history offset before the first payload byte, u64 |
 //! | 60..64 | CRC-32C of bytes 0..60, u32 |
 //!
@@ -49,6 +49,8 @@ pub(super) const BLOCK_HEADER_LEN: usize = 16;
 pub(super) const BLOCK_MAX: usize = 1 << 20;
 /// What a file takes beside its blocks: header and seal.
 pub(super) const OVERHEAD: u64 = (HEADER_LEN + BLOCK_HEADER_LEN) as u64;
+/// The byte of a file's header at which the id stands.
+pub(super) const ID_AT: u64 = 12;
 /// A place is remembered every so many bytes, so that seeking reads at most that much in vain.
 const INDEX_EVERY: u64 = 1 << 20;
 
@@ -96,8 +98,8 @@ pub(super) enum HeaderFault {
     Newer(u32),
 }
 
-/// Checks a header against the offset in the file's name.
-pub(super) fn check_header(bytes: &[u8; HEADER_LEN], start: Offset) -> Result<(), HeaderFault> {
+/// Checks a header against the offset in the file's name; the id in it.
+pub(super) fn check_header(bytes: &[u8; HEADER_LEN], start: Offset) -> Result<ReplId, HeaderFault> {
     if &bytes[0..8] != MAGIC {
         return Err(HeaderFault::Rot("it does not begin with GNYSEG01"));
     }
@@ -113,7 +115,7 @@ pub(super) fn check_header(bytes: &[u8; HEADER_LEN], start: Offset) -> Result<()
             "the header's offset is not the one of the file's name",
         ));
     }
-    Ok(())
+    ReplId::parse(&bytes[ID_AT as usize..][..40]).map_err(|_| HeaderFault::Rot("the header's id is none"))
 }
 
 /// The header of a block with `payload` that follows offset `before`. An empty payload makes a seal.
@@ -204,6 +206,8 @@ pub(super) fn split(bytes: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) path: PathBuf,
+    /// The id under which its bytes were received.
+    pub(super) id: ReplId,
     /// The offset before its first byte.
     pub(super) start: Offset,
     /// The offset of its last byte.
@@ -222,9 +226,10 @@ pub(super) struct Segment {
 
 impl Segment {
     /// A segment of which only the extent is known.
-    pub(super) fn new(path: &Path, start: Offset, born: SystemTime) -> Segment {
+    pub(super) fn new(path: &Path, id: ReplId, start: Offset, born: SystemTime) -> Segment {
         Segment {
             path: path.to_path_buf(),
+            id,
             start,
             end: start,
             len: HEADER_LEN as u64,
@@ -284,7 +289,7 @@ mod tests {
     fn a_header_is_checked_against_damage_version_and_name() {
         let start = Offset::new(77);
         let good = header(id(), start);
-        assert_eq!(check_header(&good, start), Ok(()));
+        assert_eq!(check_header(&good, start), Ok(id()));
         assert!(matches!(
             check_header(&good, Offset::new(78)),
             Err(HeaderFault::Rot(_))
@@ -363,7 +368,7 @@ mod tests {
 
     #[test]
     fn seeking_lands_at_most_one_index_step_before() {
-        let mut segment = Segment::new(Path::new("x"), Offset::new(1000), SystemTime::now());
+        let mut segment = Segment::new(Path::new("x"), id(), Offset::new(1000), SystemTime::now());
         for _ in 0..5000 {
             segment.wrote(1000);
         }

@@ -1,8 +1,9 @@
 //! The snapshot before the stream: received by one, read by others while it still grows.
 //!
 //! On disk it is a plain RDB file in the pipeline's folder: `{offset, 20 digits}.rdb.part` while it is received; then
-//! persisted, renamed to `.rdb`, and the folder persisted, while the stream is appended already and readers come to the end. So an `.rdb` is whole, and a `.part` that is found at opening
-//! is the remains of a crash and removed: no source continues a snapshot. The catalog has its facts.
+//! persisted, its length noted in the catalog, renamed to `.rdb`, and the folder persisted, while the stream is appended already and readers
+//! come to the end. So an `.rdb` of that length is whole, and a `.part` that is found at opening without it is the remains of a crash and removed:
+//! no source continues a snapshot.
 //!
 //! In memory it is a queue of bounded size, whose writer waits for the reader: what has been read is gone, and nobody
 //! can begin again.

@@ -14,7 +14,7 @@ use super::segment::{self, Segment};
 use super::snapshot::Snapshot;
 use super::tail::{Chunk, Tail};
 use crate::core::catalog::LogRecord;
-use crate::core::position::{Extent, History, Offset};
+use crate::core::position::{Extent, History, Offset, ReplId};
 
 /// Where the bytes after some position are.
 #[derive(Debug)]
@@ -79,6 +79,8 @@ pub(super) struct State {
     pub(super) generation: u64,
     /// Durable in the catalog before any byte of it is appended.
     pub(super) history: Option<History>,
+    /// The ids it had before, and where each of them ended. Durable with it.
+    pub(super) former: Vec<(ReplId, Offset)>,
     pub(super) start: Offset,
     pub(super) end: Offset,
     /// Everything up to here survives a power cut. Set by [`super::persist`] and at opening.
@@ -110,6 +112,7 @@ impl State {
         State {
             generation: 1,
             history: None,
+            former: Vec::new(),
             start: Offset::ZERO,
             end: Offset::ZERO,
             persisted: Offset::ZERO,
@@ -132,6 +135,7 @@ impl State {
     pub(super) fn reset(&mut self) {
         self.generation += 1;
         self.history = None;
+        self.former.clear();
         self.start = Offset::ZERO;
         self.end = Offset::ZERO;
         self.persisted = Offset::ZERO;
@@ -162,6 +166,7 @@ impl State {
     pub(super) fn record(&self) -> Option<LogRecord> {
         self.history.map(|history| LogRecord {
             history,
+            former: self.former.clone(),
             start: self.start,
             snapshot: self.snapshot.as_ref().map(Snapshot::record),
         })
@@ -281,6 +286,13 @@ impl State {
             self.tail.pop();
         }
         Some(segment)
+    }
+
+    /// Takes the newest segment out, in which nothing is; says how many bytes that frees.
+    pub(super) fn drop_last_segment(&mut self) -> u64 {
+        let freed = self.segments.pop_back().map_or(0, |segment| segment.bytes());
+        self.bytes -= freed;
+        freed
     }
 
     /// Puts a segment back that could not be released after all.

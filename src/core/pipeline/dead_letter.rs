@@ -10,7 +10,9 @@
 //! | `reason` | the target's words, or the rule |
 //! | `command` | the arguments; text, or `{"base64": …}` where they are not UTF-8 |
 //!
-//! Owns the file. Promises that the file is in that folder, whatever the name; that a link in its place is not followed; and that a letter is on the disk before the caller goes on. Leaves to the caller whether the pipeline does.
+//! Owns the file. Promises that it is in that folder, whatever the name; that a link in its place is not followed; and that a letter is on the disk
+//! before the caller goes on. Where the disk refuses, it is kept here, since the target's checkpoint may be past its command, and goes with the next
+//! write. So it may stand there twice, where the command comes again. Leaves to the caller whether the pipeline goes on.
 
 use std::path::{Path, PathBuf};
 
@@ -44,6 +46,8 @@ pub struct DeadLetters {
     /// Why nothing may be written there.
     unfit: Option<(String, &'static str)>,
     disk: Disk,
+    /// What could not be written. In memory only.
+    kept: Vec<Letter>,
 }
 
 impl DeadLetters {
@@ -54,6 +58,7 @@ impl DeadLetters {
             path: dir.join(format!("{name}.jsonl")),
             unfit: unfit(name),
             disk: Disk::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -63,23 +68,31 @@ impl DeadLetters {
         &self.path
     }
 
-    /// Writes letters and persists them.
+    /// Whether there are letters that could not be written yet.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// Writes letters, those first that could not be written before, and persists them; returns which.
     ///
     /// # Errors
     /// The file cannot be written: the pipeline must not go on, or a command would be lost silently.
-    pub fn write(&mut self, letters: &[Letter]) -> Result<(), log::Error> {
+    pub fn write(&mut self, letters: &[Letter]) -> Result<Vec<Letter>, log::Error> {
         if let Some((name, why)) = &self.unfit {
             return Err(log::Error::BadName {
                 name: name.clone(),
                 why,
             });
         }
+        self.kept.extend_from_slice(letters);
         let mut lines = String::new();
-        for letter in letters {
+        for letter in &self.kept {
             lines.push_str(&letter.to_json().to_string());
             lines.push('\n');
         }
-        self.disk.append_durably(&self.path, lines.as_bytes())
+        self.disk.append_lines_durably(&self.path, lines.as_bytes())?;
+        Ok(std::mem::take(&mut self.kept))
     }
 }
 
@@ -188,5 +201,19 @@ mod tests {
         let error = DeadLetters::new(dir.path(), "n").write(&[letter()]).unwrap_err();
         assert!(error.hint().is_some_and(|hint| hint.contains("link")), "{error}");
         assert_eq!(std::fs::read_to_string(&victim).unwrap(), "of somebody else");
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_letter_does_not_swallow_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut letters = DeadLetters::new(dir.path(), "n");
+        letters.write(&[letter()]).unwrap();
+        let whole = std::fs::read(letters.path()).unwrap();
+        std::fs::write(letters.path(), &whole[..whole.len() / 2]).unwrap();
+        letters.write(&[letter()]).unwrap();
+        let text = std::fs::read_to_string(letters.path()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(serde_json::from_str::<Value>(lines[1]).is_ok(), "{text}");
     }
 }

@@ -97,6 +97,7 @@ impl Pipeline {
                 let hint = error.hint().map(str::to_owned);
                 self.wait_after(round, &error.to_string(), hint).await;
             }
+            End::Letters { message, hint } => self.wait_after(round, &message, Some(hint)).await,
             End::Stuck { message, hint } => self.stand_still(&message, hint).await,
         }
     }

@@ -40,6 +40,13 @@ pub enum End {
     Unsettled,
     /// The catalog failed.
     Catalog(catalog::Error),
+    /// The dead-letter file cannot be written. Nothing goes on before it is.
+    Letters {
+        /// What happened.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
     /// A person must decide.
     Stuck {
         /// What happened.

@@ -136,6 +136,10 @@ impl From<End> for Error {
             End::Target(error) => Error::Target(error),
             End::Snapshot(error) => Error::Broken(error),
             End::Unavailable(reply) => Error::Unavailable(reply),
+            End::Letters { message, .. } => Error::Stuck {
+                message,
+                hint: "free space or mend the folder, and load the file again".to_owned(),
+            },
             End::Stuck { message, hint } => Error::Stuck { message, hint },
             // The others are of pipelines, which follow a source.
             other => Error::Stuck {

@@ -389,21 +389,6 @@ impl Pipeline {
         self.progress.report(error.to_string(), error.hint());
     }
 
-    /// What the log holds, as far as it can be used.
-    fn log_state(&self) -> Option<resume::Log> {
-        let (history, extent, snapshot) = self.log.look()?;
-        let whole = snapshot.filter(|one| one.stage != log::Stage::Abandoned);
-        let usable = whole
-            .map(|one| one.position.offset)
-            .filter(|at| *at == extent.start);
-        let broke_off = snapshot.is_some() && usable.is_none() && extent.len_bytes() == 0;
-        (!broke_off).then_some(resume::Log {
-            history,
-            extent,
-            snapshot: usable,
-        })
-    }
-
     fn receiver(&self, ask: Ask) -> receive::Task {
         receive::Task::start(
             Arc::clone(&self.settings),
@@ -433,10 +418,16 @@ impl Pipeline {
             // Without the one that was asked for nothing is to happen here.
             return Ok(End::Done);
         }
+        if round.dead_letters.is_behind() {
+            let (progress, on_error) = (&self.progress, self.settings.on_error);
+            if let Err(end) = refused::refuse(progress, on_error, &mut round.dead_letters, &[]) {
+                return Ok(end);
+            }
+        }
         let recorded = session.record.checkpoint.filter(|_| round.trust_checkpoint);
         // The ladder's generation before the log: a snapshot that begins in between is then noticed by the former.
         let mut generation = self.progress.generation();
-        let log = self.log_state();
+        let log = resume::Log::of(&self.log);
         let mut plan = resume::plan(
             round.history.as_ref(),
             log.as_ref(),

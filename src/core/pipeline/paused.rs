@@ -7,7 +7,7 @@ use super::{Pipeline, Round, receive};
 use crate::core::log;
 use crate::core::position::Position;
 use crate::core::progress::Phase;
-use crate::core::resume::{Ask, Read};
+use crate::core::resume::{self, Ask, Read};
 
 impl Pipeline {
     /// Applies nothing until the operator wishes something else; false where something must be done for that first.
@@ -54,9 +54,8 @@ impl Pipeline {
             return;
         }
         // An empty log says nothing that the checkpoint does not say better.
-        let Some(log) = self
-            .log_state()
-            .filter(|log| log.extent.len_bytes() > 0 || log.snapshot.is_some())
+        let Some(log) =
+            resume::Log::of(&self.log).filter(|log| log.extent.len_bytes() > 0 || log.snapshot.is_some())
         else {
             return;
         };

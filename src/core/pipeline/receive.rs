@@ -263,7 +263,9 @@ impl Receiver {
             }
             LinkEnd::Log(log::Error::Full { .. }) => return self.wait_for_room(&end).await,
             LinkEnd::Log(error @ log::Error::Broken(_)) => {
-                self.begin_log_anew().await;
+                if let Err(refused) = self.begin_log_anew().await {
+                    return self.give_up(error, &refused);
+                }
                 (format!("log: {error}"), error.hint().map(str::to_owned))
             }
             LinkEnd::Log(error) => (format!("log: {error}"), error.hint().map(str::to_owned)),
@@ -282,11 +284,21 @@ impl Receiver {
 
     /// A log whose disk has failed takes nothing any more. It begins anew where it ended; whoever still read it finds its checkpoint outside of
     /// it, and the source is asked from there.
-    async fn begin_log_anew(&self) {
-        let Some(history) = self.log.history() else { return };
-        if let Err(error) = self.log.start_at(history, self.log.appended()).await {
-            tracing::error!(%error, "the broken log cannot begin anew");
-        }
+    async fn begin_log_anew(&self) -> Result<(), log::Error> {
+        let Some(history) = self.log.history() else {
+            return Ok(());
+        };
+        self.log.start_at(history, self.log.appended()).await
+    }
+
+    /// There is no log any more, so nothing to go on from but the checkpoint: whoever planned this plans anew. The source has refused nothing.
+    fn give_up(&self, error: &log::Error, refused: &log::Error) -> ControlFlow<()> {
+        self.progress.set_link(false);
+        let hint = refused.hint().map(str::to_owned);
+        let message = format!("log: {error}; it cannot begin anew: {refused}");
+        tracing::error!(hint = hint.as_deref(), "{message}");
+        self.progress.report(message, hint);
+        ControlFlow::Break(())
     }
 
     async fn wait_for_room(&mut self, end: &LinkEnd) -> ControlFlow<()> {

@@ -14,12 +14,12 @@ pub(super) fn refuse(
     letters: &[Letter],
 ) -> Result<(), End> {
     let counters = &progress.counters;
-    if let Err(error) = file.write(letters) {
-        return Err(End::Stuck {
-            message: format!("cannot write dead letters to {}: {error}", file.path().display()),
-            hint: "free space or mend the folder, then restart".to_owned(),
-        });
-    }
+    let letters = file.write(letters).map_err(|error| End::Letters {
+        message: format!("cannot write dead letters to {}: {error}", file.path().display()),
+        hint:
+            "free space or mend the folder: it goes on by itself then; a restart before that loses the letter"
+                .to_owned(),
+    })?;
     Counters::add(&counters.commands_refused, letters.len() as u64);
     Counters::add(&counters.dead_letters, letters.len() as u64);
     let reason = letters

@@ -129,6 +129,7 @@ impl Inner {
         if let (Some(store), Some(file)) = (&self.store, file) {
             file.persist()?;
             crash::pass(Step::SnapshotPersisted);
+            self.note_length(store, generation)?;
             self.name_snapshot(store, generation)?;
             crash::pass(Step::SnapshotRenamed);
             store.disk.persist_folder(&store.dir)?;
@@ -136,6 +137,26 @@ impl Inner {
         }
         self.note_whole(generation)?;
         crash::pass(Step::SnapshotWhole);
+        Ok(())
+    }
+
+    /// Tells the catalog that the snapshot has all its bytes. Before its file gets its name: what has that name and is not known to be
+    /// whole is not it.
+    fn note_length(&self, store: &Store, generation: u64) -> Result<(), Error> {
+        // Whoever begins the log anew does so under this, too.
+        let _noting = lock(&self.noting);
+        let (record, received) = {
+            let state = self.state();
+            state.check_append(generation)?;
+            (state.record(), state.snapshot.as_ref().map(|one| one.received))
+        };
+        let Some(mut record) = record else {
+            return Ok(());
+        };
+        if let Some(snapshot) = &mut record.snapshot {
+            (snapshot.len, snapshot.whole_ms) = (received, Some(now_ms()));
+        }
+        store.catalog.put_log(&self.name, &record, Durability::Durable)?;
         Ok(())
     }
 

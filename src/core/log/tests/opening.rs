@@ -305,3 +305,62 @@ async fn files_of_no_known_history_go() {
     assert_eq!(place.files("a"), [""; 0]);
     assert_eq!(place.space.used_bytes(), 0);
 }
+
+#[tokio::test]
+async fn a_segment_of_another_history_that_was_put_back_is_refused() {
+    let place = Place::new();
+    let log = place.started("a", 0).await;
+    append(&log, &[50]).await;
+    let path = place.segment("a", 0);
+    let copy = std::fs::read(&path).unwrap();
+    // Another dataset, whose first segment has the same name.
+    log.start_at(History::new(id(b'c')), Offset::ZERO).await.unwrap();
+    append(&log, &[60]).await;
+    drop(log);
+    std::fs::write(&path, copy).unwrap();
+    let refused = place.try_open("a").await.unwrap_err();
+    assert!(refused.to_string().contains("another history"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_segment_of_the_same_history_from_before_a_failover_counts_as_far_as_both_are_one() {
+    for (until, is_good) in [(50, true), (51, false)] {
+        let place = Place::new();
+        let log = place.started("a", 0).await;
+        append(&log, &[until]).await;
+        let path = place.segment("a", 0);
+        let copy = std::fs::read(&path).unwrap();
+        // The replica that was promoted had got as far as 50.
+        log.start_at(history(), Offset::ZERO).await.unwrap();
+        append(&log, &[50]).await;
+        log.rename_history(history().renamed(id(b'b'), Offset::new(50)))
+            .await
+            .unwrap();
+        append(&log, &[70]).await;
+        log.persist().await.unwrap();
+        drop(log);
+        assert_eq!(place.files("a").len(), 2, "each id has segments of its own");
+        std::fs::write(&path, copy).unwrap();
+        match place.try_open("a").await {
+            Ok((log, _)) if is_good => assert_eq!(read_all(&log, 0).await.unwrap(), stream(0, 120)),
+            Err(Error::Rot { .. } | Error::Gap { .. }) if !is_good => {}
+            other => panic!("{until}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_segment_without_a_block_is_of_no_history_and_goes() {
+    let place = Place::new();
+    let log = place.started("a", 0).await;
+    log.rename_history(history().renamed(id(b'b'), Offset::ZERO))
+        .await
+        .unwrap();
+    drop(log);
+    // Its removal at the rename had not reached the disk.
+    std::fs::write(place.segment("a", 0), segment::header(id(b'a'), Offset::ZERO)).unwrap();
+    let log = place.open("a").await;
+    assert!(place.files("a").is_empty());
+    append(&log, &[60]).await;
+    assert_eq!(read_all(&log, 0).await.unwrap(), stream(0, 60));
+}

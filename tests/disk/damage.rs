@@ -1,0 +1,181 @@
+//! Files that change while nobody looks: a bit is another one, a file is gone, or is an older one again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::rig::{LONG, Rig};
+
+/// Segments of 64 KiB, so that there are some.
+const SMALL: &[&str] = &["channel.storer.logSize=64KiB"];
+
+/// Stopped in the midst of its work, with a log that is ahead of the target.
+fn stopped() -> Rig {
+    let mut rig = Rig::start(SMALL);
+    rig.target.sigstop();
+    let at = rig.source.offset() + 300_000;
+    rig.gunyu.wait_status(LONG, "the log is ahead", |status| {
+        status[0]["Offset"]["Received"].as_u64().is_some_and(|n| n > at)
+    });
+    rig.gunyu.kill9();
+    rig.target.sigcont();
+    rig
+}
+
+/// Started again: either it goes on by itself and ends exact, or it says what is wrong and what helps, and goes on after that has been
+/// done. Returns the traces.
+#[track_caller]
+fn goes_on(mut rig: Rig) -> String {
+    rig.gunyu.restart();
+    if rig.ends_or_is_ready() {
+        let traces = rig.gunyu.traces();
+        assert!(
+            traces.contains("error: ") && traces.contains("hint: "),
+            "{traces}"
+        );
+        assert!(
+            traces.contains("catalog") && !traces.contains("panicked"),
+            "{traces}"
+        );
+        // As the hint says.
+        fs::remove_dir_all(rig.gunyu.state_dir().join("catalog")).unwrap();
+        rig.gunyu.restart();
+    }
+    rig.gunyu.wait_ready(LONG);
+    rig.finish().traces()
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 0x10;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_flipped_bit_in_any_file_of_a_log_never_reaches_the_target() {
+    let rig = stopped();
+    let mut rng = rig.seed.rng(0xF11);
+    // In the header of the first, in the seal of the second, and in the open one.
+    let segments = rig.files(".seg");
+    assert!(segments.len() > 3, "{segments:?}");
+    let victim = rng.usize(..3);
+    let (path, at) = match victim {
+        0 => (&segments[0], rng.usize(..64)),
+        1 => (
+            &segments[1],
+            fs::metadata(&segments[1]).unwrap().len() as usize - 1 - rng.usize(..16),
+        ),
+        _ => (segments.last().unwrap(), 64 + rng.usize(..16)),
+    };
+    println!("{victim}: {} at {at}", path.display());
+    flip(path, at);
+    goes_on(rig);
+}
+
+#[test]
+fn a_flipped_bit_in_the_snapshot_is_noticed_before_a_checkpoint() {
+    // Slow enough to be stopped in the midst of the replay.
+    let mut rig = Rig::with_rules(&["output.replay.rateLimit.opsPerSec=200"], &[]);
+    rig.gunyu.wait_status(LONG, "some keys are there", |status| {
+        status[0]["FullSync"]["Keys"]
+            .as_u64()
+            .is_some_and(|keys| keys > 20)
+    });
+    super::support::wait_until(LONG, "the snapshot is whole", || !rig.files(".rdb").is_empty());
+    rig.gunyu.kill9();
+    let snapshot = rig.files(".rdb").pop().unwrap();
+    let len = fs::metadata(&snapshot).unwrap().len() as usize;
+    flip(&snapshot, len - 100);
+    rig.gunyu.restart_with(rig.args(&[]));
+    rig.gunyu.wait_ready(LONG);
+    let traces = rig.finish().traces();
+    assert!(traces.contains("the snapshot is damaged"), "{traces}");
+}
+
+#[test]
+fn a_flipped_bit_in_any_file_of_the_catalog_is_told_or_does_no_harm() {
+    let rounds = if std::env::var_os("GUNYU_FULL").is_some() {
+        12
+    } else {
+        2
+    };
+    for _ in 0..rounds {
+        let rig = stopped();
+        let mut rng = rig.seed.rng(0xF12);
+        let mut files = rig.files("");
+        files.retain(|path| {
+            let in_catalog = path.to_string_lossy().contains("/state/catalog/");
+            in_catalog && fs::metadata(path).unwrap().len() > 0
+        });
+        let victim = &files[rng.usize(..files.len())];
+        let bytes = fs::read(victim).unwrap();
+        // Where there is something: a journal is mostly room.
+        let used = bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(1, |last| last + 1);
+        let at = rng.usize(..used);
+        println!("{} at {at} of {used}", victim.display());
+        flip(victim, at);
+        goes_on(rig);
+    }
+}
+
+#[test]
+fn files_that_are_gone_are_asked_for_again() {
+    for (what, victims) in [
+        ("the newest segment", 1),
+        ("a segment in the middle", 2),
+        ("all segments", 3),
+        ("the catalog", 4),
+    ] {
+        println!("{what}");
+        let rig = stopped();
+        let segments = rig.files(".seg");
+        let remove = |path: &PathBuf| fs::remove_file(path).unwrap();
+        match victims {
+            1 => remove(segments.last().unwrap()),
+            2 => remove(&segments[segments.len() / 2]),
+            3 => segments.iter().for_each(remove),
+            _ => fs::remove_dir_all(rig.gunyu.state_dir().join("catalog")).unwrap(),
+        }
+        goes_on(rig);
+    }
+}
+
+/// Files come back from a copy that was made earlier, when the source was another server's.
+#[test]
+fn files_from_an_older_copy_never_bring_back_what_they_say() {
+    for what in ["/state/", "/state/catalog/", ".seg"] {
+        println!("{what}");
+        let mut rig = stopped();
+        let copy = tempfile::tempdir().unwrap();
+        let state = rig.gunyu.state_dir();
+        copy_folder(&state, copy.path());
+        // The same source, emptied and begun again: its offsets are the same ones, its bytes are not.
+        rig.begin_again();
+        rig.gunyu.restart();
+        rig.gunyu.wait_ready(LONG);
+        rig.counters.wait_more(2_000);
+        rig.gunyu.wait_applied(&rig.source, LONG);
+        rig.target.sigstop();
+        rig.counters.wait_more(2_000);
+        rig.gunyu.kill9();
+        rig.target.sigcont();
+        let mut files = Vec::new();
+        super::rig::collect(copy.path(), &mut files);
+        for old in files {
+            let place = state.join(old.strip_prefix(copy.path()).unwrap());
+            if what == "/state/" || place.to_string_lossy().contains(what) {
+                fs::create_dir_all(place.parent().unwrap()).unwrap();
+                fs::copy(&old, &place).unwrap();
+            }
+        }
+        goes_on(rig);
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let done = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status();
+    assert!(done.unwrap().success());
+}
