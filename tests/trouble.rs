@@ -466,7 +466,7 @@ struct Tmpfs(PathBuf);
 impl Tmpfs {
     fn over(dir: &Path, size: &str) -> Option<Tmpfs> {
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "tmpfs"])
             .arg(dir)
             .output();
         let done = mounted.is_ok_and(|output| output.status.success());

@@ -344,7 +344,11 @@ impl Inner {
         .await?;
         loop {
             news.borrow_and_update();
-            if !self.state().persisting {
+            let is_busy = {
+                let state = self.state();
+                state.persisting || state.finishing
+            };
+            if !is_busy {
                 return Ok(());
             }
             if news.changed().await.is_err() {

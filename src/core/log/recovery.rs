@@ -74,7 +74,7 @@ pub(super) fn recover(name: &str, store: &Store, tail_bytes: u64) -> Result<(Sta
         ..Recovery::default()
     };
     let mut state = State::empty(tail_bytes);
-    let Some(record) = usable_record(name, store)? else {
+    let Some(record) = usable_record(name, store, &entries)? else {
         forget(name, store, &entries, &mut recovery)?;
         return Ok((state, recovery));
     };
@@ -96,10 +96,27 @@ pub(super) fn recover(name: &str, store: &Store, tail_bytes: u64) -> Result<(Sta
     Ok((state, recovery))
 }
 
-/// The catalog's record, unless the snapshot that it begins with was never whole. A file with its name is then another's.
-fn usable_record(name: &str, store: &Store) -> Result<Option<LogRecord>, Error> {
-    let record = store.catalog.log(name)?;
-    Ok(record.filter(|record| record.snapshot.as_ref().is_none_or(|one| one.len.is_some())))
+/// The catalog's record, without the snapshot that it begins with where that was never whole; a file with its name is then another's. Where not even the stream after
+/// it is there, nothing is.
+fn usable_record(name: &str, store: &Store, entries: &[Entry]) -> Result<Option<LogRecord>, Error> {
+    let Some(record) = store.catalog.log(name)? else {
+        return Ok(None);
+    };
+    if record.snapshot.as_ref().is_none_or(|one| one.len.is_some()) {
+        return Ok(Some(record));
+    }
+    let has_stream = entries
+        .iter()
+        .any(|entry| segment::offset_in_name(&entry.name, ".seg").is_some());
+    if !has_stream {
+        return Ok(None);
+    }
+    let record = LogRecord {
+        snapshot: None,
+        ..record
+    };
+    store.catalog.put_log(name, &record, Durability::Durable)?;
+    Ok(Some(record))
 }
 
 /// A snapshot that was whole, and had been about to get its name.

@@ -42,7 +42,9 @@ pub enum Stage {
     Received,
     /// It is all there; on disk, durably.
     Whole,
-    /// Its writer gave up. It stays so until the log begins anew, and does not survive a restart.
+    /// It is all there, and the disk did not make it durable: it is good until the log begins anew, and does not survive a restart.
+    Unkept,
+    /// Its writer gave up before all bytes had come. It stays so until the log begins anew, and does not survive a restart.
     Abandoned,
 }
 
@@ -50,7 +52,7 @@ impl Stage {
     /// Whether all bytes are here.
     #[must_use]
     pub fn is_here(self) -> bool {
-        matches!(self, Stage::Received | Stage::Whole)
+        matches!(self, Stage::Received | Stage::Whole | Stage::Unkept)
     }
 }
 
@@ -92,6 +94,8 @@ pub(super) struct Snapshot {
     pub(super) born: SystemTime,
     pub(super) begun_ms: u64,
     pub(super) whole_ms: Option<u64>,
+    /// Its bytes are durable, and the catalog says how many.
+    pub(super) noted: bool,
     /// `None` for a snapshot in memory.
     pub(super) file: Option<Arc<File>>,
     /// The newest pieces, each with the byte it begins at; in memory, all that are not read yet.
@@ -121,6 +125,7 @@ impl Snapshot {
             born: SystemTime::now(),
             begun_ms: now_ms(),
             whole_ms: None,
+            noted: false,
             file,
             pieces: VecDeque::new(),
             pieces_bytes: 0,
@@ -144,6 +149,11 @@ impl Snapshot {
         self.stage == Stage::Whole
     }
 
+    /// Whether nothing more happens to it, so that it may be released.
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self.stage, Stage::Whole | Stage::Unkept)
+    }
+
     pub(super) fn is_abandoned(&self) -> bool {
         self.stage == Stage::Abandoned
     }
@@ -156,7 +166,7 @@ impl Snapshot {
     pub(super) fn record(&self) -> SnapshotRecord {
         SnapshotRecord {
             position: self.position,
-            len: self.is_whole().then_some(self.received),
+            len: (self.noted || self.is_whole()).then_some(self.received),
             begun_ms: self.begun_ms,
             whole_ms: self.whole_ms,
         }

@@ -101,6 +101,8 @@ pub(super) struct State {
     pub(super) writer_held: bool,
     /// A persist is under way; what it is to do next.
     pub(super) persisting: bool,
+    /// A snapshot is being made durable.
+    pub(super) finishing: bool,
     pub(super) wanted: Option<Want>,
     /// A timer for the next persist is running.
     pub(super) timer: bool,
@@ -126,6 +128,7 @@ impl State {
             folder_changed: false,
             writer_held: false,
             persisting: false,
+            finishing: false,
             wanted: None,
             timer: false,
         }
@@ -257,7 +260,7 @@ impl State {
     pub(super) fn front(&self) -> Option<(Front, SystemTime)> {
         if let Some(snapshot) = &self.snapshot {
             let free = snapshot.is_abandoned()
-                || (snapshot.is_whole() && self.is_releasable(snapshot.position.offset));
+                || (snapshot.is_at_rest() && self.is_releasable(snapshot.position.offset));
             let counts = free && snapshot.bytes_on_disk() > 0;
             if counts || !free {
                 return counts.then_some((Front::Snapshot, snapshot.born));

@@ -258,7 +258,7 @@ impl Serving {
             (Plan::Snapshot, Some(snapshot)) => {
                 let offset = snapshot.position.offset;
                 let declared = match snapshot.stage {
-                    Stage::Received | Stage::Whole => Some(snapshot.received_bytes),
+                    Stage::Received | Stage::Whole | Stage::Unkept => Some(snapshot.received_bytes),
                     Stage::Receiving | Stage::Abandoned => snapshot.declared_bytes,
                 };
                 let reader = log.snapshot_reader(0).map_err(|_| gone.clone())?;

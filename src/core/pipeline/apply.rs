@@ -4,6 +4,7 @@
 //! way the next one fills; what is full is not filled further, and then the log simply is not read: the source's link does not notice.
 //! Leaves decisions about troubles to [`super::Pipeline`].
 
+mod begin;
 mod ending;
 
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+
+pub use begin::From;
 
 use super::crossing::waiting::{Crossing, Ruling, alone, fulfilled};
 use super::dead_letter::{DeadLetters, Letter};
@@ -24,7 +27,7 @@ use super::{End, Goal, Settings, Wish};
 use crate::core::catalog::Catalog;
 use crate::core::crash::{self, Step};
 use crate::core::log::{Chunk, Log, Reader};
-use crate::core::position::{Epoch, Offset, Position};
+use crate::core::position::{Offset, Position};
 use crate::core::progress::{Applying, Counters, Phase, Progress};
 use crate::core::resp::{Framer, Limits};
 use crate::core::resume::Reason;
@@ -85,8 +88,12 @@ impl Context {
                 Err(end) => end,
             };
         }
-        self.stream(session, generation, snapshot.position.offset, db, letters)
-            .await
+        let from = From {
+            at: snapshot.position.offset,
+            db,
+            is_restored_here: true,
+        };
+        self.stream(session, generation, from, letters).await
     }
 
     /// Where slots of the source have moved, what the snapshot holds of them is newer than what other shards still have to say.
@@ -106,32 +113,6 @@ impl Context {
             () = changes => Err(End::Wished),
             ready = shard.crossings.may_restore(&self.settings.name, at, had, gives_back) => ready.map_err(|_| End::Entangled),
         }
-    }
-
-    /// The keys whose expiry is put off. Where another process has restored them, they are known from the copy of its snapshot.
-    async fn parked(&self, guarded: Option<bool>, epoch: Epoch) -> Result<Parked, End> {
-        let due = self.progress.ladder().received;
-        let mut parked = Parked::open(&self.catalog, &self.settings.name, due).map_err(End::Catalog)?;
-        let is_in_group = epoch != Epoch::NONE;
-        if guarded != Some(true) || !is_in_group || parked.recover(&self.log).await? {
-            return Ok(parked);
-        }
-        if parked.is_settled() {
-            let message = "keys of the last full sync have an expiry ten years ahead of their own, and the process that knows them is gone";
-            let hint = format!(
-                "gunyu fullsync --inputs {}",
-                self.settings.source.endpoint.address
-            );
-            tracing::error!(hint, "{message}");
-            self.progress.report(message.to_owned(), Some(hint));
-        }
-        Ok(parked)
-    }
-
-    fn show_parked(&self, parked: &Parked) {
-        let pending = !parked.is_settled();
-        self.progress
-            .update_full_sync(|one| one.expiries_pending = pending);
     }
 
     /// The snapshot alone was wanted, and the target says that it is there: only the end of it was interrupted. Where it is not ours, somebody else's
@@ -159,15 +140,19 @@ impl Context {
         session.remove_keys().await.map_err(End::Target)
     }
 
-    /// Applies the stream from `from` on, where `db` is selected at the source.
+    /// Applies the stream.
     pub async fn stream(
         self,
         session: Session,
         generation: u64,
-        from: Offset,
-        db: u32,
+        from: From,
         letters: &mut DeadLetters,
     ) -> End {
+        let From {
+            at: from,
+            db,
+            is_restored_here,
+        } = from;
         let reader = match self.log.reader(from) {
             Ok(reader) => reader,
             Err(error) => return End::Log(error),
@@ -175,7 +160,8 @@ impl Context {
         let Some(applying) = self.progress.begin_applying(generation, from) else {
             return End::LogChanged;
         };
-        let parked = match self.parked(session.record.guarded, session.epoch).await {
+        let guarded = session.record.guarded.filter(|_| !is_restored_here);
+        let parked = match self.parked(guarded, session.epoch).await {
             Ok(parked) => parked,
             Err(end) => return end,
         };

@@ -200,9 +200,13 @@ impl Link {
         let finishing = writer.finish();
         self.into = Into::Stream(self.log.writer()?);
         tokio::spawn(async move {
-            if let Err(error) = finishing.await {
-                tracing::warn!(%error, "the snapshot could not be kept");
-                progress.report(error.to_string(), error.hint().map(str::to_owned));
+            match finishing.await {
+                // Another snapshot has begun.
+                Ok(()) | Err(log::Error::Superseded) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the snapshot could not be kept");
+                    progress.report(error.to_string(), error.hint().map(str::to_owned));
+                }
             }
         });
         Ok(())

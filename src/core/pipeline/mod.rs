@@ -521,8 +521,12 @@ impl Pipeline {
                     context.snapshot_is_there(session, round.requested).await
                 }
                 Read::Log(from) => {
-                    let db = recorded.map_or(0, |at| at.db);
-                    context.stream(session, generation, from, db, letters).await
+                    let from = apply::From {
+                        at: from,
+                        db: recorded.map_or(0, |at| at.db),
+                        is_restored_here: false,
+                    };
+                    context.stream(session, generation, from, letters).await
                 }
                 Read::Snapshot(_) | Read::Coming => {
                     context

@@ -69,7 +69,8 @@ impl Parked {
     /// # Errors
     /// The copy or the catalog cannot be read.
     pub async fn recover(&mut self, log: &Log) -> Result<bool, End> {
-        let is_whole = |one: &log::SnapshotInfo| one.stage.is_here();
+        // One in memory has been read, and is gone.
+        let is_whole = |one: &log::SnapshotInfo| one.stage.is_here() && one.resumable;
         if log.snapshot().filter(is_whole).is_none() {
             return Ok(false);
         }

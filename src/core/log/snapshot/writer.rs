@@ -100,9 +100,8 @@ impl Inner {
         Ok(room)
     }
 
-    /// All bytes are here: whoever reads comes to the end, and what makes them durable holds up nobody.
-    fn close_snapshot(&self, generation: u64) -> Result<(), Error> {
-        let _pen = lock(&self.pen);
+    /// All bytes are here: whoever reads comes to the end, and what makes them durable holds up nobody. Without the pen: nobody appends to it any more.
+    fn close_snapshot(self: &Arc<Self>, generation: u64) -> Result<Finishing, Error> {
         {
             let mut state = self.state();
             state.check_append(generation)?;
@@ -114,9 +113,10 @@ impl Inner {
                 });
             }
             snapshot.stage = Stage::Received;
+            state.finishing = true;
         }
         self.tell();
-        Ok(())
+        Ok(Finishing(self.clone()))
     }
 
     /// Persisting takes as long as the disk does: the pen is free meanwhile, for the stream.
@@ -145,18 +145,16 @@ impl Inner {
     fn note_length(&self, store: &Store, generation: u64) -> Result<(), Error> {
         // Whoever begins the log anew does so under this, too.
         let _noting = lock(&self.noting);
-        let (record, received) = {
-            let state = self.state();
+        let record = {
+            let mut state = self.state();
             state.check_append(generation)?;
-            (state.record(), state.snapshot.as_ref().map(|one| one.received))
+            let snapshot = state.snapshot.as_mut().ok_or(Error::Superseded)?;
+            (snapshot.noted, snapshot.whole_ms) = (true, Some(now_ms()));
+            state.record()
         };
-        let Some(mut record) = record else {
-            return Ok(());
-        };
-        if let Some(snapshot) = &mut record.snapshot {
-            (snapshot.len, snapshot.whole_ms) = (received, Some(now_ms()));
+        if let Some(record) = record {
+            store.catalog.put_log(&self.name, &record, Durability::Durable)?;
         }
-        store.catalog.put_log(&self.name, &record, Durability::Durable)?;
         Ok(())
     }
 
@@ -188,6 +186,16 @@ impl Inner {
         // It may be released from now on.
         self.space.tell();
         self.note(Durability::Durable)
+    }
+}
+
+/// Whoever opens the log again waits until this is over.
+struct Finishing(Arc<Inner>);
+
+impl Drop for Finishing {
+    fn drop(&mut self) {
+        self.0.state().finishing = false;
+        self.0.tell();
     }
 }
 
@@ -268,12 +276,13 @@ impl SnapshotWriter {
     /// Declares the snapshot whole. Readers come to its end at once; on disk it is durable when this returns, under its final name.
     ///
     /// # Errors
-    /// [`Error::SnapshotLength`], [`Error::Superseded`], [`Error::Io`]; the snapshot is then abandoned.
+    /// [`Error::SnapshotLength`]: the snapshot is abandoned. [`Error::Superseded`]; [`Error::Io`] and [`Error::Catalog`]: it can be read, and does not survive a
+    /// restart.
     pub async fn finish(mut self) -> Result<(), Error> {
-        let (log, generation) = (self.log.clone(), self.generation);
-        log.close_snapshot(generation)?;
+        let generation = self.generation;
+        let finishing = self.log.close_snapshot(generation)?;
         self.persist_ended().await?;
-        blocking(move || log.finish_snapshot(generation)).await?;
+        blocking(move || finishing.0.finish_snapshot(generation)).await?;
         self.finished = true;
         Ok(())
     }
@@ -292,6 +301,7 @@ impl Drop for SnapshotWriter {
             match &mut state.snapshot {
                 // Finished by a call whose caller did not wait for it: whole is whole.
                 Some(snapshot) if snapshot.is_whole() => return,
+                Some(snapshot) if snapshot.stage == Stage::Received => snapshot.stage = Stage::Unkept,
                 Some(snapshot) => snapshot.stage = Stage::Abandoned,
                 None => return,
             }

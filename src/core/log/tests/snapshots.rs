@@ -385,3 +385,36 @@ async fn a_slow_disk_keeps_neither_the_reader_from_the_end_nor_the_stream_from_g
     assert_eq!(log.snapshot().unwrap().stage, Stage::Whole);
     assert!(place.files("a").contains(&"00000000000000000500.rdb".to_owned()));
 }
+
+/// A disk that makes no snapshot durable.
+#[derive(Debug)]
+struct Forgetful;
+
+impl Faults for Forgetful {
+    fn before(&self, op: Op, file: &Path) -> Verdict {
+        match op == Op::Persist && file.extension().is_some_and(|suffix| suffix == "part") {
+            true => Verdict::Fail(std::io::Error::other("refused")),
+            false => Verdict::Proceed,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_the_disk_does_not_keep_is_good_for_now_and_the_stream_after_it_for_good() {
+    let mut place = Place::new();
+    place.disk = Disk::with_faults(Arc::new(Forgetful));
+    let log = place.open("a").await;
+    let mut writer = begin(&log, Some(10)).await;
+    writer.append(stream(0, 10)).await.unwrap();
+    assert!(matches!(writer.finish().await, Err(Error::Io { .. })));
+    assert_eq!(log.snapshot().unwrap().stage, Stage::Unkept);
+    let read = read_snapshot(log.snapshot_reader(0).unwrap()).await;
+    assert_eq!(read.unwrap(), stream(0, 10));
+    append(&log, &[100]).await;
+    drop(log);
+    let (log, _) = place.try_open("a").await.unwrap();
+    assert!(log.snapshot().is_none());
+    let extent = log.extent().unwrap();
+    assert_eq!((extent.start.get(), extent.end.get()), (500, 600));
+    assert_eq!(place.files("a"), ["00000000000000000500.seg"]);
+}

@@ -399,9 +399,9 @@ impl Group {
         heirs.into_iter().map(str::to_owned).collect()
     }
 
-    /// The best of them, without one that has gone since they were last looked at.
-    pub(super) fn next_heir(&self, input: &str, gone: Option<&str>) -> Option<String> {
+    /// The best of them, without those that have gone since they were last looked at.
+    pub(super) fn next_heir(&self, input: &str, gone: &[String]) -> Option<String> {
         let mut heirs = self.heirs(input).into_iter();
-        heirs.find(|id| Some(id.as_str()) != gone)
+        heirs.find(|id| !gone.contains(id))
     }
 }

@@ -19,7 +19,7 @@ use crate::core::supervisor::handle::{Handle, Refusal};
 use crate::core::supervisor::input::Input;
 
 /// A leader answers within this time; it drains first.
-const HAND_LIMIT: Duration = Duration::from_secs(15);
+const HAND_LIMIT: Duration = Duration::from_secs(20);
 
 /// A full sync begins within a time of its own; the answer comes after that.
 const FULL_SYNC_LIMIT: Duration = Duration::from_secs(100);

@@ -60,6 +60,8 @@ impl Heir {
 pub(super) struct Handing {
     /// Nobody where the process ends and nobody can take it.
     heir: Option<Heir>,
+    /// Those who have turned out to be gone: each is tried once.
+    gone: Vec<String>,
     since: Instant,
     /// It was tried to rewrite the lease, in vain: it is tried again at the next tick.
     is_tried: bool,
@@ -135,6 +137,7 @@ impl Group {
                 tracing::info!(name, to = heir.as_ref().map(|heir| &heir.id), "handing over");
                 let handing = Handing {
                     heir,
+                    gone: Vec::new(),
                     since: Instant::now(),
                     is_tried: false,
                     tell: tell.into_iter().collect(),
@@ -215,7 +218,7 @@ impl Group {
             }
             Ok(None) => {
                 // The heir has gone, or the lease; the next look says which.
-                self.find_another(name, to.as_deref());
+                self.find_another(name, to);
             }
             Err(error) => {
                 tracing::debug!(%error, name, "the lease could not be handed over yet");
@@ -227,19 +230,16 @@ impl Group {
     }
 
     /// Somebody has just left the group. Whoever did not ask for him gets another one, if there is one.
-    fn find_another(&mut self, name: &str, gone: Option<&str>) {
+    fn find_another(&mut self, name: &str, gone: Option<String>) {
         let Some(mut handing) = self.handing.remove(name) else {
             return;
         };
         let is_named = handing.heir.as_ref().is_some_and(|heir| heir.is_named);
-        match self.next_heir(name, gone).filter(|_| !is_named) {
+        tracing::info!(name, gone, "the member has just left");
+        handing.gone.extend(gone);
+        match self.next_heir(name, &handing.gone).filter(|_| !is_named) {
             Some(next) => {
-                tracing::info!(
-                    name,
-                    gone,
-                    next,
-                    "the member has just left: the next one gets the lease"
-                );
+                tracing::info!(name, next, "the next one gets the lease");
                 handing.heir = Some(Heir::chosen(next));
                 self.handing.insert(name.to_owned(), handing);
             }

@@ -38,7 +38,7 @@ use crate::core::target::checkpoint::Checkpoint;
 use crate::core::target::session::Session;
 use crate::core::target::{Advance, Error, Outcome, Settings};
 
-/// So many bytes of commands may wait for answers, or for their turn.
+/// So many bytes of commands may wait for answers, or for their turn. Each keeps the chunk in memory in which it came: in all that is no more than [`WINDOW_BYTES`].
 const HELD_BYTES: usize = 12 << 20;
 
 /// So many bytes of the stream may lie between the recorded checkpoint and what is sent: no more is replayed after a crash.

@@ -35,6 +35,8 @@ pub(super) struct Group {
     /// The batches of which it holds commands.
     pub(super) batches: SmallVec<[u64; 2]>,
     members: SmallVec<[Member; 1]>,
+    /// Where the stream stands after the last of them, also of those that were taken out again.
+    end: Offset,
     bytes: usize,
     /// Whether it must be a transaction.
     whole: bool,
@@ -91,6 +93,7 @@ impl Group {
             slot,
             batches: SmallVec::new(),
             members: SmallVec::new(),
+            end: Offset::ZERO,
             bytes: 0,
             whole: false,
         }
@@ -100,6 +103,7 @@ impl Group {
     pub(super) fn keep(&mut self, command: Bytes, end: Offset, blind: bool, in_transaction: bool) {
         self.bytes += command.len();
         self.whole |= !blind || in_transaction;
+        self.end = end;
         self.members.push(Member { command, end, blind });
     }
 
@@ -107,6 +111,7 @@ impl Group {
     pub(super) fn absorb(&mut self, next: Group) {
         self.batches.extend(next.batches);
         self.members.extend(next.members);
+        self.end = next.end;
         self.bytes += next.bytes;
         self.whole |= next.whole;
     }
@@ -128,11 +133,6 @@ impl Group {
         self.whole
     }
 
-    /// Where the stream stands after the last of its commands.
-    fn end(&self) -> Offset {
-        self.members.last().map_or(Offset::ZERO, |last| last.end)
-    }
-
     /// Puts it on the wire; says how many replies will come.
     pub(super) fn encode(&self, writer: Option<&Writer>, wire: &mut Wire) -> usize {
         if !self.whole {
@@ -142,7 +142,7 @@ impl Group {
         wire.write(|out| {
             resp::encode_command(out, &[b"MULTI"]);
             if let Some(writer) = writer {
-                writer.encode_fence(out, self.slot, self.end());
+                writer.encode_fence(out, self.slot, self.end);
             }
         });
         self.members.iter().for_each(|member| wire.push(&member.command));
@@ -431,6 +431,17 @@ mod tests {
         assert_eq!(group.each(), came);
         group.remove(&[1, 3]);
         assert_eq!(group.each(), [&came[..1], &came[2..3], &came[4..]].concat());
+    }
+
+    #[test]
+    fn the_fence_stays_after_a_command_that_was_taken_out() {
+        let mut group = group(&[false, false, false]);
+        group.remove(&[2]);
+        let mut wire = Wire::default();
+        group.encode(Some(&writer()), &mut wire);
+        let fence = fences::fence(1, Offset::new(2));
+        let wire = String::from_utf8(wire.into_slices().concat()).unwrap();
+        assert!(wire.contains(&fence), "{fence}: {wire}");
     }
 
     #[test]

@@ -1,0 +1,45 @@
+//! Where the stream begins, and what is still to be done for the keys of the snapshot before it.
+
+use super::Context;
+use crate::core::pipeline::End;
+use crate::core::pipeline::parked::Parked;
+use crate::core::position::{Epoch, Offset};
+
+/// Where the stream goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct From {
+    /// After this.
+    pub at: Offset,
+    /// The database that is selected at the source there.
+    pub db: u32,
+    /// What lies before it this process has restored just now: it knows the keys whose expiry is put off.
+    pub is_restored_here: bool,
+}
+
+impl Context {
+    /// The keys whose expiry is put off. Where another process has restored them, they are known from the copy of its snapshot.
+    pub(super) async fn parked(&self, guarded: Option<bool>, epoch: Epoch) -> Result<Parked, End> {
+        let due = self.progress.ladder().received;
+        let mut parked = Parked::open(&self.catalog, &self.settings.name, due).map_err(End::Catalog)?;
+        let is_in_group = epoch != Epoch::NONE;
+        if guarded != Some(true) || !is_in_group || parked.recover(&self.log).await? {
+            return Ok(parked);
+        }
+        if parked.is_settled() {
+            let message = "keys of the last full sync have an expiry ten years ahead of their own, and the process that knows them is gone";
+            let hint = format!(
+                "gunyu fullsync --inputs {}",
+                self.settings.source.endpoint.address
+            );
+            tracing::error!(hint, "{message}");
+            self.progress.report(message.to_owned(), Some(hint));
+        }
+        Ok(parked)
+    }
+
+    pub(super) fn show_parked(&self, parked: &Parked) {
+        let pending = !parked.is_settled();
+        self.progress
+            .update_full_sync(|one| one.expiries_pending = pending);
+    }
+}
