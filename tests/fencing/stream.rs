@@ -279,6 +279,38 @@ async fn an_older_stream_onto_one_node_is_applied_no_further() {
     }
 }
 
+/// The session is found to be another's behind a batch that was applied: what failed in the batch is told before that. It would be in no dead letter, and the
+/// checkpoint is past it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_in_a_batch_is_told_although_the_session_ended_behind_it() {
+    let target = Target::One(Server::start());
+    let settings = target.settings();
+    let () = target.ask(&["SET", "touched", "text"]);
+    let mut exact = Exact::new(begun(&settings, "exact", 5).await, beginning().position.id);
+    let session_key = text(&checkpoint::session_key(NAME));
+    let commands: [&[&str]; 3] = [
+        &["RPUSH", "touched", "element"],
+        &["SET", "key", "value"],
+        // As an eviction between the batch and the question after it.
+        &["DEL", &session_key],
+    ];
+    exact.submit(batch(100, &commands)).await.unwrap();
+    let Outcome::Applied {
+        failed, checkpointed, ..
+    } = soon(exact.outcome()).await.unwrap()
+    else {
+        panic!("it was applied");
+    };
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(failed[0].index == Some(0) && failed[0].reply.starts_with("WRONGTYPE"));
+    assert_eq!(checkpointed, Some(Offset::new(103)));
+    // Nothing follows it: nothing is watched that would keep it out.
+    assert!(exact.session().is_none());
+    assert_superseded(soon(exact.outcome()).await);
+    assert_superseded(exact.submit(writes("late", 103)).await);
+    assert!(target.has("key") && there(&target, "late") == 0);
+}
+
 /// Where connections cannot be ended, an older stream onto a cluster hears of the newer session when it is to leave marks and a checkpoint, and leaves none.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_stream_whose_connections_cannot_be_ended_ends_with_its_next_checkpoint() {

@@ -13,11 +13,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::pace::Pace;
 use super::words::{bytes, count, end_of, harmless, span, start_of, wrapped};
-use crate::http::model::{FOLLOWER, FullSync, InputStatus};
+use crate::http::model::{FOLLOWER, FullSync, InputStatus, LastError};
 
 /// The width where nobody says another.
 pub(super) const WIDTH: usize = 80;
@@ -27,6 +27,9 @@ const FIXED: usize = 6 + 11 + 9 + 7 + 5;
 
 /// What an address gets at least: an IPv4 address with its port.
 const ADDRESS_MIN: usize = 21;
+
+/// So long a trouble is shown of an input that is live: it may last, or may just have passed.
+const RECENT: Duration = Duration::from_secs(60);
 
 /// Where to draw.
 #[derive(Debug, Clone)]
@@ -348,8 +351,9 @@ fn remarks(input: &InputStatus, pace: &Pace) -> Vec<(Tone, String)> {
     }
     let is_well = ["incremental", "full_sync", "following"].contains(&input.phase.as_str());
     let in_trouble = input.state == "stop" || !is_well;
-    if let Some(error) = input.last_error.as_ref().filter(|_| in_trouble) {
-        remarks.push((Tone::Trouble, format!("error: {}", harmless(&error.message))));
+    let told = input.last_error.as_ref();
+    if let Some((error, title)) = told.and_then(|error| Some((error, title(error, in_trouble)?))) {
+        remarks.push((Tone::Trouble, format!("{title}: {}", harmless(&error.message))));
         if !error.hint.is_empty() {
             remarks.push((Tone::Plain, format!("hint: {}", harmless(&error.hint))));
         }
@@ -368,6 +372,17 @@ fn remarks(input: &InputStatus, pace: &Pace) -> Vec<(Tone, String)> {
         remarks.push((Tone::Trouble, text));
     }
     remarks
+}
+
+/// How a trouble is introduced. Where the input is well all the same, only if it is recent: a part of the target may take nothing, or lose what it has.
+fn title(error: &LastError, in_trouble: bool) -> Option<String> {
+    if in_trouble {
+        return Some("error".to_owned());
+    }
+    let told = UNIX_EPOCH + Duration::from_millis(error.at);
+    // Of the daemon's future, where the clocks differ: now.
+    let age = SystemTime::now().duration_since(told).unwrap_or_default();
+    (age < RECENT).then(|| format!("{} s ago", age.as_secs()))
 }
 
 fn progress(full_sync: &FullSync, left: Option<Duration>) -> String {

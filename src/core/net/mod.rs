@@ -118,7 +118,10 @@ impl Error {
                 "if that port serves TLS, write rediss:// instead of redis:// (tls.enable: true); else look into the server's log"
                     .to_owned(),
             ),
-            Error::Lost { .. } | Error::Silent { .. } => None,
+            Error::Silent { address, .. } => Some(format!(
+                "see whether {address} is frozen or overloaded (its log, SLOWLOG GET), and whether the network still carries its answers"
+            )),
+            Error::Lost { .. } => None,
         }
     }
 

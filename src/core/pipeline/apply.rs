@@ -6,6 +6,7 @@
 
 mod begin;
 mod ending;
+mod evictions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,8 @@ use crate::core::target::session::Session;
 use crate::core::target::{self, Advance, Failed, Outcome};
 use crate::core::{command, filter};
 
+pub use evictions::Evictions;
+
 /// What applying works with.
 #[derive(Debug)]
 pub struct Context {
@@ -51,6 +54,8 @@ pub struct Context {
     pub catalog: Catalog,
     /// Where positions go.
     pub progress: Arc<Progress>,
+    /// What the target has evicted.
+    pub evictions: Arc<Evictions>,
     /// What the operator wants.
     pub wish: watch::Receiver<Wish>,
     /// What he wanted when this began: while that is the same, it goes on.
@@ -115,35 +120,10 @@ impl Context {
         }
     }
 
-    /// The snapshot alone was wanted, and the target says that it is there: only the end of it was interrupted. Where it is not ours, somebody else's
-    /// checkpoint must not go.
-    pub async fn snapshot_is_there(self, mut session: Session, is_ours: bool) -> End {
-        if !is_ours {
-            return End::Stuck {
-                message: "the full sync that was asked for has not begun".to_owned(),
-                hint: "run the command again".to_owned(),
-            };
-        }
-        match self.leave_copy(&mut session).await {
-            Ok(()) => End::Done,
-            Err(end) => end,
-        }
-    }
-
-    /// The snapshot alone was wanted: no stream will follow it, so that every key gets its own expiry now, and nothing of ours stays.
-    async fn leave_copy(&self, session: &mut Session) -> Result<(), End> {
-        let mut parked =
-            Parked::open(&self.catalog, &self.settings.name, Offset::ZERO).map_err(End::Catalog)?;
-        while parked.is_due(Offset::ZERO) {
-            parked.settle(&self.settings.filter, session).await?;
-        }
-        session.remove_keys().await.map_err(End::Target)
-    }
-
     /// Applies the stream.
     pub async fn stream(
         self,
-        session: Session,
+        mut session: Session,
         generation: u64,
         from: From,
         letters: &mut DeadLetters,
@@ -165,6 +145,9 @@ impl Context {
             Ok(parked) => parked,
             Err(end) => return end,
         };
+        if let Err(end) = self.look_for_evictions(&mut session).await {
+            return end;
+        }
         let seen = &session.record.seen;
         let state = self.settings.filter.state(db, (!seen.is_empty()).then_some(seen));
         let target_db = state.selected().unwrap_or(0);
@@ -207,6 +190,7 @@ impl Context {
             letters,
             checkpointed: from,
             checkpoint_due: Instant::now() + self.settings.idle_checkpoint_every,
+            look_due: Stream::first_look(),
             framed_out: true,
             crossing,
             held: None,
@@ -237,6 +221,7 @@ struct Stream<'a> {
     bulk_bytes_max: usize,
     checkpointed: Offset,
     checkpoint_due: Instant,
+    look_due: Instant,
     /// Slots that move, where the source is a cluster.
     crossing: Option<Crossing>,
     /// The next command, where it must wait.
@@ -273,6 +258,7 @@ impl Stream<'_> {
         self.fill()?;
         // Before sending: a busy lane is idle only between two batches.
         self.settle_parked().await?;
+        self.look().await?;
         self.send().await?;
         match self.wait().await {
             Event::Wish => self.end_if_wished().await,
@@ -313,6 +299,7 @@ impl Stream<'_> {
         pace.into_iter()
             .chain(checkpoint)
             .chain(parked.then(Instant::now))
+            .chain(self.next_look())
             .min()
     }
 
@@ -511,8 +498,7 @@ impl Stream<'_> {
             progress.apply_latency.observe(at.elapsed().as_secs_f64());
         }
         if let Some(trouble) = advance.trouble {
-            let hint = target::refusal::Kind::of(&trouble).hint(&trouble);
-            progress.report(trouble, hint);
+            progress.report(trouble.message, trouble.hint);
         }
         let applied = advance.applied.unwrap_or(progress.ladder().applied);
         let letters = advance.refused.into_iter().map(|(command, reason)| Letter {

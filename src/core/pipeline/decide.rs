@@ -41,7 +41,7 @@ impl Pipeline {
                 self.wait_after(
                     round,
                     &format!("the snapshot broke off after {received} bytes"),
-                    None,
+                    Some(super::receive::NO_SNAPSHOT_HINT.to_owned()),
                 )
                 .await;
             }

@@ -75,6 +75,7 @@ impl<'a> FullSync<'a> {
     pub async fn run(mut self, session: &mut Session) -> Result<u32, End> {
         let began = Instant::now();
         let cursor = self.begin(session).await?;
+        self.context.look_for_evictions(session).await?;
         let Opened {
             reader,
             scanner,

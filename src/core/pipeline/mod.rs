@@ -92,6 +92,7 @@ pub struct Pipeline {
     catalog: Catalog,
     progress: Arc<Progress>,
     orders: Arc<Orders>,
+    evictions: Arc<apply::Evictions>,
     wish: watch::Receiver<Wish>,
 }
 
@@ -133,6 +134,7 @@ impl Pipeline {
             catalog,
             progress,
             orders,
+            evictions: Arc::default(),
             wish,
         }
     }
@@ -498,6 +500,7 @@ impl Pipeline {
             log: self.log.clone(),
             catalog: self.catalog.clone(),
             progress: Arc::clone(&self.progress),
+            evictions: Arc::clone(&self.evictions),
             wish: self.wish.clone(),
             wished: round.wish,
         };

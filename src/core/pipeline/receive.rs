@@ -38,6 +38,10 @@ const BEHIND_LIMIT: Duration = Duration::from_secs(60);
 /// So often it is looked at meanwhile.
 const BEHIND_PAUSE: Duration = Duration::from_millis(100);
 
+/// What helps where a snapshot does not come, or breaks off, again and again.
+pub(super) const NO_SNAPSHOT_HINT: &str = "another one is asked for; where none comes whole, see in the source's log why: BGSAVE fails (memory, disk), \
+     client-output-buffer-limit of replicas (CONFIG SET client-output-buffer-limit 'replica 0 0 0' there), repl-timeout";
+
 /// What the task tells the pipeline.
 #[derive(Debug, Clone, Default)]
 pub(super) struct News {
@@ -96,6 +100,7 @@ impl Task {
             stopping,
             ask,
             moved: false,
+            announced: false,
             behind_since: None,
         };
         Task {
@@ -185,6 +190,8 @@ struct Receiver {
     ask: Ask,
     /// The last link continued the stream, and brought some of it.
     moved: bool,
+    /// The last link was answered with a snapshot.
+    announced: bool,
     /// Since when the source has been behind what the log holds.
     behind_since: Option<Instant>,
 }
@@ -213,7 +220,7 @@ impl Receiver {
         let mut backoff = Backoff::new();
         loop {
             let began = Instant::now();
-            self.moved = false;
+            (self.moved, self.announced) = (false, false);
             let end = self.link().await;
             // A link that moved on by the stream costs the source nothing: on a network that flaps, the next try must not wait.
             if self.moved || began.elapsed() > Duration::from_secs(10) {
@@ -252,7 +259,8 @@ impl Receiver {
                     self.tell
                         .send_modify(|news| news.refusal = Some((error.to_string(), error.hint())));
                 }
-                (error.to_string(), error.hint())
+                let hint = error.hint().or_else(|| self.hint_of_snapshot());
+                (error.to_string(), hint)
             }
             LinkEnd::Log(error @ log::Error::Full { .. }) if self.broke_off() => {
                 let hint = "raise channel.storer.maxSize above the size of the source's snapshot";
@@ -342,6 +350,13 @@ impl Receiver {
         }
     }
 
+    /// What helps where the link ended before its snapshot was whole.
+    fn hint_of_snapshot(&self) -> Option<String> {
+        let has_begun = !self.tell.borrow().asks_for_snapshot;
+        let is_whole = has_begun && !self.broke_off();
+        (self.announced && !is_whole).then(|| NO_SNAPSHOT_HINT.to_owned())
+    }
+
     /// The log holds a snapshot that broke off.
     fn broke_off(&self) -> bool {
         self.log
@@ -416,6 +431,7 @@ impl Receiver {
             Err(error) => return LinkEnd::Log(error),
         };
         let continued = matches!(link.into, Into::Stream(_));
+        self.announced = !continued;
         let end = link.run().await;
         self.moved = continued && link.moved;
         end

@@ -51,7 +51,7 @@ pub(super) fn refuse(
         OnError::DeadLetter { .. } => {
             progress.report(
                 format!("the target refused a command: {reason}"),
-                Some(format!("see {path}")),
+                Some(format!("see {path}; {mend}")),
             );
             Ok(())
         }

@@ -21,10 +21,13 @@ use crate::core::resp;
 ///
 /// | reply | kind | what helps |
 /// | --- | --- | --- |
-/// | `NOAUTH`, `WRONGPASS`, `ERR invalid password`, `ERR AUTH …`, `ERR operation not permitted` | Credentials | the right password |
+/// | `NOAUTH`, `WRONGPASS`, `DENIED`, `ERR invalid password`, `ERR AUTH …`, `ERR operation not permitted` | Credentials | the right password |
 /// | `NOPERM` | Permission | an ACL rule |
 /// | `LOADING` | Loading | time |
 /// | `NOMASTERLINK`, `MASTERDOWN` | NoMaster | its own master's return |
+/// | `MISCONF` | CannotSave | nothing: it refuses `PING` then, and no step that is needed |
+/// | `BUSY` | Busy | the end of a script |
+/// | `ERR max number of clients` | NoRoom | a higher limit |
 /// | `ERR unknown command` | UnknownCommand | the command's new name, or another server |
 /// | anything else | Other | – |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,12 @@ pub enum Refusal {
     Loading,
     /// The source is itself a replica and its master is away.
     NoMaster,
+    /// The source cannot save to its disk, and takes no writes until it can.
+    CannotSave,
+    /// A script blocks the source.
+    Busy,
+    /// The source has no connection left.
+    NoRoom,
     /// The source does not know the command.
     UnknownCommand,
     /// Something else.
@@ -50,10 +59,13 @@ impl Refusal {
         let word = reply.split_ascii_whitespace().next().unwrap_or_default();
         let rest = reply.get(word.len()..).unwrap_or_default().trim_start();
         match word {
-            "NOAUTH" | "WRONGPASS" => Refusal::Credentials,
+            "NOAUTH" | "WRONGPASS" | "DENIED" => Refusal::Credentials,
             "NOPERM" => Refusal::Permission,
             "LOADING" => Refusal::Loading,
             "NOMASTERLINK" | "MASTERDOWN" => Refusal::NoMaster,
+            "MISCONF" => Refusal::CannotSave,
+            "BUSY" => Refusal::Busy,
+            "ERR" if rest.starts_with("max number of clients") => Refusal::NoRoom,
             "ERR" if rest.starts_with("unknown command") => Refusal::UnknownCommand,
             "ERR"
                 if rest.starts_with("invalid password")
@@ -90,7 +102,14 @@ impl Refusal {
                 "if PSYNC was renamed on the source, set input.psyncCommand; a managed service that blocks it cannot be followed"
             }
             Refusal::Loading => "wait: the source is loading its dataset",
+            Refusal::Busy => "a script blocks the source: SCRIPT KILL there, or wait until it has ended",
+            Refusal::NoRoom => {
+                "the source has no connection left: CONFIG SET maxclients <more> there, or close some"
+            }
             Refusal::NoMaster => "bring the source's own master back, or follow that master directly",
+            Refusal::CannotSave => {
+                "the source cannot save to its disk: free it, and see in the source's log why BGSAVE fails"
+            }
             Refusal::Other => return None,
         };
         Some(text.to_owned())
@@ -281,11 +300,12 @@ impl Handshake {
             self.step,
             Step::ListeningPort | Step::IpAddress | Step::Version | Step::Capa | Step::RdbOnly | Step::Info
         );
-        if optional && !matches!(refusal, Refusal::Credentials | Refusal::Loading) {
+        if optional && !matches!(refusal, Refusal::Credentials | Refusal::Loading | Refusal::Busy) {
             return Ok(());
         }
-        // A replica whose master is away still answers PING with MASTERDOWN; PSYNC will tell.
-        if self.step == Step::Ping && refusal == Refusal::NoMaster {
+        // A replica whose master is away answers PING with MASTERDOWN; PSYNC will tell. A source that cannot save refuses PING as it does a write, and can
+        // be followed all the same.
+        if self.step == Step::Ping && matches!(refusal, Refusal::NoMaster | Refusal::CannotSave) {
             return Ok(());
         }
         Err(Failure::Refused {
@@ -496,6 +516,13 @@ mod tests {
             ),
             ("MASTERDOWN Link with MASTER is down", Refusal::NoMaster),
             (
+                "MISCONF Redis is configured to save RDB snapshots",
+                Refusal::CannotSave,
+            ),
+            ("BUSY Redis is busy running a script.", Refusal::Busy),
+            ("ERR max number of clients reached", Refusal::NoRoom),
+            ("DENIED Redis is running in protected mode", Refusal::Credentials),
+            (
                 "ERR unknown command `PSYNC`, with args beginning with:",
                 Refusal::UnknownCommand,
             ),
@@ -511,6 +538,15 @@ mod tests {
         let (mut handshake, _) = Handshake::start(Announcement::default());
         let refused = feed(&mut handshake, "-NOAUTH Authentication required.\r\n");
         assert!(matches!(refused, Err(Failure::Refused { step: "PING", .. })));
+        // What passes by itself is no missing permission: without its INFO the source's history would not be known.
+        let busy = feed(&mut ready(), "-BUSY Redis is busy running a script.\r\n");
+        assert!(matches!(busy, Err(Failure::Refused { step: "INFO", .. })));
+        let (mut handshake, _) = Handshake::start(Announcement::default());
+        let cannot_save = feed(
+            &mut handshake,
+            "-MISCONF Redis is configured to save RDB snapshots\r\n",
+        );
+        assert!(sent(cannot_save).contains("listening-port"));
         let denied = feed(&mut ready(), "-NOPERM no info for you\r\n");
         assert_eq!(denied, Ok(Progress::Ready(SourceInfo::default())));
     }

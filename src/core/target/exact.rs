@@ -36,6 +36,8 @@ pub struct Exact {
     session: Session,
     history: ReplId,
     in_flight: Option<InFlight>,
+    /// The session was found to be another's behind the last batch, which was applied all the same: nothing may follow it.
+    is_over: bool,
 }
 
 /// A batch under way, and what its replies have said so far.
@@ -70,6 +72,7 @@ impl Exact {
             session,
             history,
             in_flight: None,
+            is_over: false,
         }
     }
 
@@ -91,13 +94,13 @@ impl Exact {
 
     /// The session, while nothing is under way.
     pub fn session(&mut self) -> Option<&mut Session> {
-        self.in_flight.is_none().then_some(&mut self.session)
+        (self.in_flight.is_none() && !self.is_over).then_some(&mut self.session)
     }
 
     /// Sends a batch; an empty one records its end. Not cancel safe.
     ///
     /// # Errors
-    /// The connection fails.
+    /// The connection fails, or another session has taken over.
     ///
     /// # Panics
     /// When a batch is under way, or a transaction of the source is open in this one.
@@ -106,6 +109,9 @@ impl Exact {
             self.is_idle() && !batch.in_transaction(),
             "one whole batch at a time"
         );
+        if self.is_over {
+            return Err(self.session.superseded());
+        }
         let position = Position {
             id: self.history,
             offset: batch.end(),
@@ -133,6 +139,9 @@ impl Exact {
     /// # Errors
     /// The connection fails, or another session has taken over.
     pub async fn outcome(&mut self) -> Result<Outcome, Error> {
+        if self.is_over {
+            return Err(self.session.superseded());
+        }
         loop {
             let waiting = self.in_flight.is_some();
             let in_flight = &mut self.in_flight;
@@ -161,9 +170,11 @@ impl Exact {
     }
 
     fn conclude(&mut self, done: InFlight) -> Result<Outcome, Error> {
+        // What was executed is told whatever has become of the session since: nobody would hear of its failures otherwise.
+        self.is_over = done.superseded;
         match done.verdict {
-            _ if done.superseded => Err(self.session.superseded()),
             None | Some(Verdict::Unwatched) => Err(self.session.superseded()),
+            Some(Verdict::Aborted(_)) if done.superseded => Err(self.session.superseded()),
             Some(Verdict::Executed) if done.failed.iter().any(|failed| failed.index.is_none()) => {
                 // Not even the checkpoint is certain: it is read again.
                 let reply = done

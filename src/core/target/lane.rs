@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::refusal::Kind;
 use super::{Error, Settings};
 use crate::core::net::{Address, Connection, ReadHalf, WriteHalf};
 use crate::core::resp::{self, Event, ReplyScanner, Value, Values};
@@ -63,11 +64,11 @@ impl Lane {
         if let Some(auth) = settings.endpoint.credentials.auth_command() {
             lane.call(&auth).await?;
         }
-        // The name is for people and for ending older sessions; where it is not permitted, transactions are still fenced.
+        // The name is for people and for ending older sessions; where it is not permitted, transactions are still fenced. Where it only is not taken now, the
+        // connection is none: without a name whoever takes over would not find it, or the server has no room for it and closes it.
         match lane.call(&[b"CLIENT", b"SETNAME", client_name.as_bytes()]).await {
             Ok(_) => {}
-            Err(error) if error.is_denied() && !is_permission(&error) => return Err(error),
-            Err(Error::Refused { reply, .. }) => {
+            Err(Error::Refused { reply, .. }) if !Kind::of(&reply).may_be_repeated() => {
                 tracing::debug!(reply, "the target does not let us name connections");
             }
             Err(error) => return Err(error),
@@ -233,10 +234,6 @@ fn longest(verb: &[u8]) -> usize {
     }
 }
 
-fn is_permission(error: &Error) -> bool {
-    matches!(error, Error::Refused { reply, .. } if reply.starts_with("NOPERM"))
-}
-
 /// What is to be sent: small neighbours are copied together, large ones stay as they are.
 #[derive(Debug, Default)]
 pub struct Wire {
@@ -315,23 +312,60 @@ mod tests {
         assert_eq!(slices[1].as_ptr(), large.as_ptr());
     }
 
+    fn settings_of(listener: &TcpListener) -> Settings {
+        Settings {
+            endpoint: Endpoint {
+                address: Address {
+                    host: "127.0.0.1".to_owned(),
+                    port: listener.local_addr().unwrap().port(),
+                },
+                credentials: Credentials::default(),
+                tls: None,
+            },
+            shape: Shape::One,
+            name: "n".to_owned(),
+            reply_limit: Duration::from_secs(60),
+        }
+    }
+
+    /// Such a connection would carry data under no name, or be closed for a reason that nobody hears of.
+    #[tokio::test]
+    async fn a_connection_that_cannot_be_named_now_is_none_and_one_that_never_can_is_one() {
+        #[rustfmt::skip]
+        let rows = [
+            ("-ERR max number of clients reached\r\n",                        false),
+            ("-BUSY Redis is busy running a script.\r\n",                     false),
+            ("-LOADING Redis is loading the dataset in memory\r\n",           false),
+            ("-NOAUTH Authentication required.\r\n",                          false),
+            ("-DENIED Redis is running in protected mode\r\n",                false),
+            ("-NOPERM this user has no permissions to run 'client|setname'\r\n", true),
+            ("-ERR unknown command 'CLIENT'\r\n",                             true),
+        ];
+        for (reply, is_one) in rows {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let settings = settings_of(&listener);
+            let server = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(reply.as_bytes()).await.unwrap();
+                stream
+            });
+            let opened = Lane::open(&settings, "n").await;
+            match &opened {
+                Ok(_) => assert!(is_one, "{reply}"),
+                Err(Error::Refused { reply: said, .. }) => {
+                    assert!(!is_one && reply.contains(said.as_str()), "{reply}");
+                }
+                Err(other) => panic!("{reply}: {other}"),
+            }
+            drop(server.await.unwrap());
+        }
+    }
+
     #[tokio::test]
     async fn an_answer_without_end_is_an_error_and_is_not_hoarded() {
         for (head, piece) in [("*999999999\r\n", "$5\r\nhello\r\n"), ("", "+hello")] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let settings = Settings {
-                endpoint: Endpoint {
-                    address: Address {
-                        host: "127.0.0.1".to_owned(),
-                        port: listener.local_addr().unwrap().port(),
-                    },
-                    credentials: Credentials::default(),
-                    tls: None,
-                },
-                shape: Shape::One,
-                name: "n".to_owned(),
-                reply_limit: Duration::from_secs(60),
-            };
+            let settings = settings_of(&listener);
             let babbling = tokio::spawn(async move {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let (mut sent, piece) = (0, piece.repeat(4_000));

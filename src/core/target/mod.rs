@@ -303,7 +303,40 @@ pub struct Advance {
     /// Transactions of the source that touch several slots.
     pub split_transactions: u64,
     /// What stands in the way of a part of it.
-    pub trouble: Option<String>,
+    pub trouble: Option<Trouble>,
+}
+
+/// What stands in the way, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl From<&Error> for Trouble {
+    fn from(error: &Error) -> Trouble {
+        Trouble {
+            message: error.to_string(),
+            hint: error.hint(),
+        }
+    }
+}
+
+impl Trouble {
+    /// A node of a cluster, where it is known which, takes nothing of a slot now.
+    #[must_use]
+    pub fn of_reply(node: Option<&net::Address>, reply: &str) -> Trouble {
+        let who = node.map_or_else(
+            || "a node of the target".to_owned(),
+            |node| format!("target {node}"),
+        );
+        Trouble {
+            message: format!("{who} takes nothing now: {reply}"),
+            hint: refusal::Kind::of(reply).hint(reply),
+        }
+    }
 }
 
 impl Advance {

@@ -3,7 +3,7 @@
 //! | first words of the reply | kind | what becomes of the command |
 //! | --- | --- | --- |
 //! | `OOM`, `READONLY`, `LOADING`, `MISCONF`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, `MASTERDOWN`, `NOREPLICAS`, `UNKILLABLE`, `ERR max number of clients` | Transient | nothing of it counted: back off and send it again |
-//! | `NOAUTH`, `WRONGPASS`, `ERR invalid password`, `ERR AUTH …`, `ERR operation not permitted` | Credentials | as Transient, and a person must help |
+//! | `NOAUTH`, `WRONGPASS`, `DENIED`, `ERR invalid password`, `ERR AUTH …`, `ERR operation not permitted` | Credentials | as Transient, and a person must help |
 //! | `MOVED`, `ASK`, `CROSSSLOT` | Cluster | the target is a cluster and was configured as none |
 //! | `BUSYKEY` | KeyExists | by `keyExists` |
 //! | `ERR DUMP payload version …`, `ERR Bad data format` | Payload | the target cannot load the value |
@@ -35,14 +35,12 @@ impl Kind {
     /// Classes an error reply, given without its leading `-`.
     #[must_use]
     pub fn of(reply: &str) -> Kind {
-        let reply = reply
-            .strip_prefix("EXECABORT Transaction discarded because of: ")
-            .unwrap_or(reply);
+        let reply = inner(reply);
         let (word, rest) = reply.split_once(' ').unwrap_or((reply, ""));
         match word {
             "OOM" | "READONLY" | "LOADING" | "MISCONF" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN"
             | "MASTERDOWN" | "NOREPLICAS" | "UNKILLABLE" => Kind::Transient,
-            "NOAUTH" | "WRONGPASS" => Kind::Credentials,
+            "NOAUTH" | "WRONGPASS" | "DENIED" => Kind::Credentials,
             "MOVED" | "ASK" | "CROSSSLOT" => Kind::Cluster,
             "BUSYKEY" => Kind::KeyExists,
             "NOPERM" => Kind::Permission,
@@ -78,6 +76,7 @@ impl Kind {
     /// The sentence that tells a person what to do about `reply`, where there is one.
     #[must_use]
     pub fn hint(self, reply: &str) -> Option<String> {
+        let reply = inner(reply);
         let word = reply.split(' ').next().unwrap_or_default();
         let text = match (self, word) {
             (Kind::Transient, "OOM") => {
@@ -96,8 +95,23 @@ impl Kind {
             (Kind::Transient, "NOREPLICAS") => {
                 "the target wants more replicas before it takes writes: see its min-replicas-to-write"
             }
-            (Kind::Transient, "ERR") => "the target has no connection left: raise its maxclients",
+            (Kind::Transient, "MASTERDOWN") => {
+                "the target is a replica whose master is away: point --target at the master, or REPLICAOF NO ONE on the target if it should be one"
+            }
+            (Kind::Transient, "CLUSTERDOWN") => {
+                "look at CLUSTER NODES on the target: every slot needs a master that is up"
+            }
+            (Kind::Transient, "UNKILLABLE") => {
+                "a script that has written blocks the target: wait until it has ended, or SHUTDOWN NOSAVE there"
+            }
+            (Kind::Transient, "TRYAGAIN") => "wait: a slot of the target is on its way",
+            (Kind::Transient, "ERR") => {
+                "the target has no connection left: CONFIG SET maxclients <more> there, or close some"
+            }
             (Kind::Transient, _) => return None,
+            (Kind::Credentials, "DENIED") => {
+                "the target takes connections from its own machine only: set a password there, and output.redis.password"
+            }
             (Kind::Credentials, _) => {
                 "set output.redis.password (and output.redis.userName for an ACL user), or GUNYU_TARGET_PASSWORD"
             }
@@ -113,10 +127,34 @@ impl Kind {
             (Kind::Permission, _) => {
                 "on the target: ACL SETUSER <user> +@all ~* allows everything; the reply names the command or key that is missing"
             }
+            (Kind::Command, "WRONGTYPE") => {
+                "something else has written to that key on the target: DEL it there, and gunyu fullsync brings the source's value"
+            }
+            (Kind::Command, "ERR") if is_unknown(reply) => {
+                "the target does not know this: load the module there that does, or use a target of at least the source's version"
+            }
             (Kind::Command, _) => return None,
         };
         Some(text.to_owned())
     }
+}
+
+/// Why a transaction was refused as a whole, where the reply says it.
+fn inner(reply: &str) -> &str {
+    reply
+        .strip_prefix("EXECABORT Transaction discarded because of: ")
+        .unwrap_or(reply)
+}
+
+/// A command, or one of its subcommands, that the target does not have.
+fn is_unknown(reply: &str) -> bool {
+    [
+        "ERR unknown command",
+        "ERR unknown subcommand",
+        "ERR Unknown subcommand",
+    ]
+    .iter()
+    .any(|start| reply.starts_with(start))
 }
 
 #[cfg(test)]
@@ -137,6 +175,11 @@ mod tests {
             ("BUSY Redis is busy running a script.", Kind::Transient),
             ("BUSYKEY Target key name already exists.", Kind::KeyExists),
             ("ERR max number of clients reached", Kind::Transient),
+            (
+                "ERR max number of clients + cluster connections reached",
+                Kind::Transient,
+            ),
+            ("DENIED Redis is running in protected mode", Kind::Credentials),
             (
                 "EXECABORT Transaction discarded because of: READONLY You can't write",
                 Kind::Transient,
@@ -166,7 +209,25 @@ mod tests {
                 .unwrap()
                 .contains("master")
         );
-        assert!(Kind::of("OOM x").hint("OOM x").unwrap().contains("maxmemory"));
-        assert_eq!(Kind::of("WRONGTYPE x").hint("WRONGTYPE x"), None);
+        let rows = [
+            ("OOM x", "maxmemory"),
+            ("MISCONF x", "stop-writes-on-bgsave-error"),
+            ("LOADING x", "wait"),
+            ("BUSY x", "SCRIPT KILL"),
+            ("MASTERDOWN x", "whose master is away"),
+            ("CLUSTERDOWN x", "CLUSTER NODES"),
+            ("NOREPLICAS x", "min-replicas-to-write"),
+            ("ERR max number of clients reached", "maxclients"),
+            ("NOPERM x", "ACL SETUSER"),
+            ("DENIED x", "output.redis.password"),
+            ("EXECABORT Transaction discarded because of: OOM x", "maxmemory"),
+            ("WRONGTYPE x", "gunyu fullsync"),
+            ("ERR unknown command 'X'", "module"),
+        ];
+        for (reply, word) in rows {
+            let hint = Kind::of(reply).hint(reply).unwrap_or_default();
+            assert!(hint.contains(word), "{reply}: {hint:?}");
+        }
+        assert_eq!(Kind::of("ERR syntax error").hint("ERR syntax error"), None);
     }
 }

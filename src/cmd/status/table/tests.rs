@@ -1,5 +1,7 @@
 //! What the status looks like, line by line.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::json;
 
 use super::*;
@@ -236,6 +238,27 @@ fn a_full_sync_tells_how_far_it_is() {
         progress(&diskless.unwrap(), None),
         "full sync (first sync): 1 keys, 5 B"
     );
+}
+
+/// One node of a target that takes nothing, or keys that the target evicts, are no reason for another phase.
+#[test]
+fn a_trouble_of_an_input_that_is_live_is_shown_while_it_is_recent() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let shown = |age_s: u64, state: &str| {
+        let at = u64::try_from(now.as_millis()).unwrap() - age_s * 1_000;
+        let error = json!({"At": at, "Message": "a node is full", "Hint": "give it more"});
+        let input = example(&json!({"State": state, "LastError": error}));
+        texts(&[input], &page(80, Some(24))).join("|")
+    };
+    let recent = shown(20, "run");
+    assert!(
+        recent.contains("s ago: a node is full") && recent.contains("hint: give it more"),
+        "{recent}"
+    );
+    let old = shown(90, "run");
+    assert!(!old.contains("full") && !old.contains("hint"), "{old}");
+    let stopped = shown(90, "stop");
+    assert!(stopped.contains("error: a node is full"), "{stopped}");
 }
 
 #[test]

@@ -1,15 +1,45 @@
-//! How applying ends when the operator wishes something else, and what is seen to before a stop.
+//! How applying ends when the operator wishes something else, or all that was wanted is there, and what is seen to before that.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Stream;
+use super::{Context, Stream};
 use crate::core::crash::{self, Step};
+use crate::core::pipeline::parked::Parked;
 use crate::core::pipeline::{End, Mode, Tenure, Wish};
+use crate::core::position::Offset;
+use crate::core::target::session::Session;
 
 /// A cluster's nodes are waited for so long.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
+
+impl Context {
+    /// The snapshot alone was wanted, and the target says that it is there: only the end of it was interrupted. Where it is not ours, somebody else's
+    /// checkpoint must not go.
+    pub async fn snapshot_is_there(self, mut session: Session, is_ours: bool) -> End {
+        if !is_ours {
+            return End::Stuck {
+                message: "the full sync that was asked for has not begun".to_owned(),
+                hint: "run the command again".to_owned(),
+            };
+        }
+        match self.leave_copy(&mut session).await {
+            Ok(()) => End::Done,
+            Err(end) => end,
+        }
+    }
+
+    /// The snapshot alone was wanted: no stream will follow it, so that every key gets its own expiry now, and nothing of ours stays.
+    pub(super) async fn leave_copy(&self, session: &mut Session) -> Result<(), End> {
+        let mut parked =
+            Parked::open(&self.catalog, &self.settings.name, Offset::ZERO).map_err(End::Catalog)?;
+        while parked.is_due(Offset::ZERO) {
+            parked.settle(&self.settings.filter, session).await?;
+        }
+        session.remove_keys().await.map_err(End::Target)
+    }
+}
 
 impl Stream<'_> {
     /// Keys whose expiry was put off during the full sync get it once all is caught up.

@@ -36,7 +36,7 @@ use crate::core::position::{Offset, ReplId};
 use crate::core::target::batch::Batch;
 use crate::core::target::checkpoint::Checkpoint;
 use crate::core::target::session::Session;
-use crate::core::target::{Advance, Error, Outcome, Settings};
+use crate::core::target::{Advance, Error, Outcome, Settings, Trouble};
 
 /// So many bytes of commands may wait for answers, or for their turn. Each keeps the chunk in memory in which it came: in all that is no more than [`WINDOW_BYTES`].
 const HELD_BYTES: usize = 12 << 20;
@@ -515,7 +515,7 @@ impl Fenced {
         }
     }
 
-    fn tell(&mut self, trouble: String) {
+    fn tell(&mut self, trouble: Trouble) {
         if self.told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
             self.told_at = Some(Instant::now());
             self.report.trouble = Some(trouble);

@@ -9,8 +9,8 @@ use super::super::node::News;
 use super::{Fenced, LOOK_EVERY, LOOK_SOON, REST, State};
 use crate::core::net::Address;
 use crate::core::position::Position;
-use crate::core::target::Error;
 use crate::core::target::checkpoint::Checkpoint;
+use crate::core::target::{Error, Trouble};
 
 impl Fenced {
     pub(super) fn hear(&mut self, from: &Address, news: News) -> Result<(), Error> {
@@ -25,7 +25,7 @@ impl Fenced {
             }
             News::Lost(error) => {
                 self.set_state(from, State::Lost);
-                self.tell(error.to_string());
+                self.tell(Trouble::from(&error));
                 tracing::warn!(node = %from, %error, "a node of the target is lost; the others go on");
                 self.lost.get_or_insert(error);
                 self.look_soon();
@@ -71,7 +71,7 @@ impl Fenced {
             }
             Fate::Later(reply) => {
                 self.look_soon();
-                self.tell(reply);
+                self.tell(Trouble::of_reply(from, &reply));
                 if let Some(from) = from {
                     self.set_state(from, State::Resting(Instant::now() + REST));
                 }
@@ -193,7 +193,7 @@ impl Fenced {
     /// fences know.
     fn clerk_failed(&mut self, error: Error, back: Errand) -> Result<(), Error> {
         let is_certain = matches!(error, Error::Refused { .. } | Error::SlotsMissing { .. });
-        self.tell(error.to_string());
+        self.tell(Trouble::from(&error));
         match back {
             Errand::Deliver(_) | Errand::Act(..) if !is_certain => return Err(error),
             Errand::Deliver(group) => self.again(group),
