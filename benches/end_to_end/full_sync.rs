@@ -36,7 +36,7 @@ pub fn measure(table: &mut Table) {
     fill(source.servers()[0], keys() / 2, mixed);
     big(source.servers()[0]);
     let figure = format!(
-        "full sync of {} M keys of mixed types, {BIG} of them with {BIG_ELEMENTS} elements",
+        "full sync of {:.1} M keys of mixed types, {BIG} of them with {BIG_ELEMENTS} elements",
         source.keys() as f64 / 1e6
     );
     row(table, &figure, &source, Shape::One);
