@@ -51,6 +51,8 @@ impl Rig {
     pub fn start(set: &[&str]) -> Rig {
         let mut rig = Rig::with_rules(set, &[]);
         rig.gunyu.wait_ready(SOON);
+        // The stream has begun, which it may only a second later: the log has a segment.
+        rig.gunyu.wait_applied(&rig.source, SOON);
         rig.counters.wait_more(1_000);
         rig
     }
