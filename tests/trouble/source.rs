@@ -214,6 +214,10 @@ fn an_old_dump_that_is_loaded_into_a_running_source_is_seen_by_a_full_sync_alone
     let (source, target) = (Server::with(BACKLOG), Server::start());
     let mut gunyu = Gunyu::between(&source, &target);
     let () = source.run(&["SET", "k", "old"]);
+    // The child that sent gunyu its snapshot may still be there.
+    wait_until(SOON, "no dump is under way", || {
+        source.info("persistence")["rdb_bgsave_in_progress"] == "0"
+    });
     let () = source.run(&["SAVE"]);
     let () = source.run(&["SET", "k", "new"]);
     let () = source.run(&["SET", "gone", "1"]);
