@@ -15,6 +15,9 @@ use crate::core::target;
 /// The longest pause before a cluster is tried again.
 const CLUSTER_PAUSE_MAX: Duration = Duration::from_millis(500);
 
+/// What was told so long ago is about what has just happened.
+const JUST_NOW: Duration = Duration::from_secs(1);
+
 impl Pipeline {
     /// Retry, resync or stop: the one place where it is decided.
     pub(super) async fn decide(&mut self, round: &mut Round, end: End) {
@@ -38,12 +41,17 @@ impl Pipeline {
             }
             End::Log(log::Error::Superseded) => {}
             End::Log(log::Error::Abandoned { received }) => {
-                self.wait_after(
-                    round,
-                    &format!("the snapshot broke off after {received} bytes"),
-                    Some(super::receive::NO_SNAPSHOT_HINT.to_owned()),
-                )
-                .await;
+                let broke_off = format!("the snapshot broke off after {received} bytes");
+                // Whoever received it has just told why, and would not be heard.
+                let cause = self.progress.status().last_error;
+                let cause = cause.filter(|one| one.at.elapsed().is_ok_and(|age| age < JUST_NOW));
+                let (message, hint) = match cause {
+                    Some(one) if one.message.starts_with(&broke_off) => (one.message, one.hint),
+                    Some(one) => (format!("{broke_off}: {}", one.message), one.hint),
+                    None => (broke_off, None),
+                };
+                let hint = hint.or_else(|| Some(super::receive::NO_SNAPSHOT_HINT.to_owned()));
+                self.wait_after(round, &message, hint).await;
             }
             End::Log(log::Error::Released { .. }) => {
                 tracing::info!("the log was released past our position; planning anew");
