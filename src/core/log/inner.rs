@@ -346,7 +346,7 @@ impl Inner {
             news.borrow_and_update();
             let is_busy = {
                 let state = self.state();
-                state.persisting || state.finishing
+                state.persisting || state.finishing > 0
             };
             if !is_busy {
                 return Ok(());

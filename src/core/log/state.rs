@@ -101,8 +101,8 @@ pub(super) struct State {
     pub(super) writer_held: bool,
     /// A persist is under way; what it is to do next.
     pub(super) persisting: bool,
-    /// A snapshot is being made durable.
-    pub(super) finishing: bool,
+    /// So many snapshots are being made durable: one that another has superseded may still be.
+    pub(super) finishing: usize,
     pub(super) wanted: Option<Want>,
     /// A timer for the next persist is running.
     pub(super) timer: bool,
@@ -128,7 +128,7 @@ impl State {
             folder_changed: false,
             writer_held: false,
             persisting: false,
-            finishing: false,
+            finishing: 0,
             wanted: None,
             timer: false,
         }

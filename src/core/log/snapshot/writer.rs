@@ -113,7 +113,7 @@ impl Inner {
                 });
             }
             snapshot.stage = Stage::Received;
-            state.finishing = true;
+            state.finishing += 1;
         }
         self.tell();
         Ok(Finishing(self.clone()))
@@ -194,7 +194,7 @@ struct Finishing(Arc<Inner>);
 
 impl Drop for Finishing {
     fn drop(&mut self) {
-        self.0.state().finishing = false;
+        self.0.state().finishing -= 1;
         self.0.tell();
     }
 }
