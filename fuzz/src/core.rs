@@ -16,5 +16,7 @@ pub mod topology;
 pub mod source;
 #[path = "target.rs"]
 pub mod target;
+#[path = "log.rs"]
+pub mod log;
 #[path = "peer.rs"]
 pub mod peer;

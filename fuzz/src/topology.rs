@@ -1,4 +1,6 @@
-//! Of the room `topology` what reads texts of others.
+//! Of the room `topology` what reads texts and answers of others.
 
+#[path = "../../src/core/topology/jobs.rs"]
+pub mod jobs;
 #[path = "../../src/core/topology/nodes.rs"]
 pub mod nodes;

@@ -1,4 +1,4 @@
-//! What servers tell of clusters: the input as the answer to `CLUSTER NODES`, to `CLUSTER SLOTS`, as a task of Redis, as a command of the stream, and as a
+//! What servers tell of clusters: the input as the answer to `CLUSTER NODES`, to `CLUSTER SLOTS`, to `CLUSTER GETSLOTMIGRATIONS`, as a task of Redis, as a command of the stream, and as a
 //! redirect.
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use gunyu::core::position::Offset;
 use gunyu::core::resp::{Framer, parse_value};
 use gunyu::core::target::cluster::map::{SlotMap, nodes_in};
 use gunyu::core::target::cluster::redirect::Redirect;
-use gunyu::core::topology::nodes;
+use gunyu::core::topology::{jobs, nodes};
 
 /// No slot that there is not, and no more of them than there are.
 pub fn check(input: &[u8]) {
@@ -32,6 +32,9 @@ pub fn check(input: &[u8]) {
             assert_eq!(of_all, map.served());
             map.moved(SLOTS - 1, &asked);
             assert_eq!(map.owner(SLOTS - 1), Some(&asked));
+        }
+        for export in jobs::jobs(&answer).unwrap_or_default().exports {
+            are_slots(&export.slots);
         }
     }
     if let Some(Redirect::Moved(slot, _)) = Redirect::of(&text, &asked) {

@@ -13,6 +13,7 @@
 //! | `replies.rs` | replies and commands: the same, or the same error, however they are cut |
 //! | `links.rs` | a source's handshake, snapshot and stream: the same however they are cut |
 //! | `clusters.rs` | what servers tell of clusters: no slot that there is not, and no more of them than there are |
+//! | `segments.rs` | files of the log: what was put in comes out up to a damage, never anything else, and again after it |
 //! | `records.rs` | checkpoints: what was read can be written and read again |
 //! | `packed.rs` | LZF: the same bytes, whole or in pieces |
 
@@ -25,6 +26,7 @@ pub mod packed;
 pub mod payloads;
 pub mod records;
 pub mod replies;
+pub mod segments;
 pub mod streams;
 pub mod values;
 
@@ -52,6 +54,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("transfer", links::check),
     ("topology_text", clusters::check),
     ("checkpoint", records::check),
+    ("segment", segments::check),
 ];
 
 /// Runs the check of the target named so.

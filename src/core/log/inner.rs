@@ -13,8 +13,9 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::block::{self, BLOCK_HEADER_LEN, OVERHEAD};
 use super::disk::{Disk, File};
-use super::segment::{self, BLOCK_HEADER_LEN, OVERHEAD, Segment};
+use super::segment::Segment;
 use super::snapshot;
 use super::state::{Front, State};
 use super::tail::Chunk;
@@ -416,7 +417,7 @@ impl Drop for Inner {
 fn chunks(at: Offset, bytes: &Bytes) -> Vec<Chunk> {
     let received_at = Some(Instant::now());
     let mut start = at;
-    segment::split(bytes)
+    block::split(bytes)
         .map(|bytes| {
             let chunk = Chunk {
                 start,
@@ -432,7 +433,7 @@ fn chunks(at: Offset, bytes: &Bytes) -> Vec<Chunk> {
 fn write_blocks(file: &File, chunks: &[Chunk]) -> Result<(), Error> {
     let headers: Vec<[u8; BLOCK_HEADER_LEN]> = chunks
         .iter()
-        .map(|chunk| segment::block_header(chunk.start, &chunk.bytes))
+        .map(|chunk| block::block_header(chunk.start, &chunk.bytes))
         .collect();
     let mut parts: Vec<IoSlice<'_>> = headers
         .iter()
@@ -443,10 +444,10 @@ fn write_blocks(file: &File, chunks: &[Chunk]) -> Result<(), Error> {
 }
 
 fn create_segment(store: &Store, id: ReplId, start: Offset) -> Result<File, Error> {
-    let path = store.dir.join(segment::file_name(start));
+    let path = store.dir.join(block::file_name(start));
     let file = store.disk.create(&path)?;
     crash::pass(Step::SegmentCreated);
-    let header = segment::header(id, start);
+    let header = block::header(id, start);
     if let Err(error) = file.append_at(Step::SegmentTorn, &mut [IoSlice::new(&header)]) {
         // Without its header the file is nothing; should it stay, opening cuts it off.
         let _ = store.disk.remove(&path);
@@ -463,7 +464,7 @@ fn create_segment(store: &Store, id: ReplId, start: Offset) -> Result<File, Erro
 pub(super) fn is_ours(name: &str) -> bool {
     [".seg", ".rdb", ".rdb.part"]
         .iter()
-        .any(|suffix| segment::offset_in_name(name, suffix).is_some())
+        .any(|suffix| block::offset_in_name(name, suffix).is_some())
 }
 
 /// Removes every file of a log from a folder, and says how many bytes went; what is not a log's stays.

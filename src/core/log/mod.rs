@@ -23,6 +23,7 @@ mod inner;
 mod persist;
 mod reader;
 mod recovery;
+pub mod block;
 mod segment;
 mod snapshot;
 mod space;

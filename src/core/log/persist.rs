@@ -8,8 +8,8 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::block;
 use super::inner::Inner;
-use super::segment;
 use super::state::{PersistPlan, Want};
 use super::{Error, Store};
 use crate::core::crash::{self, Step};
@@ -153,7 +153,7 @@ fn carry_out(store: &Store, plan: &PersistPlan) -> Result<Vec<Offset>, Error> {
             continue;
         };
         crash::pass(Step::SegmentPersisted);
-        let seal = segment::block_header(*end, &[]);
+        let seal = block::block_header(*end, &[]);
         match file.append_at(Step::SealTorn, &mut [IoSlice::new(&seal)]) {
             Ok(()) => {
                 crash::pass(Step::SegmentSealed);

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Error;
+use super::block::{self, BLOCK_HEADER_LEN, BLOCK_MAX, Parsed};
 use super::disk::{Disk, File};
 use super::inner::Inner;
-use super::segment::{self, BLOCK_HEADER_LEN, BLOCK_MAX, Parsed};
 use super::state::{Look, Place};
 use super::tail::Chunk;
 use crate::core::position::{History, Offset};
@@ -200,7 +200,7 @@ fn next_window(cursor: &mut Cursor, until: u64, position: Offset) -> Result<Byte
     let mut read = 0;
     let mut kept = 0;
     loop {
-        let payload = match segment::parse(&buffer[read..], cursor.offset) {
+        let payload = match block::parse(&buffer[read..], cursor.offset) {
             Parsed::Block(len) => read + BLOCK_HEADER_LEN..read + BLOCK_HEADER_LEN + len,
             // What is whole is handed out first; the next window then begins with what is not.
             _ if read > 0 => break,

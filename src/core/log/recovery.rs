@@ -24,9 +24,10 @@ use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::block::{self, BLOCK_HEADER_LEN, BLOCK_MAX, HEADER_LEN, HeaderFault, Parsed};
 use super::disk::{Entry, File};
 use super::inner::{Store, is_ours, sweep_folder};
-use super::segment::{self, BLOCK_HEADER_LEN, BLOCK_MAX, HEADER_LEN, HeaderFault, Parsed, Segment};
+use super::segment::Segment;
 use super::snapshot::{self, Snapshot};
 use super::state::State;
 use super::{Error, disk::Disk};
@@ -107,7 +108,7 @@ fn usable_record(name: &str, store: &Store, entries: &[Entry]) -> Result<Option<
     }
     let has_stream = entries
         .iter()
-        .any(|entry| segment::offset_in_name(&entry.name, ".seg").is_some());
+        .any(|entry| block::offset_in_name(&entry.name, ".seg").is_some());
     if !has_stream {
         return Ok(None);
     }
@@ -157,12 +158,12 @@ fn remove_stale(
     let snapshot = record.snapshot.as_ref().map(|one| one.position.offset);
     let mut kept = Vec::new();
     for entry in entries {
-        let stale = if segment::offset_in_name(&entry.name, ".rdb.part").is_some() {
+        let stale = if block::offset_in_name(&entry.name, ".rdb.part").is_some() {
             Some("the snapshot was never whole")
-        } else if let Some(offset) = segment::offset_in_name(&entry.name, ".rdb") {
+        } else if let Some(offset) = block::offset_in_name(&entry.name, ".rdb") {
             (Some(offset) != snapshot).then_some("the snapshot had been released")
         } else {
-            segment::offset_in_name(&entry.name, ".seg")
+            block::offset_in_name(&entry.name, ".seg")
                 .filter(|start| *start < record.start)
                 .map(|_| "the segment had been released")
         };
@@ -232,7 +233,7 @@ impl Chain {
     ) -> Result<Chain, Error> {
         let files: Vec<(Offset, &Entry)> = entries
             .iter()
-            .filter_map(|entry| Some((segment::offset_in_name(&entry.name, ".seg")?, entry)))
+            .filter_map(|entry| Some((block::offset_in_name(&entry.name, ".seg")?, entry)))
             .collect();
         let start = files.first().map_or(record.start, |(start, _)| *start);
         let mut chain = Chain {
@@ -325,7 +326,7 @@ impl Chain {
         }
         Err(Error::rot(
             &segment.path,
-            segment::ID_AT,
+            block::ID_AT,
             "it is a file of another history",
         ))
     }
@@ -347,7 +348,7 @@ impl Chain {
 }
 
 fn seal(file: &File, end: Offset) -> Result<(), Error> {
-    file.append(&mut [IoSlice::new(&segment::block_header(end, &[]))])
+    file.append(&mut [IoSlice::new(&block::block_header(end, &[]))])
 }
 
 fn gap(entry: &Entry, expected: Offset, found: Offset) -> Error {
@@ -391,7 +392,7 @@ fn sealed_end(file: &File, start: Offset) -> Result<Option<Offset>, Error> {
     let mut bytes = [0; BLOCK_HEADER_LEN];
     file.read(&mut bytes, at)?;
     let most = at.saturating_sub(HEADER_LEN as u64);
-    Ok(segment::parse_seal(&bytes).filter(|end| *end >= start && end.since(start) <= most))
+    Ok(block::parse_seal(&bytes).filter(|end| *end >= start && end.since(start) <= most))
 }
 
 fn examine(disk: &Disk, entry: &Entry, start: Offset) -> Result<Examined, Error> {
@@ -401,13 +402,13 @@ fn examine(disk: &Disk, entry: &Entry, start: Offset) -> Result<Examined, Error>
     }
     let mut header = [0; HEADER_LEN];
     file.read(&mut header, 0)?;
-    let id = match segment::check_header(&header, start) {
+    let id = match block::check_header(&header, start) {
         Ok(id) => id,
         Err(HeaderFault::Newer(version)) => {
             return Err(Error::NewerFormat {
                 file: entry.path.clone(),
                 version,
-                known: segment::VERSION,
+                known: block::VERSION,
             });
         }
         Err(HeaderFault::Rot(why)) => {
@@ -441,7 +442,7 @@ fn walk_blocks(file: &File, segment: &mut Segment) -> Result<Option<u64>, Error>
         let whole = left == window.len() as u64;
         let mut read = 0;
         let why = loop {
-            match segment::parse(&window[read..], segment.end) {
+            match block::parse(&window[read..], segment.end) {
                 Parsed::Block(len) => {
                     segment.wrote(len);
                     read += BLOCK_HEADER_LEN + len;
@@ -480,7 +481,7 @@ fn block_in_windows(file: &File, mut from: u64, least: Offset, window: usize) ->
         let left = usize::try_from(file.len() - from).unwrap_or(usize::MAX);
         bytes.resize(left.min(window + BLOCK_HEADER_LEN + BLOCK_MAX), 0);
         file.read(&mut bytes, from)?;
-        if segment::find_block(&bytes, &(least..=most)).is_some() {
+        if block::find_block(&bytes, &(least..=most)).is_some() {
             return Ok(true);
         }
         from += window as u64;
@@ -502,7 +503,7 @@ mod tests {
         {
             let file = Disk::new().create(&root.path().join(nth.to_string())).unwrap();
             let at = Offset::new(1_000);
-            let header = segment::block_header(at, &payload);
+            let header = block::block_header(at, &payload);
             let bytes = [&vec![0xff; before][..], &header, &payload, &[0xff; 130]].concat();
             file.append(&mut [IoSlice::new(&bytes)]).unwrap();
             for window in [1, 7, 100, 4_096] {

@@ -6,7 +6,8 @@
 
 pub mod alert;
 pub mod cluster;
-pub mod migrations;
+pub mod jobs;
+mod migrations;
 pub mod nodes;
 pub mod place;
 pub mod sample;

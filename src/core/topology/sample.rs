@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use super::Error;
 use super::ask::Asker;
-use super::migrations::{Can, Export};
+use super::jobs::Export;
+use super::migrations::Can;
 use super::nodes;
 use crate::core::net::{Address, Endpoint};
 use crate::core::position::{Offset, Position, ReplId};

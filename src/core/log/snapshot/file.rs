@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::disk::File;
-use super::super::{Error, segment};
+use super::super::{Error, block};
 use crate::core::position::Position;
 
 /// A whole snapshot on disk, opened. Its bytes stay as they are even where the log begins anew meanwhile and removes the file.
@@ -33,7 +33,7 @@ impl SnapshotFile {
     /// [`Error::Io`].
     pub fn read(&self, at: u64) -> Result<Bytes, Error> {
         let left = self.len_bytes().saturating_sub(at);
-        let mut buffer = vec![0; left.min(segment::BLOCK_MAX as u64) as usize];
+        let mut buffer = vec![0; left.min(block::BLOCK_MAX as u64) as usize];
         self.file.read(&mut buffer, at)?;
         Ok(Bytes::from(buffer))
     }

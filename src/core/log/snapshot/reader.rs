@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::super::disk::File;
 use super::super::inner::Inner;
-use super::super::{Error, segment};
+use super::super::{Error, block};
 use super::Piece;
 
 /// Reads the snapshot from some byte on to its end, following whoever still receives it.
@@ -100,7 +100,7 @@ impl SnapshotReader {
 }
 
 fn read(file: &File, at: u64, until: u64) -> Result<Bytes, Error> {
-    let len = (until - at).min(segment::BLOCK_MAX as u64) as usize;
+    let len = (until - at).min(block::BLOCK_MAX as u64) as usize;
     let mut buffer = vec![0; len];
     file.read(&mut buffer, at)?;
     Ok(Bytes::from(buffer))

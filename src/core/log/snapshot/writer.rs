@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::super::inner::{Inner, Store, blocking, lock};
-use super::super::{Error, segment};
+use super::super::{Error, block};
 use super::{Snapshot, Stage, TAIL_BYTES_MAX, now_ms, paths};
 use crate::core::catalog::Durability;
 use crate::core::crash::{self, Step};
@@ -82,7 +82,7 @@ impl Inner {
         let mut state = self.state();
         state.bytes += taken;
         if let Some(snapshot) = &mut state.snapshot {
-            segment::split(bytes).for_each(|piece| snapshot.push(piece));
+            block::split(bytes).for_each(|piece| snapshot.push(piece));
             snapshot.trim(TAIL_BYTES_MAX.min(self.tail_bytes));
         }
         Ok(())
@@ -221,7 +221,7 @@ impl SnapshotWriter {
     }
 
     async fn queue(&mut self, bytes: &Bytes) -> Result<(), Error> {
-        for piece in segment::split(bytes) {
+        for piece in block::split(bytes) {
             loop {
                 self.news.borrow_and_update();
                 if self.log.queue_piece(self.generation, &piece)? {

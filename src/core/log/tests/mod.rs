@@ -83,7 +83,7 @@ impl Place {
     }
 
     fn segment(&self, name: &str, start: u64) -> PathBuf {
-        self.folder(name).join(segment::file_name(Offset::new(start)))
+        self.folder(name).join(block::file_name(Offset::new(start)))
     }
 
     /// The names in a pipeline's folder, sorted.
@@ -305,7 +305,7 @@ async fn finished_segments_get_their_seal() {
     let sealed = |start| {
         let bytes = std::fs::read(place.segment("a", start)).unwrap();
         let last = bytes.last_chunk::<16>().unwrap();
-        segment::parse_seal(last)
+        block::parse_seal(last)
     };
     assert_eq!(sealed(0), Some(Offset::new(60)));
     assert_eq!(sealed(480), Some(Offset::new(540)));

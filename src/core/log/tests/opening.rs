@@ -19,16 +19,16 @@ fn blocks(start: u64, lens: &[usize]) -> Vec<(usize, u64)> {
 
 /// A segment as the writer makes it; sealed if asked.
 fn write_segment(path: &Path, start: u64, lens: &[usize], sealed: bool) {
-    let mut bytes = segment::header(id(b'a'), Offset::new(start)).to_vec();
+    let mut bytes = block::header(id(b'a'), Offset::new(start)).to_vec();
     let mut at = start;
     for len in lens {
         let payload = stream(at, *len);
-        bytes.extend(segment::block_header(Offset::new(at), &payload));
+        bytes.extend(block::block_header(Offset::new(at), &payload));
         bytes.extend(payload);
         at += *len as u64;
     }
     if sealed {
-        bytes.extend(segment::block_header(Offset::new(at), b""));
+        bytes.extend(block::block_header(Offset::new(at), b""));
     }
     fs::write(path, bytes).unwrap();
 }
@@ -257,7 +257,7 @@ async fn finished_segments_without_a_seal_get_it_at_opening() {
     let log = place.open("a").await;
     assert_eq!(read_all(&log, 0).await.unwrap(), stream(0, 30));
     let bytes = fs::read(place.segment("a", 0)).unwrap();
-    assert!(segment::parse_seal(bytes.last_chunk().unwrap()).is_some());
+    assert!(block::parse_seal(bytes.last_chunk().unwrap()).is_some());
     assert_eq!(log.log_bytes(), place.bytes_on_disk("a") + 16);
 }
 
@@ -358,7 +358,7 @@ async fn a_segment_without_a_block_is_of_no_history_and_goes() {
         .unwrap();
     drop(log);
     // Its removal at the rename had not reached the disk.
-    std::fs::write(place.segment("a", 0), segment::header(id(b'a'), Offset::ZERO)).unwrap();
+    std::fs::write(place.segment("a", 0), block::header(id(b'a'), Offset::ZERO)).unwrap();
     let log = place.open("a").await;
     assert!(place.files("a").is_empty());
     append(&log, &[60]).await;

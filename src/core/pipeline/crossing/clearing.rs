@@ -26,7 +26,7 @@ use crate::core::command::marker::{Marker, Ranges, marker};
 use crate::core::command::{self, Command, Kind};
 use crate::core::position::Offset;
 use crate::core::resp::Frame;
-use crate::core::topology::migrations::Export;
+use crate::core::topology::jobs::Export;
 
 /// Whose a deletion is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::windows::Windows;
 use crate::core::catalog::{self, Catalog, Durability, Series};
 use crate::core::position::{Offset, Position, ReplId};
-use crate::core::topology::migrations::Export;
+use crate::core::topology::jobs::Export;
 use crate::core::topology::sample::Sample;
 
 /// So many are kept.

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use crate::core::command::SLOTS;
 use crate::core::position::{History, Offset, Position};
-use crate::core::topology::migrations::Export;
+use crate::core::topology::jobs::Export;
 use crate::core::topology::sample::Sample;
 
 /// So many are kept.
