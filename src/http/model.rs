@@ -88,6 +88,12 @@ pub struct FullSync {
     /// Keys have an expiry far ahead until everything is caught up.
     #[serde(default)]
     pub expiries_pending: bool,
+    /// Keys of the target that the snapshot has not, and that were left.
+    #[serde(default)]
+    pub stale_kept: u64,
+    /// Those that were deleted.
+    #[serde(default)]
+    pub stale_deleted: u64,
 }
 
 /// What `POST /syncer/fullsync` answers.
@@ -225,6 +231,8 @@ impl FullSync {
             total_bytes: full_sync.total_bytes.unwrap_or(0),
             reason: full_sync.reason,
             expiries_pending: full_sync.expiries_pending,
+            stale_kept: full_sync.stale_kept,
+            stale_deleted: full_sync.stale_deleted,
         }
     }
 }

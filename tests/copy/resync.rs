@@ -1,5 +1,6 @@
 //! A full sync onto a target that holds something already: of ours, of others; and the brakes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::support::wire::{Batch, put};
@@ -100,6 +101,45 @@ fn stale_keys_are_deleted_or_kept_where_the_operator_says_so() {
             "{policy}"
         );
         assert_eq!(count(&target, "new"), 40);
+    }
+}
+
+#[test]
+fn a_first_full_sync_tells_and_deletes_what_only_the_target_has_without_a_moment_without_data() {
+    for (policy, kept, deleted, left) in [("auto", 30, 0, 30), ("delete", 0, 30, 0), ("keep", 0, 0, 30)] {
+        let (source, target) = (Server::start(), Server::start());
+        fill(&source, "both", 60);
+        fill(&target, "both", 60);
+        // One database of the target is empty, keys of another are filtered: neither is touched.
+        let mut batch = Batch::default();
+        for number in 0..30 {
+            put!(batch, "SET", format!("only:{number}"), number);
+            put!(batch, "SET", format!("aside:{number}"), number);
+        }
+        batch.must(&mut target.conn());
+        let done = AtomicBool::new(false);
+        let least = std::thread::scope(|scope| {
+            let watching = scope.spawn(|| {
+                let mut least = usize::MAX;
+                while !done.load(Ordering::Relaxed) {
+                    least = least.min(count(&target, "both"));
+                }
+                least
+            });
+            let set = format!("output.replay.staleKeys={policy}");
+            let aside = "output.filter.keyFilter.prefixKeyBlacklist=[\"aside:\"]";
+            let gunyu = live(&source, &target, &[&set, aside]);
+            done.store(true, Ordering::Relaxed);
+            let told = ["StaleKept", "StaleDeleted"].map(|field| count_of(&gunyu, "FullSync", field));
+            assert_eq!(told, [kept, deleted].map(f64::from), "{policy}");
+            watching.join().unwrap()
+        });
+        assert_eq!(least, 60, "{policy}: some keys were gone for a moment");
+        assert_eq!(
+            (count(&target, "only"), count(&target, "aside")),
+            (left, 30),
+            "{policy}"
+        );
     }
 }
 

@@ -375,6 +375,7 @@ fn tell(args: &Args, outcome: &Outcome) -> Result<(), Failure> {
             true => "; the snapshot only\n".to_owned(),
             false => format!("; caught up at offset {}\n", input.offset.applied),
         });
+        text.push_str(&stale(input));
         if input.dead_letters > 0 {
             text.push_str(&format!(
                 "  {} commands were refused by the target\n",
@@ -383,6 +384,28 @@ fn tell(args: &Args, outcome: &Outcome) -> Result<(), Failure> {
         }
     }
     print::text(&text)
+}
+
+/// A line about the keys that only the target has had; nothing where there were none.
+fn stale(input: &InputStatus) -> String {
+    let (kept, deleted) = input
+        .full_sync
+        .as_ref()
+        .map_or((0, 0), |one| (one.stale_kept, one.stale_deleted));
+    let mut text = String::new();
+    if kept > 0 {
+        text.push_str(&format!(
+            "  {} keys are on the target that the source does not have; --set output.replay.staleKeys=delete deletes such keys\n",
+            HumanCount(kept)
+        ));
+    }
+    if deleted > 0 {
+        text.push_str(&format!(
+            "  {} keys that the source does not have were deleted\n",
+            HumanCount(deleted)
+        ));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use super::parked::{GUARD_MS, HORIZON_MS_MIN};
 use super::refused::{no_database, refuse};
 use super::replay::{Placed, Replayer};
 use super::stale;
-use super::{End, StaleKeys, Tenure, Wish};
+use super::{End, Tenure, Wish};
 use crate::core::catalog::{KeySet, ParkedKeys};
 use crate::core::crash;
 use crate::core::log::{SnapshotInfo, SnapshotReader};
@@ -199,7 +199,7 @@ impl<'a> FullSync<'a> {
             parked: context.catalog.parked(name).map_err(End::Catalog)?,
             seen_batch: Vec::new(),
             parked_batch: Vec::new(),
-            records_seen: context.settings.stale_keys != StaleKeys::Keep && session.record.resync,
+            records_seen: stale::is_looked_for(&context.settings, session),
             letters: self.letters,
             position: self.snapshot.position.offset,
             pace: Pace::new(context.settings.rate_limit, Instant::now()),

@@ -1,23 +1,26 @@
-//! Keys that the target has and the source has not, after a repeated full sync.
+//! Keys that the target has and the source has not, after a full sync.
 //!
-//! The first full sync meets what was there before us, and leaves it alone. A later one meets keys that we once wrote and that the source has deleted since, in
+//! The first full sync meets what was there before us. A later one meets keys that we once wrote and that the source has deleted since, in
 //! the part of the stream that we missed: they must go, or the target is no copy. While the snapshot is restored its keys are
-//! written down in the catalog; at the end the target is walked, and what was not in the snapshot is deleted.
+//! written down in the catalog; at the end the target is walked, and what was not in the snapshot is counted, and deleted as the table says. Databases that
+//! were empty at the first sync are not walked after it.
 //!
 //! | `staleKeys` | database was empty at our first sync | other deployments on the target | what happens |
 //! | --- | --- | --- | --- |
 //! | auto | yes | no | deleted |
-//! | auto | no | – | kept, and counted in the traces |
-//! | auto | – | yes | kept, and counted in the traces |
+//! | auto | no | – | kept and told |
+//! | auto | – | yes | kept and told |
 //! | delete | – | – | deleted |
-//! | keep | – | – | kept |
+//! | keep | – | – | kept, and not looked for |
+//!
+//! Told is how many they are, in the traces and in what is shown of the full sync.
 //!
 //! Where the source is a cluster, the pipelines of its shards are one deployment in this table, and each sweeps the slots of its own shard alone.
 //!
 //! Only keys that the filter would let through are ever deleted. Libraries of functions go where there was none at our first sync and no other pipeline
 //! uses the target, a sibling neither: each shard has libraries of its own, and what the snapshot of one says of them says nothing of the others'.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -26,7 +29,7 @@ use super::header::Libraries;
 use super::parked::must_not_be_refused;
 use super::shard::{Shard, Slots};
 use super::walk::Walk;
-use super::{End, FunctionExists, StaleKeys};
+use super::{End, FunctionExists, Settings, StaleKeys};
 use crate::core::catalog::KeySet;
 use crate::core::command;
 use crate::core::net::Address;
@@ -58,6 +61,14 @@ pub fn deletes(case: Case) -> bool {
         StaleKeys::Keep => false,
         StaleKeys::Auto => !case.foreign && !case.shared,
     }
+}
+
+/// Whether keys may be on the target that the source has not, and somebody wants to know.
+#[must_use]
+pub fn is_looked_for(settings: &Settings, session: &Session) -> bool {
+    let is_owned = |(_, target_db): &(u32, u32)| session.record.owned.contains(target_db);
+    let mut fed = settings.filter.fed_databases(session.facts.databases).into_iter();
+    settings.stale_keys != StaleKeys::Keep && (session.record.resync || !fed.all(|one| is_owned(&one)))
 }
 
 /// The keys of all deployments that keep a checkpoint on this target, their sessions' keys among them; a key may be there twice. Database 0 must be
@@ -125,7 +136,7 @@ pub async fn sweep_all(context: &Context, session: &mut Session, libraries: &Lib
     if settings.stale_keys == StaleKeys::Keep {
         return Ok(());
     }
-    if session.record.resync {
+    if is_looked_for(settings, session) {
         sweep_databases(context, session).await?;
     }
     let keeps =
@@ -150,23 +161,40 @@ async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(),
         None => None,
     };
     let seen = context.catalog.seen(&settings.name).map_err(End::Catalog)?;
+    let mut feeders: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (source_db, target_db) in settings.filter.fed_databases(session.facts.databases) {
+        feeders.entry(target_db).or_default().push(source_db);
+    }
+    for (target_db, source_dbs) in feeders {
         let foreign = !session.record.owned.contains(&target_db);
+        if !foreign && !session.record.resync {
+            continue;
+        }
         let delete = deletes(Case {
             policy: settings.stale_keys,
             foreign,
             shared,
         });
-        let place = (source_db, target_db);
+        let place = (&source_dbs[..], target_db);
         let count = sweep(context, session, (&seen, slots.as_ref()), place, delete).await?;
-        if count > 0 {
-            tracing::info!(
-                db = target_db,
-                count,
-                deleted = delete,
-                "keys on the target that the source does not have"
-            );
+        if count == 0 {
+            continue;
         }
+        let hint = match delete {
+            true => "",
+            false => "output.replay.staleKeys=delete has them deleted at the next full sync",
+        };
+        tracing::info!(
+            db = target_db,
+            count,
+            deleted = delete,
+            hint,
+            "keys on the target that the source does not have"
+        );
+        context.progress.update_full_sync(|one| match delete {
+            true => one.stale_deleted += count,
+            false => one.stale_kept += count,
+        });
     }
     Ok(())
 }
@@ -298,7 +326,7 @@ async fn sweep_libraries(session: &mut Session, name: &str, libraries: &[&Bytes]
     Ok(())
 }
 
-/// Deletes, or only counts, the keys of a target database that are not in `seen`. `source_db` is a source's database that maps to it.
+/// Deletes, or only counts, the keys of a target database that are not in `seen`. `source_dbs` are the source's databases that map to it.
 ///
 /// # Errors
 /// The target or the catalog fails.
@@ -306,7 +334,7 @@ async fn sweep(
     context: &Context,
     session: &mut Session,
     (seen, slots): (&KeySet, Option<&Slots>),
-    (source_db, target_db): (u32, u32),
+    (source_dbs, target_db): (&[u32], u32),
     delete: bool,
 ) -> Result<u64, End> {
     let mut stale = 0;
@@ -316,7 +344,9 @@ async fn sweep(
     while let Some(keys) = walk.step(session).await? {
         let mut commands = Vec::new();
         for key in keys {
-            let ours = context.settings.filter.key(source_db, &key).is_none()
+            let ours = source_dbs
+                .iter()
+                .any(|db| context.settings.filter.key(*db, &key).is_none())
                 && slots.is_none_or(|slots| slots.has(command::slot(&key)));
             if ours && !seen.contains(target_db, &key).map_err(End::Catalog)? {
                 commands.push(vec![verb.to_vec(), key]);

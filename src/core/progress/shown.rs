@@ -85,6 +85,10 @@ pub struct FullSync {
     pub total_bytes: Option<u64>,
     /// Keys have an expiry far ahead and get their own once everything is caught up.
     pub expiries_pending: bool,
+    /// Keys of the target that the snapshot has not, and that were left.
+    pub stale_kept: u64,
+    /// Those that were deleted.
+    pub stale_deleted: u64,
 }
 
 impl FullSync {

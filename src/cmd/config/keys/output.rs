@@ -69,7 +69,7 @@ static REPLAY: &[Entry] = &[
         "staleKeys",
         Kind::Choice(StaleKeys::NAMES),
         "auto",
-        "What a repeated full sync does with keys on the target that the source no longer has. auto: deletes them only in databases that were empty when this deployment first synced and that no other deployment uses.",
+        "What a full sync does with keys on the target that the source does not have. auto: deletes them only in databases that were empty when this deployment first synced and that no other deployment uses, and tells how many others there are. delete: deletes them, whoever wrote them. keep: does not look for them.",
     ),
     key(
         "functionExists",
