@@ -3,7 +3,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 
-.PHONY: help demo test faults bench soak matrix fuzz deny build clean
+.PHONY: help demo test faults bench soak matrix fuzz deny package build clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' "$(ROOT)Makefile" | expand -t 18
@@ -33,6 +33,9 @@ fuzz: ## the fuzz targets, each for SECONDS=n (60); TARGET=name for one of them
 
 deny: ## known holes, licences and origins of all packages; fetches the database of advisories
 	@"$(ROOT)scripts/deny.sh"
+
+package: ## the Debian package, tried in a small Debian; the static program; the manifests. As root
+	@"$(ROOT)scripts/package.sh"
 
 build: ## the optimised program, target/release/gunyu
 	@cd "$(ROOT)" && cargo build --locked --release

@@ -156,3 +156,29 @@ need_cargo_fuzz() {
   say "installing cargo-fuzz 0.13 with cargo: it builds and runs the fuzz targets"
   cargo install --locked cargo-fuzz@0.13.2
 }
+
+need_cargo_deb() {
+  cargo deb --version >/dev/null 2>&1 && return
+  say "installing cargo-deb with cargo: it makes the Debian package"
+  cargo install --locked cargo-deb
+}
+
+# need_musl: what a static program is built with
+need_musl() {
+  need musl-gcc musl-tools "the static program is linked with it"
+  command -v rustup >/dev/null || { echo "need: rustup is missing, which brings Rust's libraries for static programs" >&2; return 1; }
+  rustup target add "$(uname -m)-unknown-linux-musl"
+}
+
+# need_kubernetes_validate: sets KUBERNETES_VALIDATE, installed into a Python environment of its own.
+need_kubernetes_validate() {
+  local home
+  home=$(tools_dir)/kubernetes-validate || return
+  export KUBERNETES_VALIDATE=$home/bin/kubernetes-validate
+  "$KUBERNETES_VALIDATE" --help >/dev/null 2>&1 && return
+  need python3 python3 "what judges the manifests is a Python program" || return
+  python3 -c 'import ensurepip, venv' 2>/dev/null ||
+    install_package python3-venv "Python's venv" "what judges the manifests gets an environment of its own" || return
+  say "installing kubernetes-validate with pip into target/tools: it has the schemas of Kubernetes"
+  python3 -m venv "$home" && "$home/bin/pip" install --quiet --disable-pip-version-check kubernetes-validate
+}
