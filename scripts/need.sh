@@ -119,28 +119,28 @@ unpack_promtool() (
 # One version, so that the same seed makes the same requests.
 schemathesis_version=4.32.5
 
-# need_schemathesis: sets SCHEMATHESIS, installed into a Python environment of its own.
+# need_schemathesis: sets SCHEMATHESIS.
 need_schemathesis() {
-  local tools home
+  local tools
   if [[ -n ${SCHEMATHESIS:-} ]]; then export SCHEMATHESIS; return; fi
   tools=$(tools_dir) || return
-  home=$tools/schemathesis-$schemathesis_version
-  export SCHEMATHESIS=$home/bin/schemathesis
-  "$SCHEMATHESIS" --version >/dev/null 2>&1 && return
-  need python3 python3 "the fuzzer of the HTTP API is a Python program" || return
-  # Debian's python3 lacks what makes environments; others have it.
-  python3 -c 'import ensurepip, venv' 2>/dev/null ||
-    install_package python3-venv "Python's venv" "the fuzzer of the HTTP API gets an environment of its own" || return
-  say "installing schemathesis $schemathesis_version with pip into target/tools: it fuzzes the HTTP API"
-  rm -rf "$home"
-  install_schemathesis "$home" ||
+  export SCHEMATHESIS=$tools/schemathesis-$schemathesis_version/bin/schemathesis
+  need_python_program "$SCHEMATHESIS" "schemathesis==$schemathesis_version" "it fuzzes the HTTP API" ||
     { echo "need: schemathesis could not be installed; please do it yourself, or set SCHEMATHESIS to its path" >&2; return 1; }
 }
 
-install_schemathesis() {
-  python3 -m venv "$1" &&
-    "$1/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$schemathesis_version" &&
-    "$1/bin/schemathesis" --version
+# need_python_program PATH PACKAGE REASON: PATH is that of a program in an environment of its own, HOME/bin/NAME
+need_python_program() {
+  local path=$1 package=$2 reason=$3 home
+  home=$(dirname "$(dirname "$path")")
+  "$path" --help >/dev/null 2>&1 && return
+  need python3 python3 "$package is a Python program: $reason" || return
+  # Debian's python3 lacks what makes environments; others have it.
+  python3 -c 'import ensurepip, venv' 2>/dev/null ||
+    install_package python3-venv "Python's venv" "$package gets an environment of its own" || return
+  say "installing $package with pip into target/tools: $reason"
+  rm -rf "$home"
+  python3 -m venv "$home" && "$home/bin/pip" install --quiet --disable-pip-version-check "$package" && "$path" --help >/dev/null
 }
 
 need_curl() { need curl curl "a test makes the calls of the HTTP API with it"; }
@@ -170,15 +170,10 @@ need_musl() {
   rustup target add "$(uname -m)-unknown-linux-musl"
 }
 
-# need_kubernetes_validate: sets KUBERNETES_VALIDATE, installed into a Python environment of its own.
+# need_kubernetes_validate: sets KUBERNETES_VALIDATE.
 need_kubernetes_validate() {
-  local home
-  home=$(tools_dir)/kubernetes-validate || return
-  export KUBERNETES_VALIDATE=$home/bin/kubernetes-validate
-  "$KUBERNETES_VALIDATE" --help >/dev/null 2>&1 && return
-  need python3 python3 "what judges the manifests is a Python program" || return
-  python3 -c 'import ensurepip, venv' 2>/dev/null ||
-    install_package python3-venv "Python's venv" "what judges the manifests gets an environment of its own" || return
-  say "installing kubernetes-validate with pip into target/tools: it has the schemas of Kubernetes"
-  python3 -m venv "$home" && "$home/bin/pip" install --quiet --disable-pip-version-check kubernetes-validate
+  local tools
+  tools=$(tools_dir) || return
+  export KUBERNETES_VALIDATE=$tools/kubernetes-validate/bin/kubernetes-validate
+  need_python_program "$KUBERNETES_VALIDATE" kubernetes-validate "it has the schemas of Kubernetes"
 }

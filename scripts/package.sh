@@ -21,26 +21,26 @@ say "the program"
 cargo build --locked --release --bin gunyu
 
 say "the package, and one of a later version"
-rm -rf target/debian
-cargo deb --locked --no-build --quiet
-later=0.1.0-1+later1
-cargo deb --locked --no-build --quiet --deb-version "$later"
-package=$(find target/debian -name '*.deb' ! -name '*later*')
-upgrade=$(find target/debian -name '*later*.deb')
+# The later one is only to be tried, so it need not be small; and it comes first, since cargo-deb keeps one.
+later=0.1.0-1+later1 upgrade=target/later.deb
+cargo deb --locked --no-build --strip --quiet --fast --deb-version "$later" --output "$upgrade"
+package=$(cargo deb --locked --no-build --strip --quiet | tail -1)
 dpkg-deb --info "$package" | sed -n 's/^ \(Package\|Version\|Depends\|Installed-Size\):/  &/p'
 
 say "lintian"
-lintian --fail-on error --suppress-tags debian-changelog-line-too-long "$package"
+root=()
+[[ $(id -u) != 0 ]] || root=(--allow-root)
+lintian "${root[@]}" --fail-on error "$package"
 
 say "a small Debian"
-debian=$(mktemp -d)
+debian=$(mktemp -d) log=$(mktemp)
 servers=() service=
 clean() {
   local code=$?
   [[ -z $service ]] || kill "$service" 2>/dev/null || true
   ((${#servers[@]} == 0)) || kill "${servers[@]}" 2>/dev/null || true
   as_root umount "$debian/proc" 2>/dev/null || true
-  as_root rm -rf "$debian"
+  as_root rm -rf "$debian" "$log"
   exit "$code"
 }
 trap clean EXIT
@@ -76,10 +76,13 @@ as_root tee "$debian/etc/default/gunyu" >/dev/null <<<$'GUNYU_SOURCE_PASSWORD=se
 cli "$source" SET before 1 >/dev/null
 
 line=$(sed -n 's/^ExecStart=//p' packaging/gunyu.service)
-# `exec` all the way, so that the number is that of gunyu itself.
+root_command=()
+[[ $(id -u) == 0 ]] || root_command=(sudo)
+# `exec` all the way, so that the number is that of gunyu itself; sudo passes signals on.
 start() {
-  as_root chroot "$debian" sh -c "set -a; . /etc/default/gunyu; exec setpriv --reuid gunyu --regid gunyu --clear-groups --no-new-privs $line" \
-    >>"$debian/tmp/gunyu.out" 2>&1 &
+  (exec "${root_command[@]}" chroot "$debian" \
+    sh -c "set -a; . /etc/default/gunyu; exec setpriv --reuid gunyu --regid gunyu --clear-groups --no-new-privs $line") \
+    >>"$log" 2>&1 &
   service=$!
 }
 stop() {
@@ -87,7 +90,7 @@ stop() {
   kill "$service"
   wait "$service" || code=$?
   service=
-  ((code == 0)) || { cat "$debian/tmp/gunyu.out"; fail "it ended with $code"; }
+  ((code == 0)) || { cat "$log"; fail "it ended with $code"; }
 }
 is_copied() { [[ $(cli "$target" GET "$1") == "$2" ]]; }
 
