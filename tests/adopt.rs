@@ -1,15 +1,13 @@
 //! `--adopt-redis-gunyu-checkpoint`: going on where redis-GunYu, the Go program, has stopped.
 //!
-//! What it leaves on a target is written here as it does it (`pkg/redis/checkpoint/checkpoint.go`); the copy that belongs to it is made by gunyu, whose own
-//! records then go. That there was no full sync is told by the source's own count.
+//! What it leaves on a target is written by `support::redis_gunyu`. That there was no full sync is told by the source's own count.
 
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
 mod support;
 
-use std::collections::HashMap;
-
 use support::compare::delete_own_keys;
+use support::redis_gunyu::{copy_without_a_trace, leave};
 use support::wire::{Batch, put};
 use support::workload::{Counters, Fill, Seed};
 use support::{Cluster, Gunyu, SOON, Server, assert_equal, fleet};
@@ -24,9 +22,6 @@ const SOURCE: &[&str] = &[
     "3600",
 ];
 
-/// A replication id and an offset.
-type At = (String, u64);
-
 fn started(source: &str, target: &str) -> Gunyu {
     let args = [
         "sync",
@@ -35,45 +30,6 @@ fn started(source: &str, target: &str) -> Gunyu {
         &format!("--target={target}"),
     ];
     Gunyu::with_args(args.map(str::to_owned).to_vec(), &[])
-}
-
-/// Copies everything, and takes gunyu's own records away: what there was, by deployment.
-fn copy_without_a_trace(source: &str, target: &str, sources: &[&Server], targets: &[&Server]) -> Vec<At> {
-    let mut gunyu = Gunyu::start(source, target, &[]);
-    gunyu.wait_ready(SOON);
-    sources.iter().for_each(|one| gunyu.wait_applied(one, SOON));
-    assert_eq!(gunyu.term().code(), Some(0), "{}", gunyu.traces());
-    let mut found = Vec::new();
-    for target in targets {
-        let keys: Vec<String> = target.run(&["KEYS", "redis-gunyu-checkpoint:{*}"]);
-        for key in keys {
-            let record: HashMap<String, String> = target.run(&["HGETALL", &key]);
-            found.push((record["replid"].clone(), record["offset"].parse().unwrap()));
-        }
-        delete_own_keys(target);
-    }
-    found
-}
-
-/// What redis-GunYu writes: the name of a checkpoint in database 0, the checkpoint in the database that it has selected.
-fn leave(target: &Server, name: &str, (id, offset): (&str, i64), db: u32) {
-    let mut conn = target.conn();
-    let mut run = |command: &[&str]| redis::cmd(command[0]).arg(&command[1..]).exec(&mut conn).unwrap();
-    run(&["HSET", "redis-gunyu-checkpoint-hash", id, name]);
-    run(&["SELECT", &db.to_string()]);
-    let field = |suffix: &str| format!("{id}_{suffix}");
-    run(&[
-        "HSET",
-        name,
-        &field("mtime"),
-        "1760000000000000000",
-        &field("runid"),
-        id,
-        &field("version"),
-        "1",
-        &field("offset"),
-        &offset.to_string(),
-    ]);
 }
 
 fn full_syncs(source: &Server) -> u64 {
