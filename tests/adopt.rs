@@ -122,7 +122,9 @@ fn a_checkpoint_that_does_not_fit_is_refused_and_nothing_has_changed() {
     let other = "f".repeat(40);
     let name = "redis-gunyu-checkpoint";
     let two_way = "redis-gunyu-checkpoint-bisync:0123456789abcdef01234567";
-    let rows: [(&str, Option<(&str, &str, i64)>); 5] = [
+    // What is said, and what was left: the name, the id, the offset.
+    type Row<'a> = (&'a str, Option<(&'a str, &'a str, i64)>);
+    let rows: [Row<'_>; 5] = [
         ("no checkpoint of redis-GunYu", None),
         ("no checkpoint of redis-GunYu", Some((name, &other, offset))),
         ("no checkpoint of redis-GunYu", Some((name, id, -1))),
