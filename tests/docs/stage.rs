@@ -5,6 +5,7 @@
 //! - `gunyu sync` goes into the background, as into a terminal of its own; what ran at the same address before is ended first, as by Ctrl-C. Where neither file
 //!   nor flags say so, it listens at a free port and keeps its log in the folder.
 //! - `gunyu status --watch` is interrupted after a moment.
+//! - Warnings of `gunyu doctor` (1) are read, and it goes on; problems (2) end it.
 //! - `make build` is not built again: that there is such a target is all that is looked at.
 //! - `sleep` is short.
 
@@ -146,6 +147,10 @@ set -euo pipefail
 if [[ ${1-} == status && " $* " == *" --watch "* ]]; then
   timeout --preserve-status --signal INT 2 "$REAL_GUNYU" "$@" && exit
   exec test $? = 130
+fi
+if [[ ${1-} == doctor ]]; then
+  "$REAL_GUNYU" "$@" && exit
+  exec test $? = 1
 fi
 [[ ${1-} == sync ]] || exec "$REAL_GUNYU" "$@"
 config='' previous=''
