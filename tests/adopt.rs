@@ -10,7 +10,7 @@ use support::compare::delete_own_keys;
 use support::redis_gunyu::{copy_without_a_trace, leave};
 use support::wire::{Batch, put};
 use support::workload::{Counters, Fill, Seed};
-use support::{Cluster, Gunyu, SOON, Server, assert_equal, fleet};
+use support::{Cluster, Gunyu, SOON, Server, assert_equal, fleet, wait_until};
 
 const FLAG: &str = "--adopt-redis-gunyu-checkpoint";
 
@@ -60,8 +60,16 @@ fn a_checkpoint_of_redis_gunyu_is_gone_on_from_without_a_full_sync_and_nothing_i
     let expected = counters.stop();
     gunyu.wait_applied(&source, SOON);
     expected.assert_on(&target);
-    assert_eq!(gunyu.term().code(), Some(0), "{}", gunyu.traces());
     assert_eq!(full_syncs(&source), 1, "{}", gunyu.traces());
+    // What the target loses comes back as ever: the snapshot is asked for.
+    let () = target.run(&["FLUSHALL"]);
+    let () = source.run(&["SET", "after", "1"]);
+    wait_until(SOON, "the source has sent a snapshot", || {
+        full_syncs(&source) == 2
+    });
+    gunyu.wait_ready(SOON);
+    gunyu.wait_applied(&source, SOON);
+    assert_eq!(gunyu.term().code(), Some(0), "{}", gunyu.traces());
     assert_equal(&source, &target);
 }
 

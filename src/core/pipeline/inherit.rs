@@ -28,12 +28,16 @@ const SELECT: &[u8] = b"*2\r\n$6\r\nSELECT\r\n$";
 
 impl Pipeline {
     /// Makes redis-GunYu's checkpoint ours, where that is wanted and there is none of ours.
-    pub(super) async fn inherit(&mut self, round: &Round, session: &mut Session) -> Result<(), End> {
+    ///
+    /// # Errors
+    /// It does not fit, or it could not be found out.
+    pub(super) async fn inherit(&self, round: &mut Round, session: &mut Session) -> Result<(), End> {
         let begins_anew = round.requested || round.force.is_some() || self.settings.awaits_full_sync;
-        if !self.settings.inherits || begins_anew {
+        if !round.inherits || begins_anew {
             return Ok(());
         }
         if says_something(&session.record) {
+            round.inherits = false;
             tracing::debug!("there is a checkpoint of this deployment: redis-GunYu's is not looked at");
             return Ok(());
         }
@@ -61,7 +65,10 @@ impl Pipeline {
             lineage: fastrand::u64(1..),
             ..Record::default()
         };
-        session.write_record(record).await.map_err(End::Target)
+        session.write_record(record).await.map_err(End::Target)?;
+        // Whatever becomes of the target later, this process has been told once.
+        round.inherits = false;
+        Ok(())
     }
 
     /// Where to go on, if what was found fits.

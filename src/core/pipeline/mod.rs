@@ -163,6 +163,7 @@ impl Pipeline {
             tokens: VecDeque::new(),
             standing: None,
             trust_checkpoint: self.settings.resume,
+            inherits: self.settings.inherits,
             force: self.must_begin_anew(),
             force_is_asked: false,
             asked_for: None,
