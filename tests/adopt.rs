@@ -132,11 +132,15 @@ fn a_checkpoint_that_does_not_fit_is_refused_and_nothing_has_changed() {
     let two_way = "redis-gunyu-checkpoint-bisync:0123456789abcdef01234567";
     // What is said, and what was left: the name, the id, the offset.
     type Row<'a> = (&'a str, Option<(&'a str, &'a str, i64)>);
-    let rows: [Row<'_>; 5] = [
+    let rows: [Row<'_>; 6] = [
         ("no checkpoint of redis-GunYu", None),
         ("no checkpoint of redis-GunYu", Some((name, &other, offset))),
         ("no checkpoint of redis-GunYu", Some((name, id, -1))),
         ("two-way mode", Some((two_way, id, offset))),
+        (
+            "not in the source's history",
+            Some((name, id, offset + 1_000_000)),
+        ),
         ("does not have what comes after", Some((name, id, offset))),
     ];
     for (said, left) in rows {

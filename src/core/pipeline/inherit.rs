@@ -85,8 +85,15 @@ impl Pipeline {
             Err(unfit) => return Ok(Err(unfit)),
         };
         let tail = match probe(&self.settings.source, at).await {
-            Ok(Ok(tail)) => tail,
-            Ok(Err(unfit)) => return Ok(Err(unfit)),
+            Ok(Probed::Fits(tail)) => tail,
+            Ok(Probed::Unfit(unfit)) => return Ok(Err(unfit)),
+            Ok(Probed::Behind) => {
+                let message = "the source is a replica that has not got yet what redis-GunYu has applied";
+                return Err(End::SourceRefuses {
+                    message: message.to_owned(),
+                    hint: None,
+                });
+            }
             Err(error) => {
                 return Err(End::SourceRefuses {
                     message: error.to_string(),
@@ -115,12 +122,28 @@ fn says_something(record: &Record) -> bool {
     record.checkpoint.is_some() || record.full_sync.is_some() || record.resync || record.lineage != 0
 }
 
-/// Asks the source to continue from there, and gives the last bytes before it, as far as the source still has them.
-async fn probe(settings: &source::Settings, at: Position) -> Result<Result<Vec<u8>, Unfit>, source::Error> {
+/// What the source says of a position.
+enum Probed {
+    /// It continues from there; the last bytes before it, as far as the source still has them.
+    Fits(Vec<u8>),
+    /// It does not.
+    Unfit(Unfit),
+    /// It will, when it has caught up.
+    Behind,
+}
+
+/// Asks the source to continue from there. What it says of itself is enough for most that does not fit, and costs it no snapshot.
+async fn probe(settings: &source::Settings, at: Position) -> Result<Probed, source::Error> {
     let mut follower = Follower::connect(settings).await?;
     let (history, kept_from) = (follower.info().history, follower.info().kept_from);
     if let Err(unfit) = resume::origin(false, Some(at), history.as_ref(), kept_from) {
-        return Ok(Err(unfit));
+        return Ok(Probed::Unfit(unfit));
+    }
+    let is_behind = follower.info().offset.is_some_and(|now| now < at.offset);
+    match follower.info().is_replica {
+        Some(true) if is_behind => return Ok(Probed::Behind),
+        _ if is_behind => return Ok(Probed::Unfit(Unfit::OtherHistory(at))),
+        _ => {}
     }
     let earliest = kept_from.unwrap_or(at.offset).get();
     let wanted = at.offset.get().saturating_sub(TAIL_BYTES).max(earliest);
@@ -129,7 +152,7 @@ async fn probe(settings: &source::Settings, at: Position) -> Result<Result<Vec<u
         ..at
     };
     if let Answer::FullResync(_) = follower.follow(Some(from)).await? {
-        return Ok(Err(Unfit::TooOld(at)));
+        return Ok(Probed::Unfit(Unfit::TooOld(at)));
     }
     let want = usize::try_from(at.offset.since(from.offset)).unwrap_or(usize::MAX);
     let mut tail = Vec::with_capacity(want);
@@ -138,7 +161,7 @@ async fn probe(settings: &source::Settings, at: Position) -> Result<Result<Vec<u
             tail.extend_from_slice(&bytes[..bytes.len().min(want - tail.len())]);
         }
     }
-    Ok(Ok(tail))
+    Ok(Probed::Fits(tail))
 }
 
 /// What the last bytes before a position say of it: where to begin, and which database was selected just there.
