@@ -948,7 +948,7 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__sync)
-            opts="-c -q -h -V --config --source --target --set --quiet --help --version"
+            opts="-c -q -h -V --config --source --target --set --quiet --adopt-redis-gunyu-checkpoint --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -48,6 +48,7 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand --set 'Set any key of the configuration by its dotted path; may be repeated'
             cand -q 'Draw no progress on the terminal'
             cand --quiet 'Draw no progress on the terminal'
+            cand --adopt-redis-gunyu-checkpoint 'Go on from the checkpoint that redis-GunYu has left on the target, without a full sync; refused where it does not fit'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'

@@ -48,6 +48,7 @@ complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l source -d 'Source, 
 complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l target -d 'Target, as redis://[user[:password]@]host:port[/db]' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l set -d 'Set any key of the configuration by its dotted path; may be repeated' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -s q -l quiet -d 'Draw no progress on the terminal'
+complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l adopt-redis-gunyu-checkpoint -d 'Go on from the checkpoint that redis-GunYu has left on the target, without a full sync; refused where it does not fit'
 complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -s V -l version -d 'Print version'
 complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l server -d 'The daemon\'s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]' -r

@@ -145,6 +145,8 @@ need_python_program() {
 
 need_curl() { need curl curl "a test makes the calls of the HTTP API with it"; }
 
+need_jq() { need jq jq "the documents read JSON with it, and a test runs every command in them"; }
+
 need_cargo_deny() {
   cargo deny --version >/dev/null 2>&1 && return
   say "installing cargo-deny with cargo: it knows holes, licences and origins of packages"

@@ -21,6 +21,7 @@ need_rust
 need_redis
 need_etcd
 need_curl
+need_jq
 
 if (($#)); then
   name=$1

@@ -211,6 +211,7 @@ fn pipeline(
         goal: pipeline::Goal::Follow,
         begins_with_process: true,
         awaits_full_sync: false,
+        inherits: false,
         source: self::source(config, source),
         source_place,
         shard: None,

@@ -33,6 +33,9 @@ pub struct Args {
     /// Draw no progress on the terminal
     #[arg(long, short)]
     quiet: bool,
+    /// Go on from the checkpoint that redis-GunYu has left on the target, without a full sync; refused where it does not fit
+    #[arg(long)]
+    adopt_redis_gunyu_checkpoint: bool,
 }
 
 /// Runs the daemon until it is asked to stop.
@@ -43,13 +46,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     seams::heed()?;
     let mut config = args.config.check()?;
     config.refuse_unbuilt()?;
+    if args.adopt_redis_gunyu_checkpoint && !config.output.replay.resume {
+        let message = "--adopt-redis-gunyu-checkpoint contradicts output.replay.resumeFromBreakPoint: false";
+        let hint = "leave one of the two away".to_owned();
+        return Err(Failure::new(Exit::Usage, message).with_hint(Some(hint)));
+    }
     config.read_tls()?;
     traces::init(&config.log)?;
     for note in config.notes.iter().chain(&config.exposed()) {
         tracing::warn!("{note}");
     }
     let runtime = runtime()?;
-    let served = runtime.block_on(serve(&config, args.quiet));
+    let served = runtime.block_on(serve(&config, args));
     // Whatever still blocks (a disk, a name server) must not keep a process alive that has said goodbye.
     runtime.shutdown_timeout(Duration::from_millis(200));
     // The address is given back last: by then folder and catalog are free for the next process.
@@ -73,10 +81,11 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot start the runtime: {error}")))
 }
 
-async fn serve(config: &Config, quiet: bool) -> Result<Served, Failure> {
+async fn serve(config: &Config, args: &Args) -> Result<Served, Failure> {
     let guard = guard(config)?;
     let (at, peers) = listen_everywhere(config).await?;
-    let pipelines = settings::sources(config).map_err(|error| settings::wrong_filter(&error))?;
+    let mut pipelines = settings::sources(config).map_err(|error| settings::wrong_filter(&error))?;
+    pipelines.each(|one| one.inherits = args.adopt_redis_gunyu_checkpoint);
     let shared = Shared {
         group: settings::group::group(config)?.map(Arc::new),
         ..settings::shared(config)
@@ -95,7 +104,7 @@ async fn serve(config: &Config, quiet: bool) -> Result<Served, Failure> {
     tracing::info!(listen = %config.server.listen, version = env!("CARGO_PKG_VERSION"), "gunyu is up");
     let server = Server::start(&api, &guard, at, peers)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot serve the API: {error}")))?;
-    tokio::spawn(progress::draw(handle.clone(), quiet));
+    tokio::spawn(progress::draw(handle.clone(), args.quiet));
     tokio::spawn(stop_at_signals(handle.clone()));
     let ended = drain(&mut supervisor, &handle, config.server.graceful_stop_timeout).await;
     handle.stop();

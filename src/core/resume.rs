@@ -14,6 +14,16 @@
 //! source that does not tell its history (no permission for `INFO`) is taken at our word: it will refuse where we are wrong, which is
 //! case G.
 //!
+//! The checkpoint is that of this deployment. Where the operator wants that of redis-GunYu taken over, [`origin`] says whether it may stand in for one:
+//!
+//! | of this deployment the target has | of redis-GunYu it has | that is in the source's history | and the source still has what follows | origin |
+//! | --- | --- | --- | --- | --- |
+//! | anything | – | – | – | ours, as in the table above |
+//! | nothing | nothing, or what we cannot read | – | – | none: refused |
+//! | nothing | a position | no, or the source does not tell | – | none: refused |
+//! | nothing | a position | yes | no | none: refused |
+//! | nothing | a position | yes | yes, or it does not tell: then it is asked | the position, as the checkpoint of the table above |
+//!
 //! Owns the decision. Leaves to the pipeline to carry it out.
 
 use super::log;
@@ -181,6 +191,63 @@ pub fn plan(source: Option<&History>, log: Option<&Log>, checkpoint: Option<Posi
     }
 }
 
+/// Where the position comes from on which a plan rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// What this deployment has recorded, if anything.
+    Ours,
+    /// A checkpoint of redis-GunYu, if the source continues from it.
+    Inherited(Position),
+}
+
+/// Why a checkpoint of redis-GunYu cannot be taken over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// There is none.
+    #[error("no checkpoint of redis-GunYu for this source is on the target")]
+    NoneThere,
+    /// It is none that we know.
+    #[error("redis-GunYu's checkpoint on the target cannot be taken over: {0}")]
+    Foreign(String),
+    /// Nothing is known of the source's history.
+    #[error(
+        "whether redis-GunYu's checkpoint fits is not known: the source does not tell its replication id (INFO)"
+    )]
+    UnknownHistory,
+    /// It is of another history.
+    #[error(
+        "redis-GunYu's checkpoint ({0}) is not in the source's history: it was restarted, or failed over and lost what was copied"
+    )]
+    OtherHistory(Position),
+    /// The source does not have what follows it any more.
+    #[error("the source does not have what comes after redis-GunYu's checkpoint ({0}) any more")]
+    TooOld(Position),
+}
+
+/// Looks up the second table. `kept_from` is the offset after which the source says that it has its stream.
+///
+/// # Errors
+/// It cannot be taken over.
+pub fn origin(
+    has_ours: bool,
+    inherited: Option<Position>,
+    source: Option<&History>,
+    kept_from: Option<Offset>,
+) -> Result<Origin, Unfit> {
+    if has_ours {
+        return Ok(Origin::Ours);
+    }
+    let at = inherited.ok_or(Unfit::NoneThere)?;
+    let history = source.ok_or(Unfit::UnknownHistory)?;
+    if !history.contains(&at) {
+        return Err(Unfit::OtherHistory(at));
+    }
+    match kept_from.is_some_and(|from| at.offset < from) {
+        true => Err(Unfit::TooOld(at)),
+        false => Ok(Origin::Inherited(at)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,5 +405,34 @@ mod tests {
         let log = log(b'c', 100, 900, None);
         assert_eq!(plan(None, Some(&log), Some(at(b'c', 300))).case, 'A');
         assert_eq!(plan(None, None, Some(at(b'd', 300))).case, 'C');
+    }
+
+    #[test]
+    fn every_row_of_the_table_of_origins() {
+        let source = History {
+            id: at(b'a', 0).id,
+            previous: Some((at(b'b', 0).id, Offset::new(500))),
+        };
+        let kept_from = Some(Offset::new(200));
+        let here = |inherited, kept_from| origin(false, inherited, Some(&source), kept_from);
+        assert_eq!(origin(true, None, None, None), Ok(Origin::Ours));
+        assert_eq!(
+            origin(true, Some(at(b'a', 300)), Some(&source), kept_from),
+            Ok(Origin::Ours)
+        );
+        assert_eq!(here(None, kept_from), Err(Unfit::NoneThere));
+        assert_eq!(
+            origin(false, Some(at(b'a', 300)), None, kept_from),
+            Err(Unfit::UnknownHistory)
+        );
+        for other in [at(b'c', 300), at(b'b', 501)] {
+            assert_eq!(here(Some(other), kept_from), Err(Unfit::OtherHistory(other)));
+        }
+        for fits in [at(b'a', 200), at(b'b', 500)] {
+            assert_eq!(here(Some(fits), kept_from), Ok(Origin::Inherited(fits)));
+        }
+        let old = at(b'a', 199);
+        assert_eq!(here(Some(old), kept_from), Err(Unfit::TooOld(old)));
+        assert_eq!(here(Some(old), None), Ok(Origin::Inherited(old)));
     }
 }

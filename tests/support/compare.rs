@@ -409,8 +409,9 @@ pub fn delete_own_keys(target: &Server) {
             .arg("COUNT")
             .arg(5_000);
         let own: Vec<Vec<u8>> = cmd.iter(&mut conn).unwrap().map(Result::unwrap).collect();
-        if !own.is_empty() {
-            redis::cmd("DEL").arg(own).exec(&mut conn).unwrap();
+        // One by one: on a node of a cluster they are of different slots.
+        for key in own {
+            redis::cmd("DEL").arg(key).exec(&mut conn).unwrap();
         }
     }
 }

@@ -11,6 +11,7 @@
 //! - [`workload`]: data of every type and encoding, writers that go on until told to stop, counters that know what they
 //!   sent. All of it follows from one [`workload::Seed`], which a failing test prints.
 //! - [`rdb`]: RDB files written by hand.
+//! - [`redis_gunyu`]: what the Go program leaves on a target.
 //! - [`compare`]: whether two servers hold the same, and which keys differ.
 //! - [`encodings`]: every type in every encoding that a server has.
 //! - [`proxy`]: a connection that can be cut, stalled, cut after so many bytes, or that spoils one of them.
@@ -38,6 +39,7 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod rdb;
+pub mod redis_gunyu;
 pub mod secured;
 pub mod server;
 pub mod typed;

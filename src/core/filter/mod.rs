@@ -238,6 +238,13 @@ impl Filter {
         fed
     }
 
+    /// The first of the source's databases that goes to this one of the target, itself before all others.
+    #[must_use]
+    pub fn source_of(&self, target: u32) -> Option<u32> {
+        let mut sources = [target].into_iter().chain(0..SOURCE_DATABASES);
+        sources.find(|source| self.target_db(*source) == Some(target))
+    }
+
     /// Whether the command of that name is denied; a snapshot's functions, for one, are `FUNCTION`.
     #[must_use]
     pub fn denies(&self, name: &[u8]) -> bool {

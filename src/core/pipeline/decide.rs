@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{End, Pipeline, Round};
+use super::{End, Fatal, Pipeline, Round};
 use crate::core::log;
 use crate::core::position::Offset;
 use crate::core::progress::{Counters, Phase, State};
@@ -106,6 +106,7 @@ impl Pipeline {
                 self.wait_after(round, &error.to_string(), hint).await;
             }
             End::Letters { message, hint } => self.wait_after(round, &message, Some(hint)).await,
+            End::Unfit(Fatal { message, hint }) => self.stand_still(&message, hint.unwrap_or_default()).await,
             End::Stuck { message, hint } => self.stand_still(&message, hint).await,
         }
     }

@@ -1,5 +1,6 @@
 //! Why applying ended: what [`super::decide`] decides by.
 
+use super::Fatal;
 use crate::core::{catalog, log, rdb, resp, target};
 
 /// Why applying ended.
@@ -47,6 +48,8 @@ pub enum End {
         /// What to do.
         hint: String,
     },
+    /// The checkpoint that was to be taken over does not fit.
+    Unfit(Fatal),
     /// A person must decide.
     Stuck {
         /// What happened.

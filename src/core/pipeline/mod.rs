@@ -29,6 +29,7 @@ mod walk;
 
 mod decide;
 mod end;
+mod inherit;
 mod judge;
 mod link;
 mod live_lane;
@@ -162,6 +163,7 @@ impl Pipeline {
             tokens: VecDeque::new(),
             standing: None,
             trust_checkpoint: self.settings.resume,
+            inherits: self.settings.inherits,
             force: self.must_begin_anew(),
             force_is_asked: false,
             asked_for: None,
@@ -207,7 +209,7 @@ impl Pipeline {
             if round.wish.mode == Mode::Pause && self.rest(round).await {
                 continue;
             }
-            let Some(session) = self.take_session(round).await? else {
+            let Some(mut session) = self.take_session(round).await? else {
                 continue;
             };
             let before = self.progress.ladder().checkpointed;
@@ -216,14 +218,22 @@ impl Pipeline {
                 // An error: nobody can wish any more.
                 let _ = wish.wait_for(|wish| wish.tenure == Tenure::Follows).await;
             };
+            let work = Box::pin(async {
+                match self.inherit(round, &mut session).await {
+                    Ok(()) => self.carry_out(round, session).await.unwrap_or_else(End::Log),
+                    Err(end) => end,
+                }
+            });
             let end = tokio::select! {
                 // First: nothing may be written under a lease that is lost, and what is under way may hang.
                 biased;
                 () = lost => End::Wished,
-                end = Box::pin(self.carry_out(round, session)) => end.unwrap_or_else(End::Log),
+                end = work => end,
             };
-            if matches!(end, End::Done) {
-                return Ok(Ended::Over);
+            match end {
+                End::Done => return Ok(Ended::Over),
+                End::Unfit(fatal) if round.untouched => return Err(fatal),
+                _ => {}
             }
             if self.progress.ladder().checkpointed > before {
                 round.backoff.reset();

@@ -109,6 +109,8 @@ pub struct Settings {
     pub begins_with_process: bool,
     /// Whether it begins with a full sync that somebody asks for, and ends where that cannot begin.
     pub awaits_full_sync: bool,
+    /// Whether it goes on from redis-GunYu's checkpoint where it has none of its own.
+    pub inherits: bool,
     /// Whom to follow. Its address is that of `source_place`, which is asked before each connect.
     pub source: source::Settings,
     /// Where the source is.

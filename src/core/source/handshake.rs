@@ -29,6 +29,7 @@ use crate::core::resp;
 /// | `BUSY` | Busy | the end of a script |
 /// | `ERR max number of clients` | NoRoom | a higher limit |
 /// | `ERR unknown command` | UnknownCommand | the command's new name, or another server |
+/// | `$…`, to `PSYNC` | TakenForSync | the command's own name |
 /// | anything else | Other | – |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -48,6 +49,8 @@ pub enum Refusal {
     NoRoom,
     /// The source does not know the command.
     UnknownCommand,
+    /// The source has taken `PSYNC`, under another name, for `SYNC`: Redis and Valkey tell the two apart by name (`replication.c`, `syncCommand`).
+    TakenForSync,
     /// Something else.
     Other,
 }
@@ -60,6 +63,7 @@ impl Refusal {
         let rest = reply.get(word.len()..).unwrap_or_default().trim_start();
         match word {
             "NOAUTH" | "WRONGPASS" | "DENIED" => Refusal::Credentials,
+            word if word.starts_with('$') => Refusal::TakenForSync,
             "NOPERM" => Refusal::Permission,
             "LOADING" => Refusal::Loading,
             "NOMASTERLINK" | "MASTERDOWN" => Refusal::NoMaster,
@@ -84,7 +88,7 @@ impl Refusal {
     pub const fn needs_a_person(self) -> bool {
         matches!(
             self,
-            Refusal::Credentials | Refusal::Permission | Refusal::UnknownCommand
+            Refusal::Credentials | Refusal::Permission | Refusal::UnknownCommand | Refusal::TakenForSync
         )
     }
 
@@ -99,7 +103,12 @@ impl Refusal {
                 "on the source: ACL SETUSER <user> +ping +info +replconf +psync (replication needs these commands)"
             }
             Refusal::UnknownCommand => {
-                "if PSYNC was renamed on the source, set input.psyncCommand; a managed service that blocks it cannot be followed"
+                "if a service has given PSYNC another name, set input.psyncCommand; one that blocks it cannot be followed, nor can a server of your own \
+                 whose rename-command has given it another name: give it PSYNC back"
+            }
+            Refusal::TakenForSync => {
+                "the source takes that command for SYNC, as Redis and Valkey do with whatever is not called PSYNC (rename-command): give it its name back, \
+                 and take input.psyncCommand out"
             }
             Refusal::Loading => "wait: the source is loading its dataset",
             Refusal::Busy => "a script blocks the source: SCRIPT KILL there, or wait until it has ended",
@@ -370,6 +379,10 @@ fn parse_answer(line: &str) -> Result<Answer, Failure> {
             let offset = words.next().and_then(Offset::parse).ok_or_else(nonsense)?;
             Ok(Answer::FullResync(Position { id, offset }))
         }
+        (sync, None) if sync.starts_with('$') => Err(Failure::Refused {
+            step: Step::Psync.name(),
+            reply: line.to_owned(),
+        }),
         _ => Err(nonsense()),
     }
 }
@@ -521,6 +534,11 @@ mod tests {
             ),
             ("BUSY Redis is busy running a script.", Refusal::Busy),
             ("ERR max number of clients reached", Refusal::NoRoom),
+            (
+                "$EOF:0f0b45fe6276240d66e28414b311bfdb842c03b9",
+                Refusal::TakenForSync,
+            ),
+            ("$175", Refusal::TakenForSync),
             ("DENIED Redis is running in protected mode", Refusal::Credentials),
             (
                 "ERR unknown command `PSYNC`, with args beginning with:",

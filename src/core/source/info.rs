@@ -13,6 +13,8 @@ pub struct SourceInfo {
     pub history: Option<History>,
     /// Its own offset at that moment.
     pub offset: Option<Offset>,
+    /// The offset after which it still has its stream; nothing where it keeps none, or does not say.
+    pub kept_from: Option<Offset>,
     /// The id of the running process, to notice when source and target are one server.
     pub run_id: Option<String>,
     /// `redis_version`, or `valkey_version` where there is one.
@@ -41,6 +43,10 @@ impl SourceInfo {
         SourceInfo {
             history: history.or_else(|| id("run_id").map(History::new)),
             offset: field("master_repl_offset").and_then(Offset::parse),
+            kept_from: field("repl_backlog_first_byte_offset")
+                .filter(|_| field("repl_backlog_active") == Some("1"))
+                .and_then(|first| first.parse::<u64>().ok()?.checked_sub(1))
+                .and_then(Offset::told),
             run_id: field("run_id").map(str::to_owned),
             version: field("valkey_version")
                 .or_else(|| field("redis_version"))
@@ -101,6 +107,17 @@ mod tests {
         for (number, expected) in [("5", Some(5)), ("-1", None), ("9223372036854775808", None)] {
             let info = SourceInfo::parse(&format!("run_id:{ID}\r\nmaster_repl_offset:{number}\r\n"));
             assert_eq!(info.offset.map(Offset::get), expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn the_backlog_begins_after_the_offset_before_its_first_byte() {
+        for (active, first, expected) in [("1", "101", Some(100)), ("0", "101", None), ("1", "0", None)] {
+            let text = format!(
+                "run_id:{ID}\r\nrepl_backlog_active:{active}\r\nrepl_backlog_first_byte_offset:{first}\r\n"
+            );
+            let kept_from = SourceInfo::parse(&text).kept_from.map(Offset::get);
+            assert_eq!(kept_from, expected, "{active} {first}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! Owns batches ([`batch`]), the ordered connection ([`lane`]), the two deliveries of the live stream ([`exact`]: every batch a transaction with its
 //! checkpoint; [`loose`]: pipelined, the checkpoint after the replies), the restoring of snapshots ([`restore`]) and the writing of values
 //! with ordinary commands ([`rewrite`]), what is known of the target ([`facts`]), whose a connection is ([`guard`]), the checkpoint's format
-//! ([`checkpoint`]), libraries of functions ([`library`]), what error replies mean ([`refusal`]) and the rate limit ([`pace`]). Promises that a checkpoint never passes data that is not
+//! ([`checkpoint`]) and that of redis-GunYu ([`inherited`]), libraries of functions ([`library`]), what error replies mean ([`refusal`]) and the rate limit ([`pace`]). Promises that a checkpoint never passes data that is not
 //! applied, and that no connection but that of the newest session can apply anything. Leaves to the pipeline what is sent, and what to do
 //! about a refusal.
 
@@ -14,6 +14,7 @@ pub mod door;
 pub mod exact;
 pub mod facts;
 pub mod guard;
+pub mod inherited;
 pub mod lane;
 pub mod library;
 pub mod loose;
