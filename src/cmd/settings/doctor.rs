@@ -1,0 +1,74 @@
+//! What `gunyu doctor` examines, and `gunyu sync` when it begins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{SILENCE_LIMIT, endpoint, node, places, rules, sentinels};
+use crate::cmd::config::{self, Config, RedisKind};
+use crate::core::doctor::{Depth, Here, Plan, Shape, Side};
+use crate::core::filter::{self, Filter};
+
+/// So long an outage may last, unless somebody says otherwise.
+pub const OUTAGE: Duration = Duration::from_secs(60);
+
+/// What is to be examined. Where sentinels are to be asked it begins here: call it within the runtime.
+///
+/// # Errors
+/// The filter's rules contradict themselves.
+pub fn plan(config: &Config, outage: Duration, depth: Depth) -> Result<Plan, filter::Error> {
+    let replay = &config.output.replay;
+    Ok(Plan {
+        source: side(config, &config.input.redis),
+        target: side(config, &config.output.redis),
+        psync_command: config.input.psync_command.clone(),
+        filter: Arc::new(Filter::compile(&rules(config))?),
+        outage,
+        silence: SILENCE_LIMIT,
+        connections: u64::from(replay.connections),
+        here: here(config),
+        depth,
+    })
+}
+
+fn side(config: &Config, redis: &config::Redis) -> Side {
+    let endpoints = || {
+        let addresses = redis.addresses.iter();
+        addresses.map(|address| endpoint(redis, address)).collect()
+    };
+    let shape = match (&redis.kind, places(config, redis)) {
+        (RedisKind::Cluster, _) => Shape::Cluster(endpoints()),
+        (RedisKind::Sentinel { .. }, Some(place)) => Shape::Named {
+            sentinels: sentinels(redis),
+            place,
+        },
+        (RedisKind::Standalone | RedisKind::Sentinel { .. }, _) => Shape::Servers(endpoints()),
+    };
+    Side {
+        shape,
+        ca: redis.tls.as_ref().and_then(|tls| tls.ca.clone()),
+    }
+}
+
+fn here(config: &Config) -> Here {
+    let (server, channel) = (&config.server, &config.channel);
+    let mut listen = vec![("server.listen", node(&server.listen))];
+    if config.cluster.is_some() && server.listen_peer != server.listen {
+        listen.push(("server.listenPeer", node(&server.listen_peer)));
+    }
+    let own = |key, tls: Option<&config::Tls>| Some((key, tls?.cert.clone()?));
+    let certificates = [
+        own("input.redis.tls.cert", config.input.redis.tls.as_ref()),
+        own("output.redis.tls.cert", config.output.redis.tls.as_ref()),
+        server
+            .tls
+            .as_ref()
+            .map(|tls| ("server.tls.cert", tls.cert.clone())),
+    ];
+    Here {
+        root: channel.dir.clone(),
+        on_disk: channel.kind == config::Storage::Storer,
+        max_bytes: channel.max_bytes,
+        listen,
+        certificates: certificates.into_iter().flatten().collect(),
+    }
+}
