@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::config::Config;
 use super::settings::doctor::{OUTAGE, plan};
 use super::{ConfigArgs, Exit, Failure, print, settings, status, sync};
 use crate::core::doctor::{self, Depth, Finding, Severity, Subject};
@@ -64,6 +65,45 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         // What is to be said stands above.
         Severity::Warning => Err(Failure::new(Exit::Failed, "")),
         Severity::Problem => Err(Failure::new(Exit::Usage, "")),
+    }
+}
+
+/// The look at the start of a `gunyu sync` may take so long.
+const AT_START_LIMIT: Duration = Duration::from_secs(15);
+
+/// What the pipelines tell by themselves, as soon as they meet it.
+const TOLD_ANYWAY: [&str; 6] = [
+    "reach",
+    "announced-address",
+    "sentinels",
+    "same-server",
+    "loading",
+    "cluster-slots",
+];
+
+/// Looks at both sides, in brief, and traces what is worse than ok. Delays and ends nothing, whatever it finds.
+pub(super) async fn at_start(config: Config) {
+    let Ok(plan) = plan(&config, OUTAGE, Depth::Brief) else {
+        // The pipelines have not begun either.
+        return;
+    };
+    let Ok(findings) = tokio::time::timeout(AT_START_LIMIT, doctor::examine(&plan)).await else {
+        tracing::debug!("the look at both sides was given up: an answer is late");
+        return;
+    };
+    let bad = findings
+        .iter()
+        .filter(|finding| finding.severity > Severity::Unknown);
+    for finding in bad.filter(|finding| !TOLD_ANYWAY.contains(&finding.check)) {
+        tracing::warn!(
+            check = finding.check,
+            severity = finding.severity.as_str(),
+            servers = some_of(&finding.nodes.iter().map(String::as_str).collect::<Vec<_>>()),
+            hint = harmless(&finding.fix.join("; ")),
+            "the {}: {}",
+            heading(finding.subject),
+            harmless(&finding.says)
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! `gunyu doctor` on real servers: what is planted is found, by its name and as bad as it is, and nothing else; and what is printed as a fix, typed, mends it.
 
+mod at_start;
 mod cluster;
 mod planted;
 mod rig;

@@ -39,7 +39,7 @@ fn doctor_asks_for_what_readme_lists_and_for_nothing_else() {
 }
 
 /// A user who may do what the table grants to those who have no sentinels and no cluster, but for some.
-fn user(server: &Server, table: &[needs::Need], keys: &str, but: &[&str], more: &[&str]) {
+pub(crate) fn user(server: &Server, table: &[needs::Need], keys: &str, but: &[&str], more: &[&str]) {
     let known = server.commands();
     let is_known = |need: &&needs::Need| {
         let name = need.command.split('|').next().unwrap();
@@ -57,11 +57,11 @@ fn user(server: &Server, table: &[needs::Need], keys: &str, but: &[&str], more: 
     let () = server.run(&command);
 }
 
-fn url(server: &Server) -> String {
+pub(crate) fn url(server: &Server) -> String {
     format!("redis://gunyu:word@{}", server.addr())
 }
 
-fn denied(server: &Server) -> usize {
+pub(crate) fn denied(server: &Server) -> usize {
     let log: Vec<redis::Value> = server.run(&["ACL", "LOG"]);
     log.len()
 }

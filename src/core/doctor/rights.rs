@@ -5,6 +5,7 @@
 //! | asked: `ACL DRYRUN` | Redis 7.0 and later, where the user may ask that | nothing |
 //! | tried, on a target | elsewhere: within a transaction that cannot be executed, as its first command does not exist, on a connection that is closed then | an entry in the ACL log for each refusal |
 //! | tried, on a source and on sentinels | elsewhere: each by itself, `PSYNC` with an offset that is no number | the same, and a line of the server's log |
+//! | no limits | 6.x, where `ACL GETUSER` says that the user has none: as without ACL | nothing |
 //! | no ACL | before 6.0: only whether the commands are there, by `COMMAND INFO` | nothing |
 //!
 //! A transaction is judged command by command when it is queued, permissions included (`processCommand`), and nothing of it runs before `EXEC`, which refuses it
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 
 use super::Plan;
-use super::ask::{Answer, Asker};
+use super::ask::{Answer, Asker, text};
 use super::facts::{Node, Seen, Version};
 use super::needs::{self, Need, When};
 
@@ -121,6 +122,9 @@ async fn rights(node: &Node, questions: &[Question], in_transaction: bool) -> Op
     if let Some(rights) = asked(&asker, node.user(), questions).await {
         return Some(rights);
     }
+    if version.is_some_and(|version| !version.knows_since((7, 0))) && may_do_all(&asker, node.user()).await {
+        return there(&asker, questions).await;
+    }
     match in_transaction {
         true => Some(tried_in_transaction(&asker, questions).await),
         false => Some(tried(&asker, questions, version).await),
@@ -142,6 +146,20 @@ async fn there(asker: &Asker, questions: &[Question]) -> Option<Rights> {
         (question.command, may)
     });
     Some(Rights { may: may.collect() })
+}
+
+/// In 6.x: whether the user has no limits at all, and may say so.
+async fn may_do_all(asker: &Asker, user: &str) -> bool {
+    let Answer::Said(redis::Value::Array(facts)) = asker.ask(&["ACL", "GETUSER", user]).await else {
+        return false;
+    };
+    let Some(redis::Value::Array(flags)) = facts.get(1) else {
+        return false;
+    };
+    let flags: Vec<String> = flags.iter().filter_map(text).collect();
+    ["allcommands", "allkeys"]
+        .iter()
+        .all(|flag| flags.iter().any(|one| one == flag))
 }
 
 /// By `ACL DRYRUN`; nothing where that may not be asked.
@@ -231,21 +249,21 @@ async fn tried_in_transaction(asker: &Asker, questions: &[Question]) -> Rights {
     rights
 }
 
-/// Whatever else is wrong with a command is found out after the permission.
+/// Whatever else is wrong with a command is found out after the permission. `EXEC` wraps the refusal: `EXECABORT Transaction discarded because of: …`.
 fn judged(answer: &Answer) -> May {
     let reply = match answer {
         Answer::Said(_) => return May::Yes,
-        Answer::Refused(reply) => reply,
+        Answer::Refused(reply) => reply.to_ascii_lowercase(),
         Answer::Lost => return May::Untold,
     };
-    let is_unknown = |what: &str| reply.to_ascii_lowercase().contains(what);
-    match reply {
-        _ if answer.is_forbidden() && reply.contains("to run the") => May::No,
-        _ if answer.is_forbidden() => May::NotThere,
-        _ if is_unknown("unknown command") || is_unknown("unknown subcommand") => May::NoSuch,
+    let has = |what: &str| reply.contains(what);
+    match () {
+        () if has("no permissions") && has("to run the") => May::No,
+        () if has("no permissions") => May::NotThere,
+        () if has("unknown command") || has("unknown subcommand") => May::NoSuch,
         // Refused before the permission was looked at.
-        _ if reply.contains("wrong number of arguments") || reply.starts_with("NOAUTH") => May::Untold,
-        _ => May::Yes,
+        () if has("wrong number of arguments") || reply.starts_with("noauth") => May::Untold,
+        () => May::Yes,
     }
 }
 
@@ -299,6 +317,12 @@ mod tests {
                 May::No,
             ),
             (refused("NOPERM No permissions to access a key"), May::NotThere),
+            (
+                refused(
+                    "EXECABORT Transaction discarded because of: User gunyu has no permissions to run the 'exec' command",
+                ),
+                May::No,
+            ),
             (
                 refused("NOPERM this user has no permissions to access one of the keys used as arguments"),
                 May::NotThere,

@@ -6,7 +6,7 @@ use super::both::{data_of, data_says};
 use super::target::some_of;
 use super::words::{rounded_up, size};
 use super::{Rule, Server, Verdict};
-use crate::core::doctor::facts::{Node, Version, fact};
+use crate::core::doctor::facts::{Node, fact};
 use crate::core::doctor::needs;
 use crate::core::doctor::rights::May;
 
@@ -29,6 +29,8 @@ const CLOCK_MS_MAX: f64 = 500.0;
 
 /// What every server takes unless configured otherwise.
 const BULK_BYTES: u64 = 512 << 20;
+
+const STREAMS_SINCE: (u32, u32) = (5, 0);
 
 /// What becomes of a value that the target cannot hold.
 const DEAD_LETTER: &str =
@@ -155,12 +157,8 @@ fn databases(server: &Server<'_>) -> Option<Verdict> {
     )
 }
 
-fn oldest_target(server: &Server<'_>) -> Option<Version> {
-    server.node.version()
-}
-
 fn rdb_version(server: &Server<'_>) -> Option<Verdict> {
-    let target = oldest_target(server)?;
+    let target = server.node.version()?;
     let newest = server
         .sources()
         .into_iter()
@@ -194,9 +192,9 @@ fn called(server: &Server<'_>, is: impl Fn(&str) -> bool) -> u64 {
 }
 
 fn streams(server: &Server<'_>) -> Option<Verdict> {
-    let target = oldest_target(server)?;
+    let target = server.node.version()?;
     let made = called(server, |name| name == "xadd");
-    if target.knows_since((5, 0)) || made == 0 {
+    if target.knows_since(STREAMS_SINCE) || made == 0 {
         return None;
     }
     let says = format!("{target} has no streams, and the source's clients have called XADD {made} times");
@@ -204,7 +202,7 @@ fn streams(server: &Server<'_>) -> Option<Verdict> {
 }
 
 fn functions(server: &Server<'_>) -> Option<Verdict> {
-    let target = oldest_target(server)?;
+    let target = server.node.version()?;
     let there: u64 = server
         .sources()
         .into_iter()
@@ -218,7 +216,7 @@ fn functions(server: &Server<'_>) -> Option<Verdict> {
 }
 
 fn field_expiry(server: &Server<'_>) -> Option<Verdict> {
-    let target = oldest_target(server)?;
+    let target = server.node.version()?;
     let infos = server
         .sources()
         .into_iter()
@@ -310,7 +308,8 @@ fn commands(server: &Server<'_>) -> Option<Verdict> {
     let version = server.node.version();
     let unknown = needs::REPLICATED.iter().filter(|need| {
         let is_newer = version.is_some_and(|version| !version.knows_since(need.since));
-        is_newer && rights.may(need.command) == May::NoSuch
+        // Streams have a rule of their own.
+        is_newer && need.since != STREAMS_SINCE && rights.may(need.command) == May::NoSuch
     });
     let unknown: Vec<String> = unknown.map(|need| need.command.to_owned()).collect();
     if unknown.is_empty() {

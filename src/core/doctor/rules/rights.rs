@@ -7,7 +7,7 @@ use super::{Server, Verdict};
 use crate::core::doctor::facts::Node;
 use crate::core::doctor::needs::{self, Need, When};
 use crate::core::doctor::rights::{May, Rights};
-use crate::core::doctor::{Shape, Side};
+use crate::core::doctor::{Severity, Shape, Side};
 
 /// Which of the permissions are lacking.
 #[derive(Default)]
@@ -23,7 +23,7 @@ struct Lacking<'a> {
     /// Allowed, but not on every key.
     not_there: Vec<&'a str>,
     /// It could not be found out.
-    untold: Vec<&'a str>,
+    untold: Vec<(&'a str, When)>,
 }
 
 /// The permissions of README's table, and those for what is replicated.
@@ -84,7 +84,7 @@ impl<'a> Lacking<'a> {
         let command = need.command;
         match (may, need.when) {
             (May::Yes, _) => {}
-            (May::Untold, _) => self.untold.push(command),
+            (May::Untold, when) => self.untold.push((command, when)),
             // The other rule says what a source without it means.
             (May::NoSuch, _) if command == "psync" => {}
             (May::NoSuch, _) => self.no_such.push(command),
@@ -139,17 +139,26 @@ impl<'a> Lacking<'a> {
     }
 
     fn all_well(&self, user: &str, count: usize) -> Verdict {
-        if self.untold.is_empty() {
+        let untold: Vec<&str> = self.untold.iter().map(|(command, _)| *command).collect();
+        if untold.is_empty() {
             return Verdict::ok(format!(
                 "user {user} may run all {count} commands that gunyu needs"
             ));
         }
         let says = format!(
             "user {user} may run what could be asked about; not known of {}",
-            listed(&self.untold)
+            listed(&untold)
         );
+        // What is only wanted sometimes was left out on purpose.
+        if self
+            .untold
+            .iter()
+            .all(|(_, when)| matches!(when, When::Sometimes(_)))
+        {
+            return Verdict::ok(says);
+        }
         let fix = "run gunyu doctor as a user who may ACL DRYRUN, or compare with the table in README.md";
-        Verdict::new(crate::core::doctor::Severity::Unknown, says).fix(fix)
+        Verdict::new(Severity::Unknown, says).fix(fix)
     }
 
     /// What the user is to be given.

@@ -187,7 +187,7 @@ fn what_is_wrong_is_found_and_nothing_else() {
         ("permission", Problem, |w| may(target(w), "multi", May::NoSuch)),
         ("permission", Problem, |w| may(target(w), "incr", May::No)),
         ("permission", Warning, |w| may(target(w), "client|kill", May::No)),
-        ("permission", Unknown, |w| may(target(w), "flushdb", May::Untold)),
+        ("permission", Unknown, |w| may(source(w), "psync", May::Untold)),
         ("config", Unknown, |w| {
             target(w).config = Config {
                 values: BTreeMap::new(),
