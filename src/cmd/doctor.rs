@@ -136,7 +136,7 @@ fn as_json(findings: &[Finding]) -> serde_json::Value {
 /// A heading for each side, with its servers; below it a line for each finding, the worst first, and what to type.
 fn as_text(findings: &[Finding], colours: bool) -> String {
     let mut text = String::new();
-    for subject in [Subject::Source, Subject::Target, Subject::Both, Subject::Here] {
+    for subject in [Subject::Source, Subject::Target, Subject::Here] {
         let of_it: Vec<&Finding> = findings
             .iter()
             .filter(|finding| finding.subject == subject)
@@ -160,7 +160,6 @@ const fn heading(subject: Subject) -> &'static str {
     match subject {
         Subject::Source => "source",
         Subject::Target => "target",
-        Subject::Both => "source and target",
         Subject::Here => "this machine",
     }
 }

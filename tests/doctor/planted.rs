@@ -41,7 +41,7 @@ fn limits_that_are_too_small_are_found_and_what_is_printed_mends_them() {
             ("maxmemory-policy", "allkeys-lru"),
             ("min-replicas-to-write", "1"),
             ("proto-max-bulk-len", "1mb"),
-            ("maxclients", "9"),
+            ("maxclients", "5"),
         ],
     );
     let doctor = Doctor::between(&source.url(), &target.url());
@@ -208,7 +208,7 @@ fn what_is_wrong_with_this_machine_is_found() {
     let open = doctor();
     std::fs::create_dir(open.state()).unwrap();
     std::fs::set_permissions(open.state(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    let found = open.finds(&["problem here folder"]);
+    let found = open.finds(&["problem here folder", "warning here configuration"]);
     assert!(
         found.words("folder").contains("chmod o-w"),
         "{}",

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{SILENCE_LIMIT, endpoint, node, places, rules, sentinels};
-use crate::cmd::config::{self, Config, RedisKind};
+use crate::cmd::config::{self, Config, Meta, RedisKind};
 use crate::core::doctor::{Depth, Here, Plan, Shape, Side};
 use crate::core::filter::{self, Filter};
+use crate::core::net::{Credentials, Endpoint};
 
 /// So long an outage may last, unless somebody says otherwise.
 pub const OUTAGE: Duration = Duration::from_secs(60);
@@ -26,6 +27,8 @@ pub fn plan(config: &Config, outage: Duration, depth: Depth) -> Result<Plan, fil
         silence: SILENCE_LIMIT,
         connections: u64::from(replay.connections),
         here: here(config),
+        store: store(config),
+        notes: config.notes.iter().cloned().chain(config.exposed()).collect(),
         depth,
     })
 }
@@ -46,6 +49,26 @@ fn side(config: &Config, redis: &config::Redis) -> Side {
     Side {
         shape,
         ca: redis.tls.as_ref().and_then(|tls| tls.ca.clone()),
+    }
+}
+
+/// Where the leases are, where they are not in the source.
+fn store(config: &Config) -> Vec<Endpoint> {
+    let of_etcd = |etcd: &config::Etcd| {
+        let addresses = etcd.endpoints.iter().map(|address| Endpoint {
+            address: node(address),
+            credentials: Credentials::default(),
+            tls: etcd.tls.as_ref().map(config::Tls::client),
+        });
+        addresses.collect()
+    };
+    match config.cluster.as_ref().map(|cluster| &cluster.meta) {
+        Some(Meta::Etcd(etcd)) => of_etcd(etcd),
+        Some(Meta::Redis(redis)) => {
+            let addresses = redis.addresses.iter();
+            addresses.map(|address| endpoint(redis, address)).collect()
+        }
+        Some(Meta::Source) | None => Vec::new(),
     }
 }
 

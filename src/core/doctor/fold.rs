@@ -36,8 +36,7 @@ const fn order(subject: Subject) -> u8 {
     match subject {
         Subject::Source => 0,
         Subject::Target => 1,
-        Subject::Both => 2,
-        Subject::Here => 3,
+        Subject::Here => 2,
     }
 }
 

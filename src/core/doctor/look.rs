@@ -12,7 +12,7 @@ use super::ask::{Answer, Asker, text};
 use super::certificate;
 use super::facts::{Config, Info, Node, Origin, Rate, Seen, Trouble, View};
 use super::{Depth, Plan, Shape, Side, Subject};
-use crate::core::net::{Address, Endpoint};
+use crate::core::net::{Address, Connection, Endpoint};
 use crate::core::survey;
 use crate::core::topology::{Place, nodes};
 
@@ -57,6 +57,21 @@ pub(super) async fn side(plan: &Plan, side: &Side, subject: Subject) -> Seen {
         Shape::Named { sentinels, place } => look.named(sentinels, place.clone()).await,
         Shape::Cluster(seeds) => look.cluster(seeds).await,
     }
+}
+
+/// Whether each node of a group's store can be reached. Nothing is asked of it: it may be an etcd.
+pub(super) async fn store(endpoints: &[Endpoint]) -> Vec<Node> {
+    let looked = endpoints.iter().map(|endpoint| async {
+        let mut node = Node::new(endpoint.clone(), Origin::Configured);
+        if let Err(error) = Connection::open(endpoint).await {
+            node.trouble = Some(Trouble {
+                message: error.to_string(),
+                hint: error.hint(),
+            });
+        }
+        node
+    });
+    join_all(looked).await
 }
 
 #[derive(Clone, Copy)]

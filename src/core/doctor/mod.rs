@@ -77,8 +77,6 @@ pub enum Subject {
     Source,
     /// The target.
     Target,
-    /// Both together.
-    Both,
     /// This machine, and what gunyu uses of it.
     Here,
 }
@@ -90,7 +88,6 @@ impl Subject {
         match self {
             Subject::Source => "source",
             Subject::Target => "target",
-            Subject::Both => "both",
             Subject::Here => "here",
         }
     }
@@ -141,6 +138,10 @@ pub struct Plan {
     pub connections: u64,
     /// This machine.
     pub here: Here,
+    /// Where the leases of a group are kept, where they have a place of their own.
+    pub store: Vec<Endpoint>,
+    /// What is to be said of the configuration itself.
+    pub notes: Vec<String>,
     /// How much is asked.
     pub depth: Depth,
 }
@@ -182,19 +183,19 @@ pub async fn examine(plan: &Plan) -> Vec<Finding> {
         look::side(plan, &plan.source, Subject::Source),
         look::side(plan, &plan.target, Subject::Target)
     );
-    let here = match plan.depth {
-        Depth::Brief => None,
-        Depth::Full => {
-            rights::learn(plan, &mut source, &mut target).await;
-            let place = plan.here.clone();
-            // A disk may be slow.
-            tokio::task::spawn_blocking(move || here::look(&place)).await.ok()
-        }
-    };
+    let (mut here, mut store) = (None, Vec::new());
+    if plan.depth == Depth::Full {
+        rights::learn(plan, &mut source, &mut target).await;
+        store = look::store(&plan.store).await;
+        let place = plan.here.clone();
+        // A disk may be slow.
+        here = tokio::task::spawn_blocking(move || here::look(&place)).await.ok();
+    }
     let case = rules::Case {
         plan,
         source: &source,
         target: &target,
+        store: &store,
     };
     fold::fold(rules::judge(&case, here.as_ref()))
 }

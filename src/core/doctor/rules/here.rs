@@ -24,6 +24,12 @@ pub(super) fn judge(case: &Case<'_>, facts: &Facts) -> Vec<Finding> {
     let nodes = case.target.nodes.len().max(1) as u64;
     let needed = case.source.nodes.len() as u64 * (case.plan.connections * nodes + 16) + 128;
     found.extend(open_files(facts, needed).map(|verdict| ("open-files", verdict)));
+    found.extend(
+        case.plan
+            .notes
+            .iter()
+            .map(|note| ("configuration", Verdict::warning(note.clone()))),
+    );
     let now = chrono::Utc::now().timestamp();
     for (key, ends) in &facts.certificates {
         found.push((
@@ -32,9 +38,30 @@ pub(super) fn judge(case: &Case<'_>, facts: &Facts) -> Vec<Finding> {
         ));
     }
     let found = found.into_iter();
-    found
-        .map(|(check, verdict)| verdict.found(check, Subject::Here, Vec::new()))
-        .collect()
+    let found = found.map(|(check, verdict)| verdict.found(check, Subject::Here, Vec::new()));
+    found.chain(store(case)).collect()
+}
+
+/// One that answers is enough, if it has the others' consent: an etcd that has lost some goes on while most are there.
+fn store(case: &Case<'_>) -> Vec<Finding> {
+    let is_lost = case.store.iter().all(|node| node.trouble.is_some());
+    let judged = case.store.iter().map(|node| {
+        let verdict = match (&node.trouble, is_lost) {
+            (None, _) => Verdict::ok("the store of the group's leases can be reached"),
+            (Some(trouble), true) => Verdict::problem(format!("no lease can be had: {}", trouble.message)),
+            (Some(trouble), false) => Verdict::warning(format!(
+                "a node of the store of the group's leases is away: {}",
+                trouble.message
+            )),
+        };
+        let hint = node.trouble.as_ref().and_then(|trouble| trouble.hint.clone());
+        let verdict = match hint {
+            Some(hint) => verdict.fix(hint),
+            None => verdict,
+        };
+        verdict.found("store", Subject::Here, vec![node.address().to_string()])
+    });
+    judged.collect()
 }
 
 fn folder(facts: &Facts, root: &str) -> Verdict {

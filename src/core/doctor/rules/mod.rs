@@ -23,6 +23,8 @@ pub(super) struct Case<'a> {
     pub(super) plan: &'a Plan,
     pub(super) source: &'a Seen,
     pub(super) target: &'a Seen,
+    /// Where the leases of a group are kept.
+    pub(super) store: &'a [Node],
 }
 
 /// What a rule comes to.

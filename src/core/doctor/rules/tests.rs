@@ -31,6 +31,7 @@ struct World {
     source: Seen,
     target: Seen,
     here: Option<HereFacts>,
+    store: Vec<Node>,
 }
 
 impl World {
@@ -59,11 +60,14 @@ impl World {
                     listen: Vec::new(),
                     certificates: Vec::new(),
                 },
+                store: Vec::new(),
+                notes: Vec::new(),
                 depth: Depth::Full,
             },
             source: seen(1),
             target: seen(2),
             here: None,
+            store: Vec::new(),
         }
     }
 
@@ -72,6 +76,7 @@ impl World {
             plan: &self.plan,
             source: &self.source,
             target: &self.target,
+            store: &self.store,
         };
         judge(&case, self.here.as_ref())
     }
@@ -385,6 +390,16 @@ fn what_is_wrong_with_this_machine_is_found() {
     let mut world = World::new();
     world.here = Some(well());
     assert_eq!(bad(&world), []);
+    let mut gone = node(9);
+    gone.trouble = Some(trouble());
+    world.store = vec![node(8), gone];
+    assert_eq!(bad(&world), [("store", Warning)]);
+    world.store.remove(0);
+    assert_eq!(bad(&world), [("store", Problem)]);
+    world.store.clear();
+    world.plan.notes.push("a key without effect".to_owned());
+    assert_eq!(bad(&world), [("configuration", Warning)]);
+    world.plan.notes.clear();
     world.plan.here.max_bytes = Some(MIB);
     assert_eq!(bad(&world), [("log-size", Warning)]);
 }
