@@ -5,7 +5,7 @@
 
 use super::rig::Doctor;
 use super::support::cluster::Cluster;
-use super::support::fleet::{Shape as _, Watched};
+use super::support::fleet::{Fleet, Shape as _, Watched};
 use super::support::port::Port;
 use super::support::{SOON, Server, wait_until};
 
@@ -77,7 +77,7 @@ fn a_cluster_that_is_not_whole_is_a_problem() {
     );
     // A node that is gone.
     cluster.masters[2].kill9();
-    doctor.finds(&["problem target cluster-slots", "warning target reach"]);
+    doctor.finds(&["problem target cluster-slots", "problem target reach"]);
 }
 
 #[test]
@@ -115,4 +115,20 @@ fn behind_sentinels_the_master_is_examined_and_a_name_that_they_do_not_know_is_a
         "{}",
         found.words("sentinels")
     );
+}
+
+/// They are what is followed, and have settings and users of their own.
+#[test]
+fn replicas_of_a_source_cluster_are_examined_where_they_may_be_followed() {
+    let (fleet, target) = (Fleet::start(1, 1), Server::start());
+    let () = fleet.nodes[1].run(&["CONFIG", "SET", "repl-timeout", "5"]);
+    let doctor = || Doctor::between(&fleet.url(), &target.url());
+    let found = doctor().finds(&["warning source repl-timeout"]);
+    assert_eq!(
+        found.of("repl-timeout")["nodes"][0],
+        fleet.nodes[1].addr().as_str()
+    );
+    doctor().with(&["--set=input.syncFrom=master"]).finds(&[]);
+    found.type_fixes();
+    doctor().finds(&[]);
 }

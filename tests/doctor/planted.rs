@@ -203,6 +203,7 @@ fn what_is_wrong_with_this_machine_is_found() {
             "problem here port",
             "warning here open-files",
             "warning here disk",
+            "warning here configuration",
         ]);
     // A folder that everybody may write to.
     let open = doctor();

@@ -18,7 +18,10 @@ fn ending_in(ca: &Ca, days: u64) -> Pair {
         end.month().try_into().unwrap(),
         end.day().try_into().unwrap(),
     );
-    ca.sign_until(&["127.0.0.1"], day)
+    let pair = ca.sign_until(&["127.0.0.1"], day);
+    // Keys that others may read are told of, too.
+    std::fs::set_permissions(&pair.key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    pair
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{SILENCE_LIMIT, endpoint, node, places, rules, sentinels};
-use crate::cmd::config::{self, Config, Meta, RedisKind};
+use crate::cmd::config::{self, Config, Meta, RedisKind, SyncFrom};
 use crate::core::doctor::{Depth, Here, Plan, Shape, Side};
 use crate::core::filter::{self, Filter};
 use crate::core::net::{Credentials, Endpoint};
@@ -19,8 +19,12 @@ pub const OUTAGE: Duration = Duration::from_secs(60);
 pub fn plan(config: &Config, outage: Duration, depth: Depth) -> Result<Plan, filter::Error> {
     let replay = &config.output.replay;
     Ok(Plan {
-        source: side(config, &config.input.redis),
-        target: side(config, &config.output.redis),
+        source: side(
+            config,
+            &config.input.redis,
+            config.input.sync_from != SyncFrom::Master,
+        ),
+        target: side(config, &config.output.redis, false),
         psync_command: config.input.psync_command.clone(),
         filter: Arc::new(Filter::compile(&rules(config))?),
         outage,
@@ -33,13 +37,16 @@ pub fn plan(config: &Config, outage: Duration, depth: Depth) -> Result<Plan, fil
     })
 }
 
-fn side(config: &Config, redis: &config::Redis) -> Side {
+fn side(config: &Config, redis: &config::Redis, with_replicas: bool) -> Side {
     let endpoints = || {
         let addresses = redis.addresses.iter();
         addresses.map(|address| endpoint(redis, address)).collect()
     };
     let shape = match (&redis.kind, places(config, redis)) {
-        (RedisKind::Cluster, _) => Shape::Cluster(endpoints()),
+        (RedisKind::Cluster, _) => Shape::Cluster {
+            seeds: endpoints(),
+            with_replicas,
+        },
         (RedisKind::Sentinel { .. }, Some(place)) => Shape::Named {
             sentinels: sentinels(redis),
             place,

@@ -46,8 +46,8 @@ pub(super) struct View {
     pub(super) served: u64,
     /// Its nodes; none where `CLUSTER NODES` may not be asked.
     pub(super) nodes: Vec<nodes::Node>,
-    /// The masters, where only these are known.
-    pub(super) masters: Vec<Address>,
+    /// The masters that serve slots, at the addresses that it gives them.
+    pub(super) serving: Vec<Address>,
 }
 
 /// A server.
@@ -96,6 +96,8 @@ pub(super) enum Origin {
     Configured,
     /// The cluster, or the sentinels, name it.
     Announced,
+    /// The cluster names it, and it serves no slots.
+    Replica,
 }
 
 impl Node {
@@ -111,6 +113,11 @@ impl Node {
             rights: None,
             certificate_ends: None,
         }
+    }
+
+    /// Whether its data is that of another node that is looked at, too.
+    pub(super) fn is_copy(&self) -> bool {
+        self.origin == Origin::Replica
     }
 
     pub(super) fn address(&self) -> &Address {
@@ -191,11 +198,10 @@ impl Info {
 
     /// The databases that hold keys, each with its facts: `keys=1,expires=0,…`.
     pub(super) fn databases(&self) -> impl Iterator<Item = (u32, &str)> {
-        let databases = self.fields.iter().filter_map(|(name, value)| {
+        self.fields.iter().filter_map(|(name, value)| {
             let number = name.strip_prefix("db")?.parse().ok()?;
             value.starts_with("keys=").then_some((number, value.as_str()))
-        });
-        databases
+        })
     }
 
     /// The commands that clients have called, subcommands under the name of their command: name and number of calls.

@@ -12,6 +12,7 @@ use super::ask::{Answer, Asker, text};
 use super::certificate;
 use super::facts::{Config, Info, Node, Origin, Rate, Seen, Trouble, View};
 use super::{Depth, Plan, Shape, Side, Subject};
+use crate::core::command::SLOTS;
 use crate::core::net::{Address, Connection, Endpoint};
 use crate::core::survey;
 use crate::core::topology::{Place, nodes};
@@ -20,7 +21,7 @@ use crate::core::topology::{Place, nodes};
 const FIND_LIMIT: Duration = Duration::from_secs(10);
 
 /// Between the two looks at how far the stream has come.
-const RATE_SPAN: Duration = Duration::from_millis(1200);
+const RATE_SPAN: Duration = Duration::from_millis(1000);
 
 /// So often the clock is read; the answer that took the shortest way counts.
 const CLOCK_READINGS: usize = 3;
@@ -55,7 +56,7 @@ pub(super) async fn side(plan: &Plan, side: &Side, subject: Subject) -> Seen {
             ..Seen::default()
         },
         Shape::Named { sentinels, place } => look.named(sentinels, place.clone()).await,
-        Shape::Cluster(seeds) => look.cluster(seeds).await,
+        Shape::Cluster { seeds, with_replicas } => look.cluster(seeds, *with_replicas).await,
     }
 }
 
@@ -118,7 +119,7 @@ impl Look<'_> {
         node
     }
 
-    async fn cluster(self, seeds: &[Endpoint]) -> Seen {
+    async fn cluster(self, seeds: &[Endpoint], with_replicas: bool) -> Seen {
         let mut seen = Seen::default();
         let views = join_all(seeds.iter().map(|seed| self.view(seed.clone()))).await;
         for (seed, view) in seeds.iter().zip(views) {
@@ -135,10 +136,14 @@ impl Look<'_> {
         let Some((first, view)) = seeds.first().zip(seen.cluster.as_ref()) else {
             return self.alone(seeds, seen).await;
         };
-        let masters = view.masters(seeds);
         let lost: BTreeSet<Address> = seen.nodes.iter().map(|node| node.address().clone()).collect();
-        let masters = masters.into_iter().filter(|master| !lost.contains(master));
-        let looked = masters.map(|address| self.node(first.at(address), Origin::Announced));
+        let masters = view.serving.iter().map(|address| (address, Origin::Announced));
+        let replicas = view.replicas().map(|address| (address, Origin::Replica));
+        let replicas = replicas.take(if with_replicas { usize::MAX } else { 0 });
+        let all = masters.chain(replicas);
+        let looked = all
+            .filter(|(address, _)| !lost.contains(*address))
+            .map(|(address, origin)| self.node(first.at(address.clone()), origin));
         let looked = join_all(looked).await;
         seen.nodes.extend(looked);
         seen
@@ -171,6 +176,7 @@ impl Look<'_> {
             if let Some(nodes) = answer.text().and_then(|text| nodes::parse(&text, &seed.address)) {
                 let masters = nodes.iter().filter(|node| node.master.is_none());
                 view.served = masters.map(nodes::Node::slot_count).sum();
+                view.serving = serving(&nodes);
                 view.nodes = nodes;
                 return Ok(view);
             }
@@ -180,12 +186,14 @@ impl Look<'_> {
             .map_err(|error| trouble(&error))?;
         match source.masters().await {
             Ok(masters) => {
-                view.served = u64::from(crate::core::command::SLOTS);
-                view.masters = masters;
+                view.served = u64::from(SLOTS);
+                view.serving = masters;
                 Ok(view)
             }
             Err(survey::Error::SlotsMissing { slots, .. }) => {
                 view.served = slots as u64;
+                // Who serves the others is not told: this one at least is there.
+                view.serving = vec![seed.address];
                 Ok(view)
             }
             Err(error) => Err(trouble(&error)),
@@ -251,18 +259,22 @@ impl Look<'_> {
 }
 
 impl View {
-    /// The masters that serve slots, at the addresses that the cluster gives them.
-    fn masters(&self, seeds: &[Endpoint]) -> Vec<Address> {
-        if self.nodes.is_empty() && self.masters.is_empty() {
-            return seeds.iter().map(|seed| seed.address.clone()).collect();
-        }
-        let serving = self
+    /// The replicas, at the addresses that the cluster gives them.
+    fn replicas(&self) -> impl Iterator<Item = &Address> {
+        let replicas = self
             .nodes
             .iter()
-            .filter(|node| node.master.is_none() && !node.slots.is_empty() && !node.has_failed);
-        let addresses = serving.filter_map(|node| node.address.clone());
-        addresses.chain(self.masters.iter().cloned()).collect()
+            .filter(|node| node.master.is_some() && !node.has_failed && !node.is_stranger);
+        replicas.filter_map(|node| node.address.as_ref())
     }
+}
+
+/// The masters that serve slots, at the addresses that the cluster gives them.
+fn serving(nodes: &[nodes::Node]) -> Vec<Address> {
+    let serving = nodes
+        .iter()
+        .filter(|node| node.master.is_none() && !node.slots.is_empty() && !node.has_failed);
+    serving.filter_map(|node| node.address.clone()).collect()
 }
 
 fn trouble(error: &survey::Error) -> Trouble {

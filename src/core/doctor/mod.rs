@@ -168,12 +168,17 @@ pub enum Shape {
         place: topology::Place,
     },
     /// The masters of a cluster.
-    Cluster(Vec<Endpoint>),
+    Cluster {
+        /// Nodes to begin with.
+        seeds: Vec<Endpoint>,
+        /// Its replicas too: they may be followed.
+        with_replicas: bool,
+    },
 }
 
 impl Shape {
     const fn is_cluster(&self) -> bool {
-        matches!(self, Shape::Cluster(_))
+        matches!(self, Shape::Cluster { .. })
     }
 }
 

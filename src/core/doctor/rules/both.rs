@@ -2,6 +2,7 @@
 
 use super::words::size;
 use super::{Rule, Server, Verdict, rights};
+use crate::core::doctor::facts::Node;
 use crate::core::doctor::{Depth, Severity, Shape};
 
 pub(super) const RULES: &[(&str, Rule)] = &[
@@ -64,7 +65,7 @@ fn kind(server: &Server<'_>) -> Option<Verdict> {
         enabled => enabled == "1",
     };
     match (is_cluster, &server.side.shape) {
-        (true, Shape::Cluster(_)) => Some(Verdict::ok("a node of a cluster")),
+        (true, Shape::Cluster { .. }) => Some(Verdict::ok("a node of a cluster")),
         (true, _) => {
             let says = "it is a node of a cluster, and is given as a server of its own: it has only a part of the keys";
             let new = match server.is_source() {
@@ -73,7 +74,7 @@ fn kind(server: &Server<'_>) -> Option<Verdict> {
             };
             Some(new(says.to_owned()).fix(format!("--{flag} redis+cluster://{address}")))
         }
-        (false, Shape::Cluster(_)) => {
+        (false, Shape::Cluster { .. }) => {
             let says = "it is in no cluster, and is given as a node of one";
             Some(Verdict::problem(says).fix(format!("--{flag} redis://{address}")))
         }
@@ -152,7 +153,7 @@ pub(super) fn ends_in(ends: i64, now: i64, what: &str, fix: &str) -> Verdict {
 }
 
 /// What the data of a server takes: without its clients' buffers and the backlog.
-pub(super) fn data_bytes(node: &crate::core::doctor::facts::Node) -> Option<u64> {
+pub(super) fn data_bytes(node: &Node) -> Option<u64> {
     let other = [
         "mem_clients_slaves",
         "mem_clients_normal",
@@ -164,8 +165,9 @@ pub(super) fn data_bytes(node: &crate::core::doctor::facts::Node) -> Option<u64>
 }
 
 /// The same of several.
-pub(super) fn data_of<'a>(nodes: impl IntoIterator<Item = &'a crate::core::doctor::facts::Node>) -> u64 {
-    nodes.into_iter().filter_map(data_bytes).sum()
+pub(super) fn data_of<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> u64 {
+    let own = nodes.into_iter().filter(|node| !node.is_copy());
+    own.filter_map(data_bytes).sum()
 }
 
 /// Data, in words.

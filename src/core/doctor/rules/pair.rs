@@ -206,6 +206,7 @@ fn functions(server: &Server<'_>) -> Option<Verdict> {
     let there: u64 = server
         .sources()
         .into_iter()
+        .filter(|source| !source.is_copy())
         .filter_map(|source| source.number("number_of_libraries"))
         .sum();
     if target.knows_since((7, 0)) || there == 0 {

@@ -45,7 +45,7 @@ pub(super) fn of_sentinel(node: &Node, side: &Side) -> Option<Verdict> {
 fn judged(node: &Node, side: &Side, rights: &Rights, needs: &[&Need]) -> Option<Verdict> {
     let applies = |need: &&&Need| match need.when {
         When::Always | When::Sometimes(_) => true,
-        When::Cluster => matches!(side.shape, Shape::Cluster(_)),
+        When::Cluster => side.shape.is_cluster(),
         When::Named => matches!(side.shape, Shape::Named { .. }),
         When::Elsewhere => false,
     };

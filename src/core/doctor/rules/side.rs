@@ -38,18 +38,20 @@ pub(super) fn judge(side: &Side, seen: &Seen, subject: Subject) -> Vec<Finding> 
 
 /// | the server | |
 /// | --- | --- |
-/// | is named by the configuration | a problem; of a cluster of which other nodes answer a warning |
+/// | is named by the configuration | a problem; of a cluster of which other nodes answer, and in which it serves no slots, a warning |
 /// | is named by its cluster or its sentinels | a problem: gunyu goes where these send it |
+/// | the same, a replica | a warning: another node is followed |
 fn unreachable(side: &Side, seen: &Seen, node: &Node, trouble: &Trouble, subject: Subject) -> Finding {
     let address = vec![node.address().to_string()];
-    let says = trouble.message.clone();
+    let serves = |view: &View| view.serving.contains(node.address());
+    let is_spare = node.is_copy() || seen.cluster.as_ref().is_some_and(|view| !serves(view));
+    let new = if is_spare {
+        Verdict::warning
+    } else {
+        Verdict::problem
+    };
     if node.origin == Origin::Configured {
-        let new = if seen.cluster.is_some() {
-            Verdict::warning
-        } else {
-            Verdict::problem
-        };
-        return mended(new(says), trouble).found("reach", subject, address);
+        return mended(new(trouble.message.clone()), trouble).found("reach", subject, address);
     }
     let announced = match &side.shape {
         Shape::Named { .. } => {
@@ -59,8 +61,11 @@ fn unreachable(side: &Side, seen: &Seen, node: &Node, trouble: &Trouble, subject
             "if it has another address from here: on the node, CONFIG SET cluster-announce-ip ADDRESS (and cluster-announce-port)"
         }
     };
-    let says = format!("the address that it is known by there does not do from here: {says}");
-    mended(Verdict::problem(says), trouble)
+    let says = format!(
+        "the address by which the others know it does not do from here: {}",
+        trouble.message
+    );
+    mended(new(says), trouble)
         .fix(announced)
         .found("announced-address", subject, address)
 }
@@ -73,7 +78,7 @@ fn mended(verdict: Verdict, trouble: &Trouble) -> Verdict {
 }
 
 fn slots(side: &Side, view: &View) -> Verdict {
-    let Shape::Cluster(seeds) = &side.shape else {
+    let Shape::Cluster { seeds, .. } = &side.shape else {
         return Verdict::ok("a cluster");
     };
     let fix = || {

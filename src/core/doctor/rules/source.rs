@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::both::data_bytes;
-use super::words::{rounded_up, size};
+use super::words::{quoted, rounded_up, size};
 use super::{Rule, Server, Verdict};
 use crate::core::doctor::facts::Rate;
 use crate::core::doctor::rights::May;
@@ -68,11 +68,12 @@ fn link(server: &Server<'_>) -> Option<Verdict> {
     }
     let says =
         format!("it is a replica of {master} and not linked to it: it refuses PSYNC, and what it has is old");
-    Some(
-        Verdict::problem(says)
-            .fix(format!("--source redis://{master}"))
-            .fix(server.cli(&["INFO", "replication"])),
-    )
+    // Of a cluster another node is followed.
+    let verdict = match server.node.is_copy() {
+        true => Verdict::warning(says),
+        false => Verdict::problem(says).fix(format!("--source {}", quoted(&format!("redis://{master}")))),
+    };
+    Some(verdict.fix(server.cli(&["INFO", "replication"])))
 }
 
 fn backlog(server: &Server<'_>) -> Option<Verdict> {
@@ -125,7 +126,8 @@ fn output_buffer(server: &Server<'_>) -> Option<Verdict> {
     let needed = meanwhile.max(BUFFER_BYTES_MIN);
     let is_short = |limit: u64| limit > 0 && limit < needed;
     // The soft limit is for what stays above it for longer than so many seconds.
-    if !is_short(hard) && !(is_short(soft) && secs >= soft_secs) {
+    let is_cut = is_short(hard) || is_short(soft) && secs >= soft_secs;
+    if !is_cut {
         return Some(Verdict::ok(format!(
             "client-output-buffer-limit for replicas: {} at once, {} for {soft_secs} s (0: no limit)",
             size(hard),

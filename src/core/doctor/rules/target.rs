@@ -1,6 +1,6 @@
 //! What must hold of a target, whatever the source is.
 
-use super::words::{listed, size};
+use super::words::{listed, quoted, size};
 use super::{Rule, Server, Verdict};
 
 pub(super) const RULES: &[(&str, Rule)] = &[
@@ -23,7 +23,7 @@ fn replica(server: &Server<'_>) -> Option<Verdict> {
     let says = format!("it is a replica of {master}, and takes no writes but those of its master");
     Some(
         Verdict::problem(says)
-            .fix(format!("--target redis://{master}"))
+            .fix(format!("--target {}", quoted(&format!("redis://{master}"))))
             .fix(server.cli(&["REPLICAOF", "NO", "ONE"])),
     )
 }

@@ -82,8 +82,14 @@ impl World {
     }
 
     fn clusters(mut self) -> World {
-        self.plan.source.shape = Shape::Cluster(vec![endpoint(1)]);
-        self.plan.target.shape = Shape::Cluster(vec![endpoint(2)]);
+        self.plan.source.shape = Shape::Cluster {
+            seeds: vec![endpoint(1)],
+            with_replicas: true,
+        };
+        self.plan.target.shape = Shape::Cluster {
+            seeds: vec![endpoint(2)],
+            with_replicas: false,
+        };
         for seen in [&mut self.source, &mut self.target] {
             seen.cluster = Some(View {
                 served: 16_384,
@@ -201,43 +207,43 @@ fn what_is_wrong_is_found_and_nothing_else() {
         }),
         ("loading", Warning, |w| info(target(w), "loading:1")),
         ("max-clients", Problem, |w| {
-            info(target(w), "connected_clients:999")
+            info(target(w), "connected_clients:999");
         }),
         ("max-clients", Warning, |w| {
-            info(source(w), "connected_clients:950")
+            info(source(w), "connected_clients:950");
         }),
         ("certificate", Problem, |w| source(w).certificate_ends = Some(0)),
         // The source.
         ("psync", Problem, |w| may(source(w), "psync", May::NoSuch)),
         ("source-link", Problem, |w| {
-            info(source(w), "role:slave\nmaster_link_status:down")
+            info(source(w), "role:slave\nmaster_link_status:down");
         }),
         ("backlog", Warning, |w| {
-            source(w).rate = Some(Rate::Stream(2.0 * MIB as f64))
+            source(w).rate = Some(Rate::Stream(2.0 * MIB as f64));
         }),
         ("backlog-ttl", Warning, |w| {
-            config(source(w), "repl-backlog-ttl", "10")
+            config(source(w), "repl-backlog-ttl", "10");
         }),
         ("output-buffer", Warning, |w| {
-            config(source(w), "client-output-buffer-limit", "replica 1048576 0 0")
+            config(source(w), "client-output-buffer-limit", "replica 1048576 0 0");
         }),
         ("diskless", Warning, |w| {
-            config(source(w), "repl-diskless-sync-delay", "120")
+            config(source(w), "repl-diskless-sync-delay", "120");
         }),
         ("repl-timeout", Warning, |w| {
-            config(source(w), "repl-timeout", "3")
+            config(source(w), "repl-timeout", "3");
         }),
         ("repl-ping", Warning, |w| {
-            config(source(w), "repl-ping-period", "45")
+            config(source(w), "repl-ping-period", "45");
         }),
         ("repl-ping", Problem, |w| {
-            config(source(w), "repl-ping-period", "60")
+            config(source(w), "repl-ping-period", "60");
         }),
         ("snapshot", Warning, |w| {
-            info(source(w), "rdb_last_bgsave_status:err")
+            info(source(w), "rdb_last_bgsave_status:err");
         }),
         ("fork-memory", Warning, |w| {
-            info(source(w), "used_memory_rss:900000000")
+            info(source(w), "used_memory_rss:900000000");
         }),
         // The target.
         ("replica", Problem, |w| info(target(w), "role:slave")),
@@ -246,13 +252,13 @@ fn what_is_wrong_is_found_and_nothing_else() {
             info(target(w), "min_slaves_good_slaves:0");
         }),
         ("persistence", Problem, |w| {
-            info(target(w), "rdb_last_bgsave_status:err")
+            info(target(w), "rdb_last_bgsave_status:err");
         }),
         ("persistence", Problem, |w| {
-            info(target(w), "aof_enabled:1\naof_last_write_status:err")
+            info(target(w), "aof_enabled:1\naof_last_write_status:err");
         }),
         ("eviction", Warning, |w| {
-            info(target(w), "maxmemory:9000000\nmaxmemory_policy:allkeys-lru")
+            info(target(w), "maxmemory:9000000\nmaxmemory_policy:allkeys-lru");
         }),
         // The one against the other.
         ("same-server", Problem, |w| info(target(w), "run_id:1")),
@@ -260,7 +266,7 @@ fn what_is_wrong_is_found_and_nothing_else() {
         ("maxmemory", Problem, |w| info(target(w), "maxmemory:1000000")),
         ("maxmemory", Warning, |w| info(target(w), "maxmemory:2100000")),
         ("maxmemory", Problem, |w| {
-            info(target(w), "total_system_memory:1000000")
+            info(target(w), "total_system_memory:1000000");
         }),
         ("databases", Problem, |w| info(source(w), "db16:keys=1")),
         ("streams", Problem, |w| {
@@ -272,18 +278,18 @@ fn what_is_wrong_is_found_and_nothing_else() {
             info(source(w), "number_of_libraries:1");
         }),
         ("field-expiry", Problem, |w| {
-            info(source(w), "db0:keys=1,subexpiry=3")
+            info(source(w), "db0:keys=1,subexpiry=3");
         }),
         ("modules", Warning, |w| info(source(w), "module:name=graph,ver=1")),
         ("modules", Problem, |w| {
-            info(source(w), "module:name=bf,ver=1\ncmdstat_cf.add:calls=1")
+            info(source(w), "module:name=bf,ver=1\ncmdstat_cf.add:calls=1");
         }),
         ("commands", Problem, |w| {
             info(target(w), "redis_version:6.0.0");
             may(target(w), "copy", May::NoSuch);
         }),
         ("bulk-length", Warning, |w| {
-            config(target(w), "proto-max-bulk-len", "1048576")
+            config(target(w), "proto-max-bulk-len", "1048576");
         }),
         // Sides.
         ("reach", Problem, |w| target(w).trouble = Some(trouble())),
@@ -324,15 +330,40 @@ fn what_is_wrong_with_a_cluster_is_found() {
         ("permission", Problem, |w| may(target(w), "asking", May::No)),
         ("databases", Problem, |w| info(source(w), "db1:keys=1")),
         ("cluster-slots", Problem, |w| {
-            w.source.cluster.as_mut().unwrap().served -= 1
+            w.source.cluster.as_mut().unwrap().served -= 1;
         }),
         ("cluster-slots", Problem, |w| {
-            w.target.cluster.as_mut().unwrap().state = Some("fail".to_owned())
+            w.target.cluster.as_mut().unwrap().state = Some("fail".to_owned());
         }),
         ("reach", Warning, |w| {
             let mut gone = node(7);
             gone.trouble = Some(trouble());
             w.source.nodes.push(gone);
+        }),
+        ("reach", Problem, |w| {
+            let mut gone = node(7);
+            gone.trouble = Some(trouble());
+            w.source
+                .cluster
+                .as_mut()
+                .unwrap()
+                .serving
+                .push(endpoint(7).address);
+            w.source.nodes.push(gone);
+        }),
+        ("announced-address", Warning, |w| {
+            let mut gone = node(7);
+            (gone.trouble, gone.origin) = (Some(trouble()), Origin::Replica);
+            w.source.nodes.push(gone);
+        }),
+        ("source-link", Warning, |w| {
+            let mut replica = node(7);
+            info(
+                &mut replica,
+                "cluster_enabled:1\nrole:slave\nmaster_link_status:down",
+            );
+            replica.origin = Origin::Replica;
+            w.source.nodes.push(replica);
         }),
     ];
     for (number, (check, severity, spoil)) in table.iter().enumerate() {
@@ -354,7 +385,8 @@ fn what_is_wrong_with_this_machine_is_found() {
         open_files_max: Some(65_536),
         certificates: Vec::new(),
     };
-    let table: &[(&str, Severity, fn(&mut HereFacts))] = &[
+    type Spoil = fn(&mut HereFacts);
+    let table: &[(&str, Severity, Spoil)] = &[
         ("folder", Warning, |here| {
             here.folder = Folder::Held {
                 holder: "pid 7".to_owned(),
@@ -377,7 +409,7 @@ fn what_is_wrong_with_this_machine_is_found() {
         }),
         ("open-files", Warning, |here| here.open_files_max = Some(256)),
         ("certificate", Problem, |here| {
-            here.certificates.push(("server.tls.cert", 0))
+            here.certificates.push(("server.tls.cert", 0));
         }),
     ];
     for (check, severity, spoil) in table {

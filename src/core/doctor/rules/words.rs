@@ -49,7 +49,7 @@ pub(super) fn typed(endpoint: &Endpoint, ca: Option<&Path>, words: &[&str]) -> S
 }
 
 /// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./:@%+=,-".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
