@@ -148,6 +148,12 @@ impl Found {
     /// Types all lines that begin with `redis-cli`, as they were printed.
     #[track_caller]
     pub fn type_fixes(&self) {
+        self.type_fixes_with("");
+    }
+
+    /// The same with a password.
+    #[track_caller]
+    pub fn type_fixes_with(&self, password: &str) {
         let fixes = self
             .findings
             .iter()
@@ -156,7 +162,11 @@ impl Found {
         let typed: Vec<&str> = lines.filter(|line| line.starts_with("redis-cli ")).collect();
         assert!(!typed.is_empty(), "nothing to type: {:#?}", self.findings);
         for line in typed {
-            let output = Command::new("sh").args(["-c", line]).output().unwrap();
+            let mut shell = Command::new("sh");
+            shell.args(["-c", line]);
+            // An empty one is taken for one.
+            shell.envs((!password.is_empty()).then_some(("REDISCLI_AUTH", password)));
+            let output = shell.output().unwrap();
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
             assert_eq!((output.status.code(), said.trim()), (Some(0), "OK"), "{line}");
         }

@@ -44,6 +44,12 @@ fn a_certificate_that_ends_soon_is_a_warning_and_a_server_that_wants_tls_says_ho
         Doctor::between(&source.url(), target).with(&set)
     };
     with(&lasting.url(), &set(&late)).finds(&[]);
+    // What is printed reaches it by TLS, too.
+    let () = lasting.run(&["CONFIG", "SET", "maxmemory", "100mb"]);
+    let () = lasting.run(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]);
+    let found = with(&lasting.url(), &set(&late)).finds(&["warning target eviction"]);
+    found.type_fixes_with("of-the-test");
+    with(&lasting.url(), &set(&late)).finds(&[]);
     let found =
         with(&expiring.url(), &set(&soon)).finds(&["warning target certificate", "warning here certificate"]);
     assert!(

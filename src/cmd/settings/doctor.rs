@@ -1,5 +1,6 @@
 //! What `gunyu doctor` examines, and `gunyu sync` when it begins.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,8 +56,26 @@ fn side(config: &Config, redis: &config::Redis, with_replicas: bool) -> Side {
     };
     Side {
         shape,
-        ca: redis.tls.as_ref().and_then(|tls| tls.ca.clone()),
+        cli: redis.tls.as_ref().map(cli).unwrap_or_default(),
     }
+}
+
+/// TLS, for `redis-cli`.
+fn cli(tls: &config::Tls) -> Vec<String> {
+    let file = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let pairs = [
+        ("--cacert", file(&tls.ca)),
+        ("--cert", file(&tls.cert)),
+        ("--key", file(&tls.key)),
+        ("--sni", tls.server_name.clone()),
+    ];
+    let given = pairs
+        .into_iter()
+        .filter_map(|(name, value)| Some([name.to_owned(), value?]));
+    let mut words = vec!["--tls".to_owned()];
+    words.extend(given.flatten());
+    words.extend(tls.insecure_skip_verify.then(|| "--insecure".to_owned()));
+    words
 }
 
 /// Where the leases are, where they are not in the source.

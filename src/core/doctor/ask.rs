@@ -16,15 +16,15 @@ pub(super) enum Answer {
     Said(Value),
     /// An error reply, as it was written.
     Refused(String),
-    /// The connection is of no more use.
-    Lost,
+    /// Nothing: the connection is of no more use.
+    Lost(String),
 }
 
 impl Answer {
     pub(super) fn text(&self) -> Option<String> {
         match self {
             Answer::Said(value) => text(value),
-            Answer::Refused(_) | Answer::Lost => None,
+            Answer::Refused(_) | Answer::Lost(_) => None,
         }
     }
 
@@ -77,7 +77,7 @@ impl Asker {
             Ok(value) => Answer::Said(value),
             Err(error) => match error.code() {
                 Some(code) => Answer::Refused(format!("{code} {}", error.detail().unwrap_or_default())),
-                None => Answer::Lost,
+                None => Answer::Lost(error.to_string()),
             },
         }
     }

@@ -219,7 +219,7 @@ impl Look<'_> {
             Answer::Said(_) => answer.text().map(|text| Info::parse(&text)),
             Answer::Refused(_) if is_closed(&answer) => None,
             Answer::Refused(reply) => return Err(refused(reply)),
-            Answer::Lost => return Err(refused("it ended the connection")),
+            Answer::Lost(why) => return Err(silent(&node.endpoint.address, why)),
         };
         node.clock_ms = self.clock(&asker, node).await;
         if self.is_full() {
@@ -299,6 +299,16 @@ fn refused(reply: &str) -> Trouble {
     }
 }
 
+/// A server that has let us in, and says nothing any more.
+fn silent(address: &Address, why: &str) -> Trouble {
+    Trouble {
+        message: format!("it does not answer INFO: {why}"),
+        hint: Some(format!(
+            "see whether {address} is frozen or overloaded (its log, SLOWLOG GET), and whether the network still carries its answers"
+        )),
+    }
+}
+
 /// The command itself is not to be had, by permission or by name.
 fn is_closed(answer: &Answer) -> bool {
     let is_unknown = |reply: &str| reply.to_ascii_lowercase().contains("unknown command");
@@ -327,7 +337,7 @@ async fn config(asker: &Asker) -> Config {
                 }
             }
             Answer::Said(_) => {}
-            Answer::Refused(_) | Answer::Lost => {
+            Answer::Refused(_) | Answer::Lost(_) => {
                 config.is_refused = true;
                 break;
             }

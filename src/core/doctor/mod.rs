@@ -26,7 +26,6 @@ pub mod needs;
 mod rights;
 mod rules;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,8 +150,8 @@ pub struct Plan {
 pub struct Side {
     /// Which servers it is made of.
     pub shape: Shape,
-    /// The CA by which they are trusted, where one is configured: a fix that is typed needs it too.
-    pub ca: Option<PathBuf>,
+    /// What `redis-cli` needs to reach them, beside host and port: a fix is typed with it.
+    pub cli: Vec<String>,
 }
 
 /// Which servers a side is made of.

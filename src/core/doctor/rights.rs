@@ -194,7 +194,7 @@ fn judged_dry(answer: &Answer) -> May {
             _ => May::Untold,
         },
         Answer::Refused(reply) if reply.contains("' not found") => May::NoSuch,
-        Answer::Refused(_) | Answer::Lost => May::Untold,
+        Answer::Refused(_) | Answer::Lost(_) => May::Untold,
     }
 }
 
@@ -202,29 +202,33 @@ fn judged_dry(answer: &Answer) -> May {
 async fn tried(asker: &Asker, questions: &[Question], version: Option<Version>) -> Rights {
     let mut rights = Rights::default();
     for question in questions {
-        let may = match question.command {
+        let answer = match question.command {
             "psync" => psync(asker, &question.words[0], version).await,
-            // Of the connection's last words: it does nothing else afterwards.
-            _ => judged(&asker.ask(&question.words()).await),
+            _ => Some(asker.ask(&question.words()).await),
         };
-        rights.may.insert(question.command, may);
+        match answer {
+            // Each of the others would be waited for, too.
+            Some(Answer::Lost(_)) => break,
+            Some(answer) => rights.may.insert(question.command, judged(&answer)),
+            None => rights.may.insert(question.command, May::Untold),
+        };
     }
     rights
 }
 
-/// In a form that is refused by all who may run it.
-async fn psync(asker: &Asker, name: &str, version: Option<Version>) -> May {
+/// In a form that is refused by all who may run it; nothing where there is none.
+async fn psync(asker: &Asker, name: &str, version: Option<Version>) -> Option<Answer> {
     let is = |since| version.is_some_and(|version| version.knows_since(since));
     // Under another name the server takes it for SYNC, whatever the arguments.
     if !name.eq_ignore_ascii_case("PSYNC") {
-        return May::Untold;
+        return None;
     }
     let words: &[&str] = match (is((7, 0)), is((6, 2))) {
         (true, _) => &[name, "?", "none"],
         (false, true) => &[name, needs::KEY, "1", "FAILOVER"],
-        (false, false) => return May::Untold,
+        (false, false) => return None,
     };
-    judged(&asker.ask(words).await)
+    Some(asker.ask(words).await)
 }
 
 async fn tried_in_transaction(asker: &Asker, questions: &[Question]) -> Rights {
@@ -242,6 +246,10 @@ async fn tried_in_transaction(asker: &Asker, questions: &[Question]) -> Rights {
     };
     for question in questions.iter().filter(is_tried) {
         let answer = asker.ask(&question.words()).await;
+        if matches!(answer, Answer::Lost(_)) {
+            // Each of the others would be waited for, too.
+            return rights;
+        }
         rights.may.insert(question.command, judged(&answer));
     }
     let exec = judged(&asker.ask(&["EXEC"]).await);
@@ -254,7 +262,7 @@ fn judged(answer: &Answer) -> May {
     let reply = match answer {
         Answer::Said(_) => return May::Yes,
         Answer::Refused(reply) => reply.to_ascii_lowercase(),
-        Answer::Lost => return May::Untold,
+        Answer::Lost(_) => return May::Untold,
     };
     let has = |what: &str| reply.contains(what);
     match () {
@@ -296,7 +304,7 @@ mod tests {
                 refused("NOPERM User gunyu has no permissions to run the 'acl|dryrun' command"),
                 May::Untold,
             ),
-            (Answer::Lost, May::Untold),
+            (Answer::Lost(String::new()), May::Untold),
         ] {
             assert_eq!(judged_dry(&answer), expected, "{answer:?}");
         }

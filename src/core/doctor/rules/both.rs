@@ -97,8 +97,17 @@ fn config(server: &Server<'_>) -> Option<Verdict> {
         false => "databases, min-replicas-to-write, proto-max-bulk-len and stop-writes-on-bgsave-error",
     };
     let says = format!("CONFIG GET may not be asked: {unseen} are not examined");
+    let verdict = Verdict::new(Severity::Unknown, says);
+    let has_acl = server
+        .node
+        .version()
+        .is_none_or(|version| version.since((6, 0), (0, 0)));
+    // Before there were users it can only have been renamed.
     let grant = ["ACL", "SETUSER", server.node.user(), "+config|get"];
-    Some(Verdict::new(Severity::Unknown, says).fix(server.cli(&grant)))
+    Some(match has_acl {
+        true => verdict.fix(server.cli(&grant)),
+        false => verdict,
+    })
 }
 
 fn loading(server: &Server<'_>) -> Option<Verdict> {

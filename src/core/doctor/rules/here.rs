@@ -19,7 +19,7 @@ pub(super) fn judge(case: &Case<'_>, facts: &Facts) -> Vec<Finding> {
         found.extend(log_size(data, place.max_bytes).map(|verdict| ("log-size", verdict)));
     }
     for one in &facts.ports {
-        found.push(("port", port(one, matches!(facts.folder, Folder::Held { .. }))));
+        found.push(("port", port(one, &facts.folder)));
     }
     let nodes = case.target.nodes.len().max(1) as u64;
     let needed = case.source.nodes.len() as u64 * (case.plan.connections * nodes + 16) + 128;
@@ -120,11 +120,13 @@ fn log_size(data: u64, cap: Option<u64>) -> Option<Verdict> {
     Some(Verdict::warning(says).fix(format!("--set channel.storer.maxSize={enough}MiB")))
 }
 
-fn port(port: &Port, is_running: bool) -> Verdict {
+fn port(port: &Port, folder: &Folder) -> Verdict {
     let (key, address) = (port.key, &port.address);
+    // Who holds the folder has written there where its API is.
+    let is_holders = matches!(folder, Folder::Held { holder } if holder.contains(&address.to_string()));
     match &port.trouble {
         None => Verdict::ok(format!("{address} is free for the API ({key})")),
-        Some(_) if is_running => Verdict::ok(format!("{address} is in use, as the folder is ({key})")),
+        Some(_) if is_holders => Verdict::ok(format!("{address} is the API of the gunyu that runs ({key})")),
         Some(trouble) => {
             Verdict::problem(format!("gunyu cannot listen on {address}: {trouble}")).fix(format!(
                 "--set {key}=127.0.0.1:ANOTHER-PORT; ss -ltnp 'sport = :{}' tells who listens there",

@@ -87,7 +87,7 @@ struct Server<'a> {
 impl<'a> Server<'a> {
     /// What to type for it.
     fn cli(&self, words: &[&str]) -> String {
-        typed(&self.node.endpoint, self.side.ca.as_deref(), words)
+        typed(&self.node.endpoint, &self.side.cli, words)
     }
 
     fn set(&self, name: &str, value: &str) -> String {

@@ -71,7 +71,7 @@ fn judged(node: &Node, side: &Side, rights: &Rights, needs: &[&Need]) -> Option<
             .into_iter()
             .chain(rules.iter().map(String::as_str))
             .collect();
-        typed(&node.endpoint, side.ca.as_deref(), &words)
+        typed(&node.endpoint, &side.cli, &words)
     };
     Some(lacking.verdict(user, count, &line))
 }

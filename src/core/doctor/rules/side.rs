@@ -83,7 +83,7 @@ fn slots(side: &Side, view: &View) -> Verdict {
     };
     let fix = || {
         let asked = seeds.iter().find(|seed| seed.address.to_string() == view.asked);
-        let line = asked.map(|seed| typed(seed, side.ca.as_deref(), &["--cluster", "fix", &view.asked]));
+        let line = asked.map(|seed| typed(seed, &side.cli, &["--cluster", "fix", &view.asked]));
         line.unwrap_or_else(|| format!("redis-cli --cluster fix {}", view.asked))
     };
     let missing = u64::from(SLOTS).saturating_sub(view.served);

@@ -38,7 +38,7 @@ impl World {
     fn new() -> World {
         let side = |port| Side {
             shape: Shape::Servers(vec![endpoint(port)]),
-            ca: None,
+            cli: Vec::new(),
         };
         let seen = |port| Seen {
             nodes: vec![node(port)],

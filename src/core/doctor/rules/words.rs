@@ -1,7 +1,5 @@
 //! How sizes, times and commands are written.
 
-use std::path::Path;
-
 use crate::core::net::Endpoint;
 
 const MIB: u64 = 1 << 20;
@@ -29,23 +27,12 @@ pub(super) fn rounded_up(bytes: u64) -> String {
 }
 
 /// A line for a shell: `redis-cli` with the words of a command. Never a password: `redis-cli` takes that of `REDISCLI_AUTH`.
-pub(super) fn typed(endpoint: &Endpoint, ca: Option<&Path>, words: &[&str]) -> String {
-    let mut line = format!(
-        "redis-cli -h {} -p {}",
-        quoted(&endpoint.address.host),
-        endpoint.address.port
-    );
-    if endpoint.tls.is_some() {
-        line.push_str(" --tls");
-        if let Some(ca) = ca {
-            line.push_str(&format!(" --cacert {}", quoted(&ca.display().to_string())));
-        }
-    }
-    for word in words {
-        line.push(' ');
-        line.push_str(&quoted(word));
-    }
-    line
+pub(super) fn typed(endpoint: &Endpoint, more: &[String], words: &[&str]) -> String {
+    let (host, port) = (&endpoint.address.host, endpoint.address.port.to_string());
+    let first = ["redis-cli", "-h", host, "-p", &port];
+    let more = more.iter().map(String::as_str);
+    let all = first.into_iter().chain(more).chain(words.iter().copied());
+    all.map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// As a shell takes it for one word.
@@ -101,13 +88,10 @@ mod tests {
                 user: "u".into(),
                 password: "s3cret".into(),
             },
-            tls: Some(std::sync::Arc::default()),
+            tls: None,
         };
-        let line = typed(
-            &endpoint,
-            Some(Path::new("my ca.pem")),
-            &["ACL", "SETUSER", "u", "+client|list", "it's"],
-        );
+        let more = ["--tls", "--cacert", "my ca.pem"].map(str::to_owned);
+        let line = typed(&endpoint, &more, &["ACL", "SETUSER", "u", "+client|list", "it's"]);
         assert_eq!(
             line,
             r"redis-cli -h 10.0.0.1 -p 7 --tls --cacert 'my ca.pem' ACL SETUSER u '+client|list' 'it'\''s'"
