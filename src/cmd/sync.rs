@@ -96,10 +96,10 @@ async fn serve(config: &Config, quiet: bool) -> Result<Served, Failure> {
     let server = Server::start(&api, &guard, at, peers)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot serve the API: {error}")))?;
     tokio::spawn(progress::draw(handle.clone(), quiet));
+    tokio::spawn(stop_at_signals(handle.clone()));
     if config.server.doctor_at_start {
         tokio::spawn(doctor::at_start(config.clone()));
     }
-    tokio::spawn(stop_at_signals(handle.clone()));
     let ended = drain(&mut supervisor, &handle, config.server.graceful_stop_timeout).await;
     handle.stop();
     // The answer to DELETE / may still be on its way.

@@ -53,7 +53,7 @@ fn a_server_that_answers_nothing_delays_nothing() {
             .request("GET", "/debug/health")
             .is_ok_and(|answer| answer.status == 200)
     });
-    gunyu.signal(libc::SIGTERM);
+    gunyu.must("DELETE", "/");
     assert!(gunyu.wait_end(SOON).success());
     target.sigcont();
 }
