@@ -152,19 +152,26 @@ fn what_the_source_has_and_the_target_has_no_place_for_is_a_problem() {
 }
 
 #[test]
-fn a_source_without_psync_is_a_problem() {
+fn commands_that_were_renamed_are_problems() {
     let (source, target) = (
         Server::with(&["--rename-command", "PSYNC", "HIDDEN"]),
-        Server::start(),
+        Server::with(&["--rename-command", "EXEC", ""]),
     );
     let doctor = Doctor::between(&source.url(), &target.url());
-    let found = doctor.finds(&["problem source psync"]);
+    let found = doctor.finds(&["problem source psync", "problem target permission"]);
     assert!(
         found.words("psync").contains("input.psyncCommand"),
         "{}",
         found.words("psync")
     );
-    doctor.with(&["--set=input.psyncCommand=HIDDEN"]).finds(&[]);
+    assert!(
+        found.words("permission").contains("does not know exec"),
+        "{}",
+        found.words("permission")
+    );
+    doctor
+        .with(&["--set=input.psyncCommand=HIDDEN"])
+        .finds(&["problem target permission"]);
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn max_clients(server: &Server<'_>) -> Option<Verdict> {
         true => 2,
         false => server.case.plan.connections + 3,
     };
-    let says = format!("{there} clients are connected, {most} may be; gunyu needs up to {ours} connections");
+    let says = format!("of {most} clients {there} are connected, and gunyu needs up to {ours} connections");
     let verdict = match (there + ours > most, (there + ours) * 10 > most * 9) {
         (true, _) => Verdict::problem(says),
         (false, true) => Verdict::warning(says),
