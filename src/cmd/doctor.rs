@@ -141,7 +141,10 @@ fn as_text(findings: &[Finding], colours: bool) -> String {
             .iter()
             .filter(|finding| finding.subject == subject)
             .collect();
-        let nodes: BTreeSet<&String> = of_it.iter().flat_map(|finding| &finding.nodes).collect();
+        // What is about this machine may be about others, too, each of its own.
+        let is_named = |_: &&&Finding| subject != Subject::Here;
+        let named = of_it.iter().filter(is_named);
+        let nodes: BTreeSet<&String> = named.flat_map(|finding| &finding.nodes).collect();
         if of_it.is_empty() {
             continue;
         }

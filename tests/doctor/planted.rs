@@ -245,6 +245,15 @@ fn a_folder_that_a_running_gunyu_has_is_a_warning_that_says_which() {
     );
 }
 
+#[test]
+fn a_store_of_leases_that_nobody_reaches_is_a_problem() {
+    let (source, target, nobody) = (Server::start(), Server::start(), Port::free());
+    let endpoints = format!("--set=cluster.metaEtcd.endpoints=[\"{}\"]", nobody.addr());
+    Doctor::between(&source.url(), &target.url())
+        .with(&["--set=cluster.groupName=group", &endpoints])
+        .finds(&["problem here store", "warning here configuration"]);
+}
+
 /// Needs servers older than the installed one: `make matrix`.
 #[test]
 fn what_an_old_target_cannot_hold_is_a_problem() {
