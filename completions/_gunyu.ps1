@@ -27,6 +27,7 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('sync', 'sync', [CompletionResultType]::ParameterValue, 'Run the daemon: follow the source, and keep the target its copy')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show how far a running daemon is')
+            [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what would go wrong between source and target, before it does')
             [CompletionResult]::new('fullsync', 'fullsync', [CompletionResultType]::ParameterValue, 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon')
             [CompletionResult]::new('rdb-dump', 'rdb-dump', [CompletionResultType]::ParameterValue, 'Write a snapshot to an RDB file: a running server''s own, or a daemon''s newest')
             [CompletionResult]::new('rdb-load', 'rdb-load', [CompletionResultType]::ParameterValue, 'Load an RDB file into a running server')
@@ -72,6 +73,20 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('-w', '-w', [CompletionResultType]::ParameterName, 'Redraw every second until interrupted')
             [CompletionResult]::new('--watch', '--watch', [CompletionResultType]::ParameterName, 'Redraw every second until interrupted')
             [CompletionResult]::new('--local', '--local', [CompletionResultType]::ParameterName, 'Ask source and target of --config (or of --source and --target) instead of a daemon')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'gunyu;doctor' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Configuration file (YAML)')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file (YAML)')
+            [CompletionResult]::new('--source', '--source', [CompletionResultType]::ParameterName, 'Source, as redis://[user[:password]@]host:port[/db]')
+            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Target, as redis://[user[:password]@]host:port[/db]')
+            [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key of the configuration by its dotted path; may be repeated')
+            [CompletionResult]::new('--outage', '--outage', [CompletionResultType]::ParameterName, 'So long the source may be out of reach without a full sync afterwards: its backlog should last')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the findings as JSON')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
@@ -294,6 +309,7 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
         'gunyu;help' {
             [CompletionResult]::new('sync', 'sync', [CompletionResultType]::ParameterValue, 'Run the daemon: follow the source, and keep the target its copy')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show how far a running daemon is')
+            [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what would go wrong between source and target, before it does')
             [CompletionResult]::new('fullsync', 'fullsync', [CompletionResultType]::ParameterValue, 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon')
             [CompletionResult]::new('rdb-dump', 'rdb-dump', [CompletionResultType]::ParameterValue, 'Write a snapshot to an RDB file: a running server''s own, or a daemon''s newest')
             [CompletionResult]::new('rdb-load', 'rdb-load', [CompletionResultType]::ParameterValue, 'Load an RDB file into a running server')
@@ -315,6 +331,9 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             break
         }
         'gunyu;help;status' {
+            break
+        }
+        'gunyu;help;doctor' {
             break
         }
         'gunyu;help;fullsync' {

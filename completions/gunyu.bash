@@ -22,6 +22,9 @@ _gunyu() {
             gunyu,config)
                 cmd="gunyu__subcmd__config"
                 ;;
+            gunyu,doctor)
+                cmd="gunyu__subcmd__doctor"
+                ;;
             gunyu,fullsync)
                 cmd="gunyu__subcmd__fullsync"
                 ;;
@@ -72,6 +75,9 @@ _gunyu() {
                 ;;
             gunyu__subcmd__help,config)
                 cmd="gunyu__subcmd__help__subcmd__config"
+                ;;
+            gunyu__subcmd__help,doctor)
+                cmd="gunyu__subcmd__help__subcmd__doctor"
                 ;;
             gunyu__subcmd__help,fullsync)
                 cmd="gunyu__subcmd__help__subcmd__fullsync"
@@ -125,7 +131,7 @@ _gunyu() {
 
     case "${cmd}" in
         gunyu)
-            opts="-h -V --help --version sync status fullsync rdb-dump rdb-load rdb-print rdb-stats pause resume restart handover gc config stop completions man help"
+            opts="-h -V --help --version sync status doctor fullsync rdb-dump rdb-load rdb-print rdb-stats pause resume restart handover gc config stop completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -188,6 +194,44 @@ _gunyu() {
                     return 0
                     ;;
                 --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gunyu__subcmd__doctor)
+            opts="-c -h -V --config --source --target --set --outage --json --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --outage)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -333,7 +377,7 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__help)
-            opts="sync status fullsync rdb-dump rdb-load rdb-print rdb-stats pause resume restart handover gc config stop completions man help"
+            opts="sync status doctor fullsync rdb-dump rdb-load rdb-print rdb-stats pause resume restart handover gc config stop completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -361,6 +405,20 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__help__subcmd__config)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gunyu__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -24,6 +24,7 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand --version 'Print version'
             cand sync 'Run the daemon: follow the source, and keep the target its copy'
             cand status 'Show how far a running daemon is'
+            cand doctor 'Say what would go wrong between source and target, before it does'
             cand fullsync 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon'
             cand rdb-dump 'Write a snapshot to an RDB file: a running server''s own, or a daemon''s newest'
             cand rdb-load 'Load an RDB file into a running server'
@@ -67,6 +68,19 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand -w 'Redraw every second until interrupted'
             cand --watch 'Redraw every second until interrupted'
             cand --local 'Ask source and target of --config (or of --source and --target) instead of a daemon'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'gunyu;doctor'= {
+            cand -c 'Configuration file (YAML)'
+            cand --config 'Configuration file (YAML)'
+            cand --source 'Source, as redis://[user[:password]@]host:port[/db]'
+            cand --target 'Target, as redis://[user[:password]@]host:port[/db]'
+            cand --set 'Set any key of the configuration by its dotted path; may be repeated'
+            cand --outage 'So long the source may be out of reach without a full sync afterwards: its backlog should last'
+            cand --json 'Print the findings as JSON'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
@@ -274,6 +288,7 @@ set edit:completion:arg-completer[gunyu] = {|@words|
         &'gunyu;help'= {
             cand sync 'Run the daemon: follow the source, and keep the target its copy'
             cand status 'Show how far a running daemon is'
+            cand doctor 'Say what would go wrong between source and target, before it does'
             cand fullsync 'Copy everything anew: a one-shot migration, or a forced full sync by a running daemon'
             cand rdb-dump 'Write a snapshot to an RDB file: a running server''s own, or a daemon''s newest'
             cand rdb-load 'Load an RDB file into a running server'
@@ -293,6 +308,8 @@ set edit:completion:arg-completer[gunyu] = {|@words|
         &'gunyu;help;sync'= {
         }
         &'gunyu;help;status'= {
+        }
+        &'gunyu;help;doctor'= {
         }
         &'gunyu;help;fullsync'= {
         }

@@ -31,6 +31,7 @@ const ROOMS: &[&str] = &[
     "target",
     "resume",
     "survey",
+    "doctor",
     "pipeline",
     "lease",
     "peer",

@@ -7,6 +7,7 @@ pub mod calls;
 pub mod client;
 pub mod completions;
 pub mod config;
+pub mod doctor;
 mod file;
 pub mod full_sync;
 mod interrupt;
@@ -65,6 +66,8 @@ pub enum Command {
     Sync(sync::Args),
     /// Show how far a running daemon is.
     Status(status::Args),
+    /// Say what would go wrong between source and target, before it does.
+    Doctor(doctor::Args),
     /// Copy everything anew: a one-shot migration, or a forced full sync by a running daemon.
     #[command(name = "fullsync")]
     FullSync(Box<full_sync::Args>),
@@ -105,6 +108,7 @@ impl Command {
         match self {
             Command::Sync(args) => sync::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::FullSync(args) => full_sync::run(&args),
             Command::RdbDump(args) => rdb_dump::run(&args),
             Command::RdbLoad(args) => rdb_load::run(&args),

@@ -3,6 +3,7 @@
 //! Owns the translation, and the deployment's name: what makes a checkpoint and a log folder those of this source, this selection and this
 //! target.
 
+pub mod doctor;
 pub mod group;
 
 use std::collections::BTreeMap;
@@ -154,25 +155,27 @@ fn cluster(config: &Config) -> cluster::Settings {
 
 /// Where the master is whom the sentinels name; nothing where there are none.
 fn places(config: &Config, redis: &config::Redis) -> Option<Place> {
-    let RedisKind::Sentinel {
-        master,
-        user,
-        password,
-    } = &redis.kind
-    else {
+    let RedisKind::Sentinel { master, .. } = &redis.kind else {
         return None;
     };
-    // They have users of their own; everything else is as with the master.
-    let sentinel = |address: &config::Address| Endpoint {
-        credentials: credentials(user.as_deref(), password.as_ref()),
-        ..endpoint(redis, address)
-    };
     Some(sentinel::watch(sentinel::Settings {
-        sentinels: redis.addresses.iter().map(sentinel).collect(),
+        sentinels: sentinels(redis),
         master: master.clone(),
         login: endpoint(redis, redis.addresses.first()?),
         every: config.server.check_topology_ticker,
     }))
+}
+
+/// The sentinels, if there are any: they have users of their own; everything else is as with the master.
+fn sentinels(redis: &config::Redis) -> Vec<Endpoint> {
+    let RedisKind::Sentinel { user, password, .. } = &redis.kind else {
+        return Vec::new();
+    };
+    let sentinel = |address: &config::Address| Endpoint {
+        credentials: credentials(user.as_deref(), password.as_ref()),
+        ..endpoint(redis, address)
+    };
+    redis.addresses.iter().map(sentinel).collect()
 }
 
 /// Where the one server of a side is: at its first address, or where the sentinels say. Call it within the runtime.

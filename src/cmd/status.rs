@@ -76,6 +76,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     print::text(&text)
 }
 
+/// Whether stdout is a terminal that has colours, and they are wanted.
+pub(super) fn has_colours() -> bool {
+    Terminal::of_stdout().is_some_and(Terminal::has_colours)
+}
+
 const PATH: &str = "/syncer/status";
 
 fn inputs(value: Value) -> anyhow::Result<Vec<InputStatus>> {

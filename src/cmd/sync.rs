@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::config::{Address, Config};
-use super::{ConfigArgs, Exit, Failure, progress, seams, settings, traces};
+use super::{ConfigArgs, Exit, Failure, doctor, progress, seams, settings, traces};
 use crate::core::supervisor::{Begin, Handle, Shared, Supervisor};
 use crate::http::access::Guard;
 use crate::http::serve::{Listening, Server};
@@ -106,6 +106,9 @@ async fn serve(config: &Config, args: &Args) -> Result<Served, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot serve the API: {error}")))?;
     tokio::spawn(progress::draw(handle.clone(), args.quiet));
     tokio::spawn(stop_at_signals(handle.clone()));
+    if config.server.doctor_at_start {
+        tokio::spawn(doctor::at_start(config.clone()));
+    }
     let ended = drain(&mut supervisor, &handle, config.server.graceful_stop_timeout).await;
     handle.stop();
     // The answer to DELETE / may still be on its way.

@@ -31,6 +31,7 @@ pub mod log;
 pub mod target;
 pub mod resume;
 pub mod survey;
+pub mod doctor;
 pub mod pipeline;
 pub mod lease;
 pub mod peer;

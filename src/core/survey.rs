@@ -356,7 +356,14 @@ fn not_greeted(endpoint: &Endpoint, cause: redis::RedisError) -> Error {
 
 /// Over a [`Connection`] of ours, so that there is one way to trust a server.
 async fn connect(endpoint: &Endpoint) -> Result<MultiplexedConnection, Error> {
-    let connection = Connection::open(endpoint).await?;
+    log_in(endpoint, Connection::open(endpoint).await?).await
+}
+
+/// Logs in on a connection that is open, for questions.
+///
+/// # Errors
+/// The credentials are refused, or there is no answer in time.
+pub async fn log_in(endpoint: &Endpoint, connection: Connection) -> Result<MultiplexedConnection, Error> {
     let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_LIMIT));
     let login = login(&endpoint.credentials);
     let greet = MultiplexedConnection::new_with_config(&login, connection, config);

@@ -24,7 +24,7 @@ output:
 channel: {type: memory, storer: {dirPath: /d, maxSize: -1, logSize: 1MiB, flush: {dirtySize: 5}}, onFull: block,
   memory: {maxSize: 2MiB}, verifyCrc: true, staleCheckpointDuration: 5m}
 server: {listen: '[::]:1', listenPeer: 'p:2', metricRoutePath: metrics, checkRedisTypologyTicker: 30s,
-  gracefullStopTimeout: 7s, allowUnauthenticated: true, auth: {tokenFile: /t}, allowedHosts: [h, '*'], tls: {cert: /c, key: /k}}
+  gracefullStopTimeout: 7s, doctorAtStart: false, allowUnauthenticated: true, auth: {tokenFile: /t}, allowedHosts: [h, '*'], tls: {cert: /c, key: /k}}
 log: {level: debug, stacktraceLevel: error, format: json, withCaller: false, withFunc: true, withModuleName: false,
   handler: {stdout: true, file: {fileName: /f, maxSize: 5, maxBackups: 3, maxAge: 2}}}
 output: {redis: {type: cluster}}

@@ -55,6 +55,13 @@ impl Ca {
         self.sign_params(&params(names))
     }
 
+    /// The same; it ends at this day.
+    pub fn sign_until(&self, names: &[&str], (year, month, day): (i32, u8, u8)) -> Pair {
+        let mut params = params(names);
+        params.not_after = rcgen::date_time_ymd(year, month, day);
+        self.sign_params(&params)
+    }
+
     /// Signs a certificate whose subject has no CN.
     pub fn sign_without_cn(&self, names: &[&str]) -> Pair {
         let mut params = params(names);

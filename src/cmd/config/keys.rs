@@ -323,6 +323,12 @@ static SERVER: &[Entry] = &[
     )
     .or(&["gracefulStopTimeout"])
     .zero_is_unset(),
+    key(
+        "doctorAtStart",
+        Kind::Flag,
+        "true",
+        "Look at both sides once at the start, in the background, as gunyu doctor does, and trace what may go wrong.",
+    ),
     section(
         "auth",
         AUTH,

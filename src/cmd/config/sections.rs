@@ -284,6 +284,8 @@ pub struct Server {
     pub check_topology_ticker: Duration,
     /// The longest a graceful stop may take.
     pub graceful_stop_timeout: Duration,
+    /// Whether both sides are looked at once, at the start.
+    pub doctor_at_start: bool,
     /// Who may call.
     pub auth: Auth,
     /// Whether everyone may, beyond loopback.

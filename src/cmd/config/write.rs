@@ -205,6 +205,7 @@ impl Tree {
             "server.gracefullStopTimeout",
             duration(server.graceful_stop_timeout),
         );
+        self.put("server.doctorAtStart", server.doctor_at_start);
         self.auth("server.auth", &server.auth);
         self.put("server.allowUnauthenticated", server.allow_unauthenticated);
         self.put("server.allowedHosts", server.allowed_hosts.clone());

@@ -199,6 +199,12 @@ impl Connection {
         self.stream.tcp().local_addr().ok().map(|a| a.ip())
     }
 
+    /// The certificate that the peer has shown (DER), on a connection by TLS.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        self.stream.certificate()
+    }
+
     /// Cuts the connection in two halves, so that reading and writing can wait for each other.
     #[must_use]
     pub fn split(self) -> (ReadHalf, WriteHalf) {

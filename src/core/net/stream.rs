@@ -27,6 +27,13 @@ impl Stream {
         }
     }
 
+    pub(super) fn certificate(&self) -> Option<Vec<u8>> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => Some(tls.get_ref().1.peer_certificates()?.first()?.to_vec()),
+        }
+    }
+
     pub(super) fn is_tls(&self) -> bool {
         matches!(self, Stream::Tls(_))
     }

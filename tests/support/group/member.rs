@@ -181,7 +181,7 @@ impl Member {
         let file = self.dir.path().join("gunyu.yaml");
         // What stands in the section `server` already (TLS) goes on.
         let server = format!(
-            "server:\n  listen: \"{}\"\n  listenPeer: \"{}\"\n  auth: {{token: {TOKEN}}}\n",
+            "server:\n  listen: \"{}\"\n  listenPeer: \"{}\"\n  auth: {{token: {TOKEN}}}\n  doctorAtStart: false\n",
             self.api.addr, self.id
         );
         let text = match self.yaml.contains("server:\n") {

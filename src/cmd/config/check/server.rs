@@ -20,6 +20,7 @@ impl Check {
             metric_route_path: self.metrics_path(),
             check_topology_ticker: self.values.duration("server.checkRedisTypologyTicker"),
             graceful_stop_timeout: self.values.duration("server.gracefullStopTimeout"),
+            doctor_at_start: self.values.flag("server.doctorAtStart"),
             auth: self.auth("server.auth"),
             allow_unauthenticated: self.values.flag("server.allowUnauthenticated"),
             allowed_hosts: self.allowed_hosts(),

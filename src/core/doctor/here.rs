@@ -1,0 +1,183 @@
+//! What gunyu uses of this machine: the folder of its logs, the disk below it, its ports, its limits, its own certificates.
+//!
+//! Promises to leave nothing behind: what it makes to see whether it may is gone when it returns, and a lock is given back.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use super::certificate;
+use crate::core::log::disk::FolderLock;
+use crate::core::log::{self, Disk};
+use crate::core::net::{Address, pem};
+
+/// What the configuration says of it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The folder for logs.
+    pub root: PathBuf,
+    /// Whether logs are on disk.
+    pub on_disk: bool,
+    /// The cap on all logs together.
+    pub max_bytes: Option<u64>,
+    /// Where it listens, by the key of the configuration.
+    pub listen: Vec<(&'static str, Address)>,
+    /// Its own certificates, by the key of the configuration.
+    pub certificates: Vec<(&'static str, PathBuf)>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) folder: Folder,
+    /// Free for us on the disk.
+    pub(super) free_bytes: Option<u64>,
+    /// What logs take already.
+    pub(super) logs_bytes: u64,
+    /// Where it cannot listen, and why.
+    pub(super) ports: Vec<Port>,
+    /// So many files may be open.
+    pub(super) open_files_max: Option<u64>,
+    /// When its own certificates end, as Unix time, by the key of the configuration.
+    pub(super) certificates: Vec<(&'static str, i64)>,
+}
+
+/// The folder of the logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Folder {
+    /// It is there, and can be used.
+    Usable,
+    /// It can be made.
+    ToBeMade,
+    /// Another gunyu has it.
+    Held { holder: String },
+    /// It cannot be used.
+    Wrong { message: String, hint: Option<String> },
+}
+
+/// A place to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Port {
+    pub(super) key: &'static str,
+    pub(super) address: Address,
+    /// Why it cannot be had.
+    pub(super) trouble: Option<String>,
+}
+
+/// Looks. May take as long as a disk takes: for a thread that may block.
+pub(super) fn look(place: &Place) -> Facts {
+    let logs = log::list_pipelines(&Disk::new(), &place.root).unwrap_or_default();
+    Facts {
+        folder: folder(&place.root),
+        free_bytes: free_bytes(existing(&place.root)).ok(),
+        logs_bytes: logs.iter().map(|log| log.bytes).sum(),
+        ports: place.listen.iter().map(port).collect(),
+        open_files_max: open_files_max(),
+        certificates: place.certificates.iter().filter_map(own_certificate).collect(),
+    }
+}
+
+fn folder(root: &Path) -> Folder {
+    if !root.exists() {
+        let parent = existing(root);
+        return match tempfile::tempfile_in(parent) {
+            Ok(_) => Folder::ToBeMade,
+            Err(error) => Folder::Wrong {
+                message: format!(
+                    "{} does not exist, and in {} it cannot be made: {error}",
+                    root.display(),
+                    parent.display()
+                ),
+                hint: None,
+            },
+        };
+    }
+    let wrong = |error: &log::Error| Folder::Wrong {
+        message: error.to_string(),
+        hint: error.hint().map(str::to_owned),
+    };
+    match FolderLock::take(root, "gunyu doctor, which only looks") {
+        Ok(_) => {}
+        Err(log::Error::Locked { holder, .. }) => return Folder::Held { holder },
+        Err(error) => return wrong(&error),
+    }
+    match tempfile::tempfile_in(root).and_then(|mut file| io::Write::write_all(&mut file, b"gunyu doctor")) {
+        Ok(()) => Folder::Usable,
+        Err(error) => Folder::Wrong {
+            message: format!("in {} no file can be written: {error}", root.display()),
+            hint: None,
+        },
+    }
+}
+
+/// The folder itself, or the nearest above it that there is.
+fn existing(root: &Path) -> &Path {
+    let above = root.ancestors().find(|folder| folder.is_dir());
+    above.unwrap_or(Path::new("."))
+}
+
+fn port((key, address): &(&'static str, Address)) -> Port {
+    let bound = TcpListener::bind((address.host.as_str(), address.port));
+    Port {
+        key,
+        address: address.clone(),
+        trouble: bound.err().map(|error| error.to_string()),
+    }
+}
+
+fn own_certificate((key, file): &(&'static str, PathBuf)) -> Option<(&'static str, i64)> {
+    let certificates = pem::certificates(file).ok()?;
+    Some((key, certificate::not_after(certificates.first()?)?))
+}
+
+#[allow(unsafe_code)] // There is no other way to that call.
+fn free_bytes(folder: &Path) -> io::Result<u64> {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let path = std::ffi::CString::new(folder.as_os_str().as_bytes())?;
+    let mut about = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends with a NUL, and the call writes nothing but one statvfs to where it is told.
+    let result = unsafe { libc::statvfs(path.as_ptr(), about.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call has succeeded, and then it has filled in all of it.
+    let about = unsafe { about.assume_init() };
+    #[allow(clippy::unnecessary_cast)] // narrower on other systems
+    Ok((about.f_bavail as u64).saturating_mul(about.f_frsize as u64))
+}
+
+#[allow(unsafe_code)] // There is no other way to that call.
+fn open_files_max() -> Option<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the call writes nothing but one rlimit to where it is told.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    (result == 0).then_some(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_looked_at_without_a_trace() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(folder(&root.path().join("a/b")), Folder::ToBeMade);
+        assert!(!root.path().join("a").exists());
+        assert_eq!(folder(root.path()), Folder::Usable);
+        let left: Vec<_> = std::fs::read_dir(root.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["lock"], "which stays for the next who takes it");
+        let held = FolderLock::take(root.path(), "on host-a").unwrap();
+        assert!(matches!(folder(root.path()), Folder::Held { holder } if holder.contains("host-a")));
+        drop(held);
+        std::fs::write(root.path().join("file"), "x").unwrap();
+        assert!(matches!(folder(&root.path().join("file")), Folder::Wrong { .. }));
+        assert!(free_bytes(root.path()).unwrap() > 0);
+    }
+}

@@ -1,0 +1,339 @@
+//! What must hold of a target against the sources that feed it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::both::{data_of, data_says};
+use super::target::some_of;
+use super::words::{rounded_up, size};
+use super::{Rule, Server, Verdict};
+use crate::core::doctor::facts::{Node, fact};
+use crate::core::doctor::needs;
+use crate::core::doctor::rights::May;
+
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("same-server", same_server),
+    ("clock", clock),
+    ("maxmemory", maxmemory),
+    ("databases", databases),
+    ("rdb-version", rdb_version),
+    ("streams", streams),
+    ("functions", functions),
+    ("field-expiry", field_expiry),
+    ("modules", modules),
+    ("commands", commands),
+    ("bulk-length", bulk_length),
+];
+
+/// Clocks that differ by more are told of.
+const CLOCK_MS_MAX: f64 = 500.0;
+
+/// What every server takes unless configured otherwise.
+const BULK_BYTES: u64 = 512 << 20;
+
+const STREAMS_SINCE: (u32, u32) = (5, 0);
+
+/// What becomes of a value that the target cannot hold.
+const DEAD_LETTER: &str =
+    "upgrade the target, or leave such values out and go on: --set output.replay.onError=dead_letter";
+
+fn same_server(server: &Server<'_>) -> Option<Verdict> {
+    let id = server.node.info("run_id")?;
+    let same = server
+        .sources()
+        .into_iter()
+        .find(|source| source.info("run_id") == Some(id))?;
+    let says = format!(
+        "it is the source itself ({}): it would copy itself onto itself",
+        same.address()
+    );
+    Some(Verdict::problem(says).fix("--target redis://ANOTHER-SERVER"))
+}
+
+fn clock(server: &Server<'_>) -> Option<Verdict> {
+    let here = server.node.clock_ms?;
+    let sources = server.sources();
+    let differences = sources
+        .iter()
+        .filter_map(|source| Some((here - source.clock_ms?, source)));
+    let (most, source) = differences.max_by(|(one, _), (other, _)| one.abs().total_cmp(&other.abs()))?;
+    if most.abs() <= CLOCK_MS_MAX {
+        return Some(Verdict::ok(format!(
+            "its clock and the source's differ by less than {CLOCK_MS_MAX} ms"
+        )));
+    }
+    let (way, what) = match most > 0.0 {
+        true => ("ahead of", "earlier"),
+        false => ("behind", "later"),
+    };
+    let says = format!(
+        "its clock is {:.1} s {way} that of {}: keys expire so much {what} than on the source",
+        most.abs() / 1_000.0,
+        source.address()
+    );
+    Some(Verdict::warning(says).fix("set the clocks by NTP on both machines: timedatectl set-ntp true"))
+}
+
+/// Of a cluster each node gets its share, as far as slots are even.
+fn maxmemory(server: &Server<'_>) -> Option<Verdict> {
+    let most = server.node.number("maxmemory")?;
+    let data = data_of(server.sources());
+    let nodes = match server.side.shape.is_cluster() {
+        true => server.case.target.heard().count().max(1) as u64,
+        false => 1,
+    };
+    let share = data / nodes;
+    let of_it = if nodes > 1 {
+        format!(
+            "{}, about {} for each of {nodes} nodes",
+            data_says(data),
+            size(share)
+        )
+    } else {
+        data_says(data)
+    };
+    let enough = rounded_up(share.saturating_mul(3) / 2);
+    if most == 0 {
+        let machine = server.node.number("total_system_memory").unwrap_or(u64::MAX);
+        return Some(match share > machine {
+            true => Verdict::problem(format!("{of_it}, and its machine has {}", size(machine)))
+                .fix("--target redis://A-LARGER-SERVER"),
+            false => Verdict::ok(format!("{of_it}; there is no maxmemory")),
+        });
+    }
+    let says = format!("{of_it}, and maxmemory is {}", size(most));
+    let verdict = match (share > most, share.saturating_mul(5) / 4 > most) {
+        (true, _) => Verdict::problem(says),
+        (false, true) => Verdict::warning(says),
+        (false, false) => return Some(Verdict::ok(says)),
+    };
+    Some(verdict.fix(server.set("maxmemory", &enough)))
+}
+
+/// The databases of the sources that hold keys and that are replicated, and where they go.
+fn used_databases(server: &Server<'_>) -> BTreeMap<u32, u32> {
+    let filter = &server.case.plan.filter;
+    let infos = server
+        .sources()
+        .into_iter()
+        .filter_map(|source| source.info.as_ref());
+    let used = infos.flat_map(|info| info.databases().map(|(number, _)| number));
+    used.filter_map(|from| Some((from, filter.target_db(from)?)))
+        .collect()
+}
+
+fn databases(server: &Server<'_>) -> Option<Verdict> {
+    let used = used_databases(server);
+    let most = match server.side.shape.is_cluster() {
+        true => 1,
+        false => u32::try_from(server.node.config.number("databases")?).ok()?,
+    };
+    let beyond: BTreeSet<u32> = used
+        .iter()
+        .filter(|(_, to)| **to >= most)
+        .map(|(from, _)| *from)
+        .collect();
+    if beyond.is_empty() {
+        return Some(Verdict::ok("it has every database that the source uses"));
+    }
+    let beyond: Vec<String> = beyond.iter().map(u32::to_string).collect();
+    let beyond = some_of(&beyond, 8);
+    if server.side.shape.is_cluster() {
+        let says = format!("a cluster has database 0 alone, and the source has keys in {beyond}");
+        return Some(
+            Verdict::problem(says)
+                .fix("--set output.replay.dbOnCluster=merge, which puts all into 0 (one key of several databases has the value that came last)")
+                .fix("--set output.replay.dbOnCluster=drop, which leaves the others out"),
+        );
+    }
+    let needed = used.values().max().map_or(16, |most| most.saturating_add(1));
+    let says = format!("it has {most} databases, and the source has keys in {beyond}, which go beyond");
+    Some(
+        Verdict::problem(says)
+            .fix(format!("databases {needed} in the target's configuration, and restart it"))
+            .fix("--set output.replay.targetDb=0, which puts all into 0; or output.replay.targetDbMap, or output.filter.dbBlacklist"),
+    )
+}
+
+fn rdb_version(server: &Server<'_>) -> Option<Verdict> {
+    let target = server.node.version()?;
+    let newest = server
+        .sources()
+        .into_iter()
+        .filter_map(Node::version)
+        .max_by_key(|version| version.rdb())?;
+    let (from, to) = (newest.rdb(), target.rdb());
+    // Both forks took 11, and went their own ways.
+    let takes = from <= to && (from <= 11 || newest.is_valkey == target.is_valkey);
+    Some(Verdict::ok(match takes {
+        true => format!("it takes RDB {to}, the source writes RDB {from}: values go by RESTORE"),
+        false => format!(
+            "it takes RDB {to}, the source writes RDB {from}: what has a newer form is written with the commands of its type"
+        ),
+    }))
+}
+
+/// How often the sources' clients have called one of these.
+fn called(server: &Server<'_>, is: impl Fn(&str) -> bool) -> u64 {
+    let infos = server
+        .sources()
+        .into_iter()
+        .filter_map(|source| source.info.as_ref());
+    let calls = infos.flat_map(|info| {
+        info.calls()
+            .into_iter()
+            .filter(|(name, _)| is(name))
+            .map(|(_, made)| made)
+            .collect::<Vec<_>>()
+    });
+    calls.sum()
+}
+
+fn streams(server: &Server<'_>) -> Option<Verdict> {
+    let target = server.node.version()?;
+    let made = called(server, |name| name == "xadd");
+    if target.knows_since(STREAMS_SINCE) || made == 0 {
+        return None;
+    }
+    let says = format!("{target} has no streams, and the source's clients have called XADD {made} times");
+    Some(Verdict::problem(says).fix(DEAD_LETTER))
+}
+
+fn functions(server: &Server<'_>) -> Option<Verdict> {
+    let target = server.node.version()?;
+    let there: u64 = server
+        .sources()
+        .into_iter()
+        .filter(|source| !source.is_copy())
+        .filter_map(|source| source.number("number_of_libraries"))
+        .sum();
+    if target.knows_since((7, 0)) || there == 0 {
+        return None;
+    }
+    let says = format!("{target} has no functions, and the source has {there} libraries of them");
+    Some(Verdict::problem(says).fix(DEAD_LETTER))
+}
+
+fn field_expiry(server: &Server<'_>) -> Option<Verdict> {
+    let target = server.node.version()?;
+    let infos = server
+        .sources()
+        .into_iter()
+        .filter_map(|source| source.info.as_ref());
+    let there: u64 = infos
+        .flat_map(|info| {
+            info.databases()
+                .map(|(_, facts)| {
+                    fact(facts, "subexpiry=")
+                        .or_else(|| fact(facts, "keys_with_volatile_items="))
+                        .unwrap_or(0)
+                })
+                .collect::<Vec<_>>()
+        })
+        .sum();
+    if target.knows_since((7, 4)) || there == 0 {
+        return None;
+    }
+    let says = format!(
+        "{target} has no fields that expire, and the source has {there} hashes with such fields: these would live on for ever"
+    );
+    Some(Verdict::problem(says).fix(DEAD_LETTER))
+}
+
+/// Modules that hold no data of their own.
+const WITHOUT_DATA: [&str; 2] = ["lua", "rediscompat"];
+
+/// What the commands of a module begin with, where it is not `name.`.
+const VERBS: &[(&str, &[&str])] = &[
+    ("ReJSON", &["json."]),
+    ("search", &["ft."]),
+    ("timeseries", &["ts."]),
+    ("bf", &["bf.", "cf.", "cms.", "topk.", "tdigest."]),
+    ("vectorset", &["vadd"]),
+];
+
+fn modules(server: &Server<'_>) -> Option<Verdict> {
+    let there = server.node.info.as_ref()?.modules();
+    let infos = server
+        .sources()
+        .into_iter()
+        .filter_map(|source| source.info.as_ref());
+    let theirs: BTreeSet<&str> = infos
+        .flat_map(|info| info.modules().iter().map(String::as_str).collect::<Vec<_>>())
+        .collect();
+    let missing = theirs
+        .into_iter()
+        .filter(|name| !WITHOUT_DATA.contains(name) && !there.contains(*name));
+    let (mut used, mut unused) = (Vec::new(), Vec::new());
+    for name in missing {
+        let verbs = VERBS
+            .iter()
+            .find(|(module, _)| *module == name)
+            .map(|(_, verbs)| *verbs);
+        let own = format!("{}.", name.to_ascii_lowercase());
+        let is_own = |call: &str| match verbs {
+            Some(verbs) => verbs.iter().any(|verb| call.starts_with(verb)),
+            None => call.starts_with(&own),
+        };
+        let is_used = called(server, is_own) > 0;
+        // Redis 8 brings it along.
+        if !is_used && name == "vectorset" {
+            continue;
+        }
+        if is_used { &mut used } else { &mut unused }.push(name.to_owned());
+    }
+    let fix = "load them on the target too (loadmodule), or --set output.replay.onError=dead_letter and --set output.replay.moduleAuxPolicy=skip";
+    match (used.is_empty(), unused.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(
+            Verdict::warning(format!(
+                "it lacks modules that the source has and whose commands nobody has called: {}",
+                some_of(&unused, 8)
+            ))
+            .fix(fix),
+        ),
+        (false, _) => Some(
+            Verdict::problem(format!(
+                "it lacks modules whose commands the source's clients call: {}",
+                some_of(&used, 8)
+            ))
+            .fix(fix),
+        ),
+    }
+}
+
+fn commands(server: &Server<'_>) -> Option<Verdict> {
+    let rights = server.node.rights.as_ref()?;
+    let version = server.node.version();
+    let unknown = needs::REPLICATED.iter().filter(|need| {
+        let is_newer = version.is_some_and(|version| !version.knows_since(need.since));
+        // Streams have a rule of their own.
+        is_newer && need.since != STREAMS_SINCE && rights.may(need.command) == May::NoSuch
+    });
+    let unknown: Vec<String> = unknown.map(|need| need.command.to_owned()).collect();
+    if unknown.is_empty() {
+        return None;
+    }
+    let says = format!(
+        "the source's clients call what it does not know: {}",
+        some_of(&unknown, 8)
+    );
+    Some(Verdict::problem(says).fix(DEAD_LETTER))
+}
+
+fn bulk_length(server: &Server<'_>) -> Option<Verdict> {
+    let there = server.node.config.number("proto-max-bulk-len")?;
+    let theirs = server
+        .sources()
+        .into_iter()
+        .map(|source| source.config.number("proto-max-bulk-len").unwrap_or(BULK_BYTES));
+    let wanted = theirs.max()?;
+    if there >= wanted {
+        return Some(Verdict::ok(format!("it takes values of up to {}", size(there))));
+    }
+    let says = format!(
+        "proto-max-bulk-len is {}, the source's is {}: longer strings and elements become dead letters",
+        size(there),
+        size(wanted)
+    );
+    Some(Verdict::warning(says).fix(server.set("proto-max-bulk-len", &wanted.to_string())))
+}
