@@ -211,6 +211,7 @@ fn metrics_have_every_name() {
         labelled("redisGunYu_input_input_sync", "role=\"leader\"} 2"),
         format!("redisGunYu_output_sender{{{input},result=\"ok\",transaction=\"yes\"}}"),
         "gunyu_build_info{version=".to_owned(),
+        "gunyu_tasks ".to_owned(),
         "redisGunYu_storage_size ".to_owned(),
         "redisGunYu_storage_ratio ".to_owned(),
         "process_resident_memory_bytes ".to_owned(),

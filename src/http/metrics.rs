@@ -54,6 +54,7 @@ pub fn render(handle: &Handle, group: Option<&str>) -> String {
     let process = prometheus::process_collector::ProcessCollector::for_self();
     page.register(Box::new(process));
     page.build_info();
+    page.tasks();
     page.storage(handle);
     let samples: Vec<Sample> = handle.inputs().into_iter().map(Sample::of).collect();
     page.inputs(&samples);
@@ -252,6 +253,16 @@ impl Page<'_> {
             &["version"],
         );
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    }
+
+    /// Not there where no runtime answers, as nobody scrapes then.
+    fn tasks(&self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        self.gauge("gunyu_tasks", "Tasks of the process that have not ended.", &[])
+            .with_label_values::<&str>(&[])
+            .set(signed(runtime.metrics().num_alive_tasks() as u64));
     }
 
     fn storage(&self, handle: &Handle) {

@@ -320,7 +320,8 @@ pub fn run(args: &[&str]) -> Output {
     Command::new(PROGRAM).args(args).output().unwrap()
 }
 
-fn size_of(path: &Path) -> u64 {
+/// Bytes of all files there.
+pub fn size_of(path: &Path) -> u64 {
     // Files come and go while gunyu works.
     let Ok(meta) = std::fs::symlink_metadata(path) else {
         return 0;

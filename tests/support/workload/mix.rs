@@ -107,7 +107,7 @@ pub const WRITES: &[Write] = writes! {
     8 "INCRBY" |d, b| put!(b, "INCRBY", key(d, "num"), small(d));
     5 "DECRBY" |d, b| put!(b, "DECRBY", key(d, "num"), small(d));
     5 "INCRBYFLOAT" |d, b| put!(b, "INCRBYFLOAT", key(d, "float"), format!("{}.{}", small(d), d.below(99)));
-    1 "SET" |d, b| { let long = d.bytes(150_000); put!(b, "SET", key(d, "large"), long) };
+    1 "SET" |d, b| { let long = d.bytes(150_000); put!(b, "SET", format!("w:large:{}", d.below(8)), long) };
     // Bitmaps and HyperLogLogs.
     8 "SETBIT" |d, b| put!(b, "SETBIT", key(d, "bits"), d.below(5_000), d.below(2));
     5 "BITFIELD" |d, b| put!(b, "BITFIELD", key(d, "bits"), "INCRBY", "i9", d.below(300), small(d));
