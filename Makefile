@@ -21,8 +21,8 @@ faults: ## every cell of the fault suite; CELL=name for those whose names contai
 bench: ## the benchmarks, beside native replication and redis-cli --pipe, as tables; half an hour
 	@"$(ROOT)scripts/bench.sh"
 
-soak: ## the soak tests, each for MINUTES=n (10)
-	@GUNYU_SOAK_MINUTES="$(or $(MINUTES),10)" "$(ROOT)scripts/test.sh" soak
+soak: ## faults for MINUTES=n (10), memory measured, a page in target/soak/report; then the other soaks; ALONE=1 without them
+	@GUNYU_SOAK_MINUTES="$(or $(MINUTES),10)" GUNYU_SOAK_ALONE="$(ALONE)" "$(ROOT)scripts/test.sh" soak
 
 matrix: ## the version matrix: SERVERS=dir holds LABEL/bin/*-server for each
 	@test -d "$(SERVERS)" || { echo "make matrix: SERVERS=dir must name the folder with the servers" >&2; exit 2; }

@@ -3,7 +3,9 @@
 #
 #   test.sh            all of it
 #   test.sh NAME       only the tests in tests/ whose names contain NAME, built with optimisation, their output shown;
-#                      `make soak` and `make matrix` use this
+#                      `make matrix` uses this
+#   test.sh soak       the same of the soak tests, with debug assertions: first tests/soak, which writes a page, then the others, each for
+#                      GUNYU_SOAK_MINUTES; GUNYU_SOAK_ALONE=1 without the others
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/need.sh
@@ -24,7 +26,18 @@ if (($#)); then
   name=$1
   say "tests named *$name*"
   grep -rqE --include='*.rs' "^ *(async )?fn [a-z0-9_]*$name" tests || { echo "test.sh: no test is named *$name*" >&2; exit 1; }
-  exec cargo test --locked --release --no-fail-fast --test '*' -- --test-threads 1 --nocapture "$name"
+  run() { cargo test --locked --no-fail-fast "$@" -- --test-threads 1 --nocapture "$name"; }
+  if [[ $name != soak ]]; then
+    run --release --test '*'
+    exit
+  fi
+  failed=0
+  run --profile soak --test soak || failed=1
+  # Among the others it has nothing more to do.
+  if [[ -z ${GUNYU_SOAK_ALONE:-} ]]; then
+    run --profile soak --test clusters --test ha --test log_model || failed=1
+  fi
+  exit $failed
 fi
 
 need_component fmt

@@ -223,7 +223,10 @@ pub fn draw(title: &str, end: f64, panels: &[Panel], faults: &[(f64, Class)], bi
     }
     page.words(LEFT - 6.0, rows + ROW * 2.0, "end", "tick", "faults");
     let minutes = Scale::linear([page.end / 60.0].into_iter());
-    for tick in minutes.ticks().into_iter().filter(|tick| tick * 60.0 <= page.end) {
+    for tick in minutes.ticks() {
+        if tick * 60.0 > page.end {
+            break;
+        }
         let x = page.x(tick * 60.0);
         page.stroke((x, bottom), (x, bottom + 5.0), "life");
         page.words(x, bottom + 18.0, "middle", "tick", &plain(tick));
@@ -390,7 +393,8 @@ mod tests {
             .parse()
             .unwrap();
         let numbers = |name: &str| -> Vec<f64> {
-            let parts = drawn.split(&format!(" {name}=\"")).skip(1);
+            let start = format!(" {name}=\"");
+            let parts = drawn.split(&start).skip(1);
             parts
                 .map(|part| part.split('"').next().unwrap().parse().unwrap())
                 .collect()

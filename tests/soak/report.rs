@@ -39,6 +39,11 @@ pub fn write(plan: &Plan, outcomes: &[Outcome]) -> PathBuf {
         );
         std::fs::write(folder.join(format!("soak-{name}.svg")), drawn).unwrap();
         std::fs::write(folder.join(format!("soak-{name}.csv")), table(outcome)).unwrap();
+        std::fs::write(
+            folder.join(format!("soak-{name}-faults.csv")),
+            listed(&outcome.faults),
+        )
+        .unwrap();
     }
     page.push_str(RULE);
     let path = folder.join("soak.md");
@@ -254,6 +259,22 @@ fn faults(faults: &[Happened]) -> String {
     }
     page.push('\n');
     page
+}
+
+fn listed(faults: &[Happened]) -> String {
+    let mut text = "seconds,fault,lasted,recovery\n".to_owned();
+    for one in faults {
+        let recovery = one
+            .recovery
+            .map_or_else(String::new, |seconds| format!("{seconds:.3}"));
+        writeln!(
+            text,
+            "{:.2},\"{}\",{:.2},{recovery}",
+            one.at, one.kind, one.lasted
+        )
+        .unwrap();
+    }
+    text
 }
 
 /// The samples, for whoever wants to look closer.

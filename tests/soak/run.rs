@@ -28,7 +28,7 @@ const LONG: Duration = Duration::from_secs(180);
 const LIVES_END_BEFORE: f64 = 0.3;
 const LIVES_END_AFTER: f64 = 0.93;
 
-/// A catalog, a lock and what has been renamed and not removed yet take a little beside the logs.
+/// A catalog, and files that are removed and still being read, take a little beside the logs.
 const BESIDE_LOGS: u64 = 4 << 20;
 
 /// What to do.
@@ -73,7 +73,7 @@ pub struct Outcome {
     pub judged: bool,
 }
 
-/// What must not grow: name, unit, bytes of it, its value, and how much more is the same.
+/// What must not grow.
 pub struct Measure {
     pub name: &'static str,
     pub unit: &'static str,

@@ -1,6 +1,7 @@
 //! What the process takes and how far it is behind, every second.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,7 +33,7 @@ pub struct Sample {
     pub rss_anon: u64,
     pub threads: u64,
     pub open_files: u64,
-    /// Bytes of all files in its folder.
+    /// What the files in its folder take.
     pub disk: u64,
     pub told: Option<Told>,
 }
@@ -140,7 +141,7 @@ impl Shared {
             rss_anon: field(&status, "RssAnon:")? * 1024,
             threads: field(&status, "Threads:")?,
             open_files: std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64,
-            disk: super::support::gunyu::size_of(&self.folder),
+            disk: taken(&self.folder),
             told: None,
         };
         sample.told = self.ask();
@@ -154,6 +155,22 @@ impl Shared {
         let metrics = get("/prometheus")?.text();
         told(&status, &metrics)
     }
+}
+
+/// What the files there take on disk: of a file that is longer than what was written into it, what was written.
+fn taken(path: &Path) -> u64 {
+    // Files come and go meanwhile.
+    let Ok(meta) = std::fs::symlink_metadata(path) else {
+        return 0;
+    };
+    if !meta.is_dir() {
+        return meta.blocks() * 512;
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten();
+    entries
+        .filter_map(Result::ok)
+        .map(|entry| taken(&entry.path()))
+        .sum()
 }
 
 /// A field of `/proc/PID/status`.

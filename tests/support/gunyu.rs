@@ -320,8 +320,7 @@ pub fn run(args: &[&str]) -> Output {
     Command::new(PROGRAM).args(args).output().unwrap()
 }
 
-/// Bytes of all files there.
-pub fn size_of(path: &Path) -> u64 {
+fn size_of(path: &Path) -> u64 {
     // Files come and go while gunyu works.
     let Ok(meta) = std::fs::symlink_metadata(path) else {
         return 0;
