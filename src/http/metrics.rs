@@ -54,7 +54,7 @@ pub fn render(handle: &Handle, group: Option<&str>) -> String {
     let process = prometheus::process_collector::ProcessCollector::for_self();
     page.register(Box::new(process));
     page.build_info();
-    page.tasks();
+    page.tasks(handle);
     page.storage(handle);
     let samples: Vec<Sample> = handle.inputs().into_iter().map(Sample::of).collect();
     page.inputs(&samples);
@@ -255,14 +255,15 @@ impl Page<'_> {
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     }
 
-    /// Not there where no runtime answers, as nobody scrapes then.
-    fn tasks(&self) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        self.gauge("gunyu_tasks", "Tasks of the process that have not ended.", &[])
-            .with_label_values::<&str>(&[])
-            .set(signed(runtime.metrics().num_alive_tasks() as u64));
+    /// The pipelines have a runtime of their own, so that nobody who asks the API holds them up.
+    fn tasks(&self, handle: &Handle) {
+        let help = "Tasks that have not ended, of the pipelines and of the API.";
+        let metric = self.gauge("gunyu_tasks", help, &["runtime"]);
+        let api =
+            tokio::runtime::Handle::try_current().map_or(0, |runtime| runtime.metrics().num_alive_tasks());
+        for (name, tasks) in [("pipelines", handle.tasks()), ("api", api)] {
+            metric.with_label_values(&[name]).set(signed(tasks as u64));
+        }
     }
 
     fn storage(&self, handle: &Handle) {

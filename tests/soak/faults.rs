@@ -67,8 +67,8 @@ impl Class {
     pub fn name(self) -> &'static str {
         match self {
             Class::Link => "a link breaks",
-            Class::Process => "gunyu is killed, stopped, frozen",
-            Class::Server => "a server is frozen, refuses, is flushed",
+            Class::Process => "gunyu killed, stopped, frozen",
+            Class::Server => "a server frozen, refusing, flushed",
             Class::Order => "pause, restart, full sync",
         }
     }

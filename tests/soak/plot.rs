@@ -9,7 +9,7 @@ use super::sample::Sample;
 
 const WIDTH: f64 = 1_000.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 190.0;
+const RIGHT: f64 = 225.0;
 const TOP: f64 = 46.0;
 const PANEL: f64 = 112.0;
 const GAP: f64 = 30.0;

@@ -190,7 +190,10 @@ fn told(status: &Value, metrics: &str) -> Option<Told> {
     let (lag_bytes, lag_ms) = (most("LagBytes")?, most("LagMs")?);
     let live = inputs.iter().all(|input| input["Phase"] == "incremental");
     Some(Told {
-        tasks: metric("gunyu_tasks")?,
+        tasks: ["pipelines", "api"]
+            .into_iter()
+            .map(|runtime| metric(&format!("gunyu_tasks{{runtime=\"{runtime}\"}}")))
+            .sum::<Option<u64>>()?,
         logs: metric("redisGunYu_storage_size")?,
         lag_bytes,
         lag_ms,
@@ -202,7 +205,7 @@ fn told(status: &Value, metrics: &str) -> Option<Told> {
 mod tests {
     use super::{Told, field, told};
 
-    const METRICS: &str = "# TYPE gunyu_tasks gauge\ngunyu_tasks 41\nredisGunYu_storage_size 1234\n";
+    const METRICS: &str = "# TYPE gunyu_tasks gauge\ngunyu_tasks{runtime=\"api\"} 2\ngunyu_tasks{runtime=\"pipelines\"} 39\nredisGunYu_storage_size 1234\n";
 
     #[test]
     fn fields_of_a_process_are_found_by_their_whole_name() {

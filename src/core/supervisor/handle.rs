@@ -129,9 +129,12 @@ pub struct Handle {
     catalog: Catalog,
     space: Arc<Space>,
     group: Option<Membership>,
+    /// On which the pipelines run.
+    runtime: tokio::runtime::Handle,
 }
 
 impl Handle {
+    /// Called on the runtime of the pipelines.
     pub(crate) fn new(
         shared: Shared,
         catalog: Catalog,
@@ -148,6 +151,7 @@ impl Handle {
             catalog,
             space,
             group,
+            runtime: tokio::runtime::Handle::current(),
         }
     }
 
@@ -437,6 +441,12 @@ impl Handle {
     #[must_use]
     pub fn storage_bytes(&self) -> (u64, u64) {
         (self.space.used_bytes(), self.space.max_bytes())
+    }
+
+    /// Tasks of the pipelines' runtime that have not ended.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.runtime.metrics().num_alive_tasks()
     }
 
     fn refuse_while_stopping(&self) -> Result<(), Refusal> {
