@@ -129,6 +129,18 @@ steps! {
     BatchSent = "batch.sent",
     /// The target has answered; nobody here has been told.
     BatchAnswered = "batch.answered",
+    /// A batch that is no transaction is with the target, which has not answered.
+    LooseSent = "loose.sent",
+    /// It has answered; nobody here has been told, and no checkpoint says so.
+    LooseAnswered = "loose.answered",
+    /// The checkpoint stands, behind what was applied; nobody here has been told.
+    LooseRecorded = "loose.recorded",
+    /// A command was refused; its letter is nowhere.
+    LetterDue = "letter.due",
+    /// Half of it is in the file.
+    LetterTorn = "letter.torn",
+    /// It is durable; the batch has not gone on.
+    LetterWritten = "letter.written",
     /// Positions have moved; the log still holds what may go.
     BatchAdvanced = "batch.advanced",
     /// The log may release what is checkpointed.

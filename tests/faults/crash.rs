@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use gunyu::core::crash::Step;
 
 use super::cells::{self, Cell};
+use super::crash_beside::{at_least_once, with_letters};
 use super::crash_many::{in_group, onto_cluster};
 use super::pair::{Pair, is_live, last, wait_death};
 use super::support::Gunyu;
@@ -22,6 +23,10 @@ enum Tour {
     Idle,
     /// The source is a replica, and becomes a master.
     Promoted,
+    /// Delivered at least once.
+    Loose,
+    /// The target does not know a command.
+    Letters,
     /// Onto a cluster.
     Cluster,
     /// As a member of a group: the one that leads first, or the other.
@@ -70,6 +75,9 @@ const fn place_of(step: Step) -> Place {
         S::BatchSent | S::BatchAnswered | S::BatchAdvanced | S::BatchReleasable => {
             place(Tour::Pair, false, 40)
         }
+        S::LooseSent | S::LooseAnswered => place(Tour::Loose, false, 20),
+        S::LooseRecorded => place(Tour::Loose, false, 3),
+        S::LetterDue | S::LetterTorn | S::LetterWritten => place(Tour::Letters, false, 4),
         S::CheckpointIdle => place(Tour::Idle, false, 1),
         S::SegmentRemoved => place(Tour::Pair, false, 4),
         S::SnapshotRemoved => place(Tour::Pair, false, 1),
@@ -162,6 +170,8 @@ fn die_at(seed: &Seed, step: Step, nth: u64) {
     let (part, order) = (step as u64 * 1000 + nth, format!("{}:{nth}", step.name()));
     let toured = match place.tour {
         Tour::Pair | Tour::Idle | Tour::Promoted => return die_between(seed, part, &place, &order),
+        Tour::Loose => at_least_once(seed, part, &order),
+        Tour::Letters => with_letters(seed, part, &order),
         Tour::Cluster => onto_cluster(seed, part, &order),
         Tour::Group(victim) => in_group(seed, part, victim, &order),
     };
@@ -222,11 +232,15 @@ fn every_step_is_passed_on_its_tour() {
         Tour::Pair,
         Tour::Idle,
         Tour::Promoted,
+        Tour::Loose,
+        Tour::Letters,
         Tour::Cluster,
         Tour::Group(0),
         Tour::Group(1),
     ] {
         let traces = match which {
+            Tour::Loose => at_least_once(&seed, 0x70, watch).traces,
+            Tour::Letters => with_letters(&seed, 0x70, watch).traces,
             Tour::Cluster => onto_cluster(&seed, 0x70, watch).traces,
             Tour::Group(victim) => in_group(&seed, 0x70, victim, watch).traces,
             Tour::Pair | Tour::Idle | Tour::Promoted => {

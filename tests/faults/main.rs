@@ -27,6 +27,7 @@ mod support;
 mod cells;
 mod company;
 mod crash;
+mod crash_beside;
 mod crash_many;
 mod groups;
 mod links;

@@ -56,6 +56,14 @@ impl Pair {
         Prepared::of(rng, source, target, None)
     }
 
+    /// The same with more options of the target.
+    pub(super) fn prepare_onto(seed: &Seed, part: u64, options: &[&str]) -> Prepared {
+        let mut rng = seed.rng(part);
+        let source = Server::with(SOURCE);
+        fill(&source, &mut rng);
+        Prepared::of(rng, source, Server::with(options), None)
+    }
+
     /// The same with a source that is a replica.
     pub(super) fn prepare_replica(seed: &Seed, part: u64) -> Prepared {
         let mut rng = seed.rng(part);
@@ -91,13 +99,19 @@ impl Prepared {
     }
 
     /// Starts gunyu with more of an environment.
-    pub(super) fn begin(mut self, env: &[(&str, &str)]) -> Pair {
+    pub(super) fn begin(self, env: &[(&str, &str)]) -> Pair {
+        self.begin_with(env, &[])
+    }
+
+    /// The same with more settings.
+    pub(super) fn begin_with(mut self, env: &[(&str, &str)], set: &[&str]) -> Pair {
         let mut args = vec![
             "sync".to_owned(),
             format!("--source={}", self.to_source.url()),
             format!("--target={}", self.to_target.url()),
         ];
-        args.extend(SMALL.iter().map(|pair| format!("--set={pair}")));
+        let all = SMALL.iter().chain(set);
+        args.extend(all.map(|pair| format!("--set={pair}")));
         let env = [&[("GUNYU_SILENCE_MS", SILENCE_MS)], env].concat();
         let seed_number = Seed::of(self.rng.u64(..));
         Pair {
@@ -207,6 +221,20 @@ impl Pair {
     /// Full syncs that the source has made, by its own count.
     pub(super) fn full_syncs(&self) -> u64 {
         self.source.info("stats")["sync_full"].parse().unwrap()
+    }
+
+    /// All is well again: everything arrives, at least once. Writers have ended.
+    #[track_caller]
+    pub(super) fn arrive_at_least(&mut self) {
+        self.gunyu.wait_ready(LONG);
+        self.wait_more(200);
+        let expected = self.counters.take().expect("they write").stop();
+        assert_eq!(expected.in_doubt(), 0);
+        self.gunyu.wait_applied(&self.source, LONG);
+        expected.assert_on(&self.source);
+        if let Err(missing) = expected.check_at_least(&self.target) {
+            panic!("something was lost:\n{missing}\n{}", last(&self.gunyu.traces()));
+        }
     }
 
     /// All is well again: everything arrives, exactly, and both sides hold the same.

@@ -147,7 +147,8 @@ impl Disk {
             file.read(&mut last, at)?;
         }
         let end_of_torn: &[u8] = if last == *b"\n" { b"" } else { b"\n" };
-        file.append(&mut [IoSlice::new(end_of_torn), IoSlice::new(lines)])?;
+        let mut parts = [IoSlice::new(end_of_torn), IoSlice::new(lines)];
+        file.append_at(Step::LetterTorn, &mut parts)?;
         file.persist()?;
         // A file whose name is lost is lost; and so is a folder's.
         for folder in path.ancestors().skip(1).take(2) {

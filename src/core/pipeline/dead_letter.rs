@@ -21,6 +21,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::core::catalog::NAME_BYTES_MAX;
+use crate::core::crash::{self, Step};
 use crate::core::log::{self, Disk};
 use crate::core::position::Offset;
 use crate::core::resp::{Framer, Limits};
@@ -91,7 +92,9 @@ impl DeadLetters {
             lines.push_str(&letter.to_json().to_string());
             lines.push('\n');
         }
+        crash::pass(Step::LetterDue);
         self.disk.append_lines_durably(&self.path, lines.as_bytes())?;
+        crash::pass(Step::LetterWritten);
         Ok(std::mem::take(&mut self.kept))
     }
 }

@@ -15,6 +15,7 @@ use super::checkpoint::Checkpoint;
 use super::refusal::Kind;
 use super::session::{Session, encode_select};
 use super::{Error, Failed, Outcome};
+use crate::core::crash::{self, Step};
 use crate::core::position::{Offset, Position, ReplId};
 use crate::core::resp::{self, Event, said};
 
@@ -138,7 +139,9 @@ impl Loose {
                 flight.what = What::Batch(batch);
             }
         }
-        self.session.lane.send(wire).await
+        self.session.lane.send(wire).await?;
+        crash::pass(Step::LooseSent);
+        Ok(())
     }
 
     /// Sends the checkpoint of what is confirmed, if there is any. Says whether an outcome will come. Not cancel safe.
@@ -196,6 +199,7 @@ impl Loose {
         }
         match flight.what {
             What::Batch(mut batch) => {
+                crash::pass(Step::LooseAnswered);
                 self.in_flight_bytes -= batch.bytes();
                 let position = Position {
                     id: self.history,
@@ -220,6 +224,7 @@ impl Loose {
                     }
                     return Ok(Outcome::Unavailable { reply: failed.reply });
                 }
+                crash::pass(Step::LooseRecorded);
                 self.session.record.checkpoint = Some(checkpoint);
                 Ok(Outcome::Checkpointed(checkpoint.position.offset))
             }

@@ -97,7 +97,34 @@ impl Expected {
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
-    /// The same, failing the test.
+    /// Whether nothing that was sent is missing, where things may have come more than once.
+    ///
+    /// # Errors
+    /// What is missing, a line for each key.
+    pub fn check_at_least(&self, server: &Server) -> Result<(), String> {
+        let mut conn = server.conn();
+        let mut missing = String::new();
+        for ((db, name), sent) in &self.counters {
+            let value = query(&mut conn, *db, &["GET", name]).map_or(0, |text| text[0]);
+            if value < sent.certain() {
+                writeln!(
+                    missing,
+                    "db {db} {name}: is {value}, sent were {}",
+                    sent.certain()
+                )
+                .unwrap();
+            }
+        }
+        for ((db, name), sent) in &self.lists {
+            let held = list(&mut conn, *db, name).into_iter().collect();
+            if let Some(lost) = sent.lost(&held) {
+                writeln!(missing, "db {db} {name}: {lost} of {} is lost", sent.next).unwrap();
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(missing) }
+    }
+
+    /// The same as [`Expected::check`], failing the test.
     #[track_caller]
     pub fn assert_on(&self, server: &Server) {
         if let Err(wrong) = self.check(server) {
@@ -107,6 +134,13 @@ impl Expected {
 }
 
 impl Sent {
+    /// The first certain number that is not among them.
+    fn lost(&self, held: &BTreeSet<u64>) -> Option<u64> {
+        let certain = |number: &u64| !self.refused.contains(number) && !self.in_doubt.contains(number);
+        let mut all = (0..self.next).filter(certain);
+        all.find(|number| !held.contains(number))
+    }
+
     /// A list must hold every certain number once, in order, and beside them only numbers in doubt.
     fn check(&self, list: &[u64]) -> Result<(), String> {
         if let Some(pair) = list.windows(2).find(|pair| pair[0] >= pair[1]) {
@@ -116,11 +150,7 @@ impl Sent {
             ));
         }
         let held: BTreeSet<u64> = list.iter().copied().collect();
-        let certain = |number: &u64| !self.refused.contains(number) && !self.in_doubt.contains(number);
-        if let Some(lost) = (0..self.next)
-            .filter(certain)
-            .find(|number| !held.contains(number))
-        {
+        if let Some(lost) = self.lost(&held) {
             return Err(format!("{lost} of {} is lost", self.next));
         }
         match held
