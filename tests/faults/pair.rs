@@ -254,6 +254,13 @@ impl Pair {
                 last(&self.gunyu.traces())
             );
         }
+        self.finish_equal(full_syncs_max);
+    }
+
+    /// Both sides hold the same. Writers have ended.
+    #[track_caller]
+    pub(super) fn finish_equal(mut self, full_syncs_max: u64) {
+        self.gunyu.wait_applied(&self.source, LONG);
         let syncs = self.full_syncs();
         assert!(
             (1..=full_syncs_max).contains(&syncs),
