@@ -211,6 +211,26 @@ fn counters_notice_a_repeated_and_a_lost_write() {
 }
 
 #[test]
+fn counters_that_may_come_twice_notice_what_is_lost_and_nothing_else() {
+    let server = Server::start();
+    let counters = Counters::start(&server, &Seed::pick());
+    counters.wait_more(2_000);
+    let expected = counters.stop();
+    let _: i64 = server.run(&["INCRBY", "counter:0:0", "5"]);
+    let again: Vec<u64> = server.run(&["LRANGE", "list:0:2", "-3", "-1"]);
+    for number in again {
+        let _: i64 = server.run(&["RPUSH", "list:0:2", &number.to_string()]);
+    }
+    assert_eq!(expected.check_at_least(&server), Ok(()));
+    let lost: u64 = server.run(&["LPOP", "list:0:1"]);
+    let _: i64 = server.run(&["DECR", "counter:0:3"]);
+    let said = expected.check_at_least(&server).unwrap_err();
+    assert!(said.contains("counter:0:3: is "), "{said}");
+    assert!(said.contains(&format!("list:0:1: {lost} of ")), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
+}
+
+#[test]
 fn counters_survive_cut_connections_with_their_last_batch_in_doubt() {
     let seed = Seed::pick();
     let server = Server::start();
