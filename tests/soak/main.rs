@@ -54,10 +54,10 @@ fn soak_ends_equal_exact_and_no_larger_than_it_was() {
         is_slice: asked.is_none(),
     };
     println!("GUNYU_SOAK_SEED={}, for {:?}", plan.seed, plan.length);
-    let start: [(&str, fn(u64) -> Bed); 2] = [("servers", Bed::of_servers), ("clusters", Bed::of_clusters)];
-    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-        let beds = start.map(|(name, start)| scope.spawn(move || run::run(name, start, plan)));
-        beds.into_iter().map(|bed| bed.join().unwrap()).collect()
+    let outcomes = std::thread::scope(|scope| {
+        let servers = scope.spawn(|| run::run("servers", Bed::of_servers, plan));
+        let clusters = scope.spawn(|| run::run("clusters", Bed::of_clusters, plan));
+        [servers.join().unwrap(), clusters.join().unwrap()]
     });
     let page = report::write(&plan, &outcomes);
     println!("the report: {}", page.display());
