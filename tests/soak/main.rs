@@ -4,7 +4,7 @@
 //! In the end both sides are equal, counters are exact, memory, open files, tasks and threads are as they were, and the log never took more than it may.
 //! A page tells it all (`target/soak/report/soak.md`), with a plot.
 //!
-//! Some 45 seconds of it in every test run, too short to judge what grows. `make soak MINUTES=n` runs it for so long. `GUNYU_SOAK_SEED` sets the seed that a run
+//! Some 45 seconds of it in every test run, too short to judge what grows: that takes ten minutes. `make soak MINUTES=n` runs it for so long. `GUNYU_SOAK_SEED` sets the seed that a run
 //! prints: what strikes where and for how long, and what each writer draws, follow from it; how they meet does not.
 
 #![allow(

@@ -28,6 +28,9 @@ const LONG: Duration = Duration::from_secs(180);
 const LIVES_END_BEFORE: f64 = 0.3;
 const LIVES_END_AFTER: f64 = 0.93;
 
+/// A run of ten minutes has a life that can be judged; the last fault comes before its end.
+const JUDGED_FROM_S: f64 = 9.5 * 60.0;
+
 /// A catalog, and files that are removed and still being read, take a little beside the logs.
 const BESIDE_LOGS: u64 = 4 << 20;
 
@@ -351,8 +354,15 @@ impl Outcome {
                 .map(|what| format!("a writer gave up: {what}")),
         );
         for measure in &MEASURES {
-            if let (true, Verdict::Grows(medians)) = (self.judged, self.verdict(measure)) {
-                wrong.push(format!("{} grows: {medians:?}", measure.name));
+            match self.verdict(measure) {
+                Verdict::Grows(medians) if self.judged => {
+                    wrong.push(format!("{} grows: {medians:?}", measure.name))
+                }
+                // Of such a run there must be enough.
+                Verdict::TooShort if self.judged && self.length >= JUDGED_FROM_S => {
+                    wrong.push(format!("{}: hardly ever had the target caught up", measure.name));
+                }
+                _ => {}
             }
         }
         let (logs, folder) = self.disk_max();
