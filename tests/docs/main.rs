@@ -65,7 +65,7 @@ macro_rules! scenes {
 
 scenes! {
     a_cluster_is_migrated_this_afternoon: "README.md", ["Migrate a cluster this afternoon"];
-    the_daemon_is_started_and_looked_at: "README.md", ["Use it"];
+    the_daemon_is_started_and_looked_at: "README.md", ["Before the first start", "Use it"];
     the_daemon_speaks_tls: "README.md", ["TLS"];
     the_daemon_follows_clusters_and_sentinels: "README.md", ["Clusters and sentinels"];
     a_migration_is_a_job: "README.md", ["Commands"];
