@@ -219,7 +219,9 @@ fn of_matrix(label: &str, options: &[&str]) -> Server {
 }
 
 pub fn redis_becomes_valkey(blocks: &[Block]) {
-    let (source, target) = (filled(), of_matrix("valkey-", &[]));
+    let (source, target) = (Server::start(), of_matrix("valkey-", &[]));
+    // Both are read one after the other: nothing may expire in between.
+    Fill::lasting(KEYS).run(&source, &Seed::pick());
     let writer = Writer::on(&[&source]);
     Stage::new(&pair(&source, &target)).play("", blocks);
     writer.assert_refused();
