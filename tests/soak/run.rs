@@ -356,7 +356,7 @@ impl Outcome {
         for measure in &MEASURES {
             match self.verdict(measure) {
                 Verdict::Grows(medians) if self.judged => {
-                    wrong.push(format!("{} grows: {medians:?}", measure.name))
+                    wrong.push(format!("{} grows: {medians:?}", measure.name));
                 }
                 // Of such a run there must be enough.
                 Verdict::TooShort if self.judged && self.length >= JUDGED_FROM_S => {
