@@ -1,9 +1,11 @@
-//! The ways to keep applications from writing that docs/migrating.md offers, each tried on a server of its own.
+//! The ways to keep applications from writing that docs/migrating.md offers, each tried on a server of its own; and a cutover that does not succeed in it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
-use crate::documents::text;
-use crate::support::{SOON, Server, wait_until};
+use crate::documents::{Block, blocks, text};
+use crate::stage::Stage;
+use crate::support::{Cluster, SOON, Server, wait_until};
 
 /// The commands of the table under that heading, in the first column.
 fn ways() -> Vec<String> {
@@ -60,4 +62,37 @@ fn each_way_of_refusing_writes_keeps_an_application_from_writing_and_lets_it_rea
     assert!(!writer.is_finished());
     let () = server.run(&["CLIENT", "UNPAUSE"]);
     writer.join().unwrap().unwrap();
+}
+
+/// What is typed last under a heading.
+fn last_block(document: &str, heading: &str) -> Block {
+    let all = blocks("sh").into_iter();
+    let under = all.filter(|one| one.document == document && one.heading == heading);
+    under.last().unwrap()
+}
+
+#[test]
+fn a_cutover_in_which_a_master_does_not_refuse_goes_no_further() {
+    let cluster = Cluster::start(3);
+    let names = ["10.0.0.1:6379", "10.0.0.2:6379", "10.0.0.3:6379"];
+    let addresses = cluster.masters.iter().map(Server::addr);
+    let stage = Stage::new(&names.into_iter().zip(addresses).collect::<Vec<_>>());
+    // Whoever types it may not change how this one is configured. redis-cli ends with 0 all the same.
+    let () = cluster.masters[1].run(&["ACL", "SETUSER", "default", "-config|set"]);
+    for (document, heading) in [
+        ("README.md", "Migrate a cluster this afternoon"),
+        ("docs/migrating.md", "A cluster to a cluster of another size"),
+    ] {
+        let block = last_block(document, heading);
+        assert!(block.text.contains("gunyu stop"), "{}", block.place());
+        let played = catch_unwind(AssertUnwindSafe(|| stage.play("", std::slice::from_ref(&block))));
+        assert!(played.is_err(), "{}: it has ended well", block.place());
+        let traced = std::fs::read_to_string(stage.dir().join("err")).unwrap();
+        let set = traced.contains("CONFIG SET min-replicas-to-write 100");
+        assert!(
+            set && !traced.contains("gunyu status"),
+            "{}: {traced}",
+            block.place()
+        );
+    }
 }

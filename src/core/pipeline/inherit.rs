@@ -109,7 +109,7 @@ impl Pipeline {
             }
             Err(error) => {
                 let (message, hint) = (error.to_string(), error.hint());
-                return Err(match error.needs_a_person() {
+                return Err(match error.needs_a_person() && round.untouched {
                     true => End::Unfit(Fatal { message, hint }),
                     false => End::SourceRefuses { message, hint },
                 });
