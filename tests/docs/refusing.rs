@@ -67,8 +67,8 @@ fn each_way_of_refusing_writes_keeps_an_application_from_writing_and_lets_it_rea
 /// What is typed last under a heading.
 fn last_block(document: &str, heading: &str) -> Block {
     let all = blocks("sh").into_iter();
-    let under = all.filter(|one| one.document == document && one.heading == heading);
-    under.last().unwrap()
+    let mut under = all.filter(|one| one.document == document && one.heading == heading);
+    under.next_back().unwrap()
 }
 
 #[test]
