@@ -135,7 +135,7 @@ fn a_checkpoint_that_does_not_fit_is_refused_and_nothing_has_changed() {
     let rows: [Row<'_>; 6] = [
         ("no checkpoint of redis-GunYu", None),
         ("no checkpoint of redis-GunYu", Some((name, &other, offset))),
-        ("no checkpoint of redis-GunYu", Some((name, id, -1))),
+        ("is -1", Some((name, id, -1))),
         ("two-way mode", Some((two_way, id, offset))),
         (
             "not in the source's history",
@@ -161,6 +161,101 @@ fn a_checkpoint_that_does_not_fit_is_refused_and_nothing_has_changed() {
     gunyu.wait_applied(&source, SOON);
     assert_eq!(gunyu.term().code(), Some(0));
     assert_equal(&source, &target);
+}
+
+#[test]
+fn an_offset_of_minus_one_in_one_database_is_refused_whatever_another_says() {
+    let (source, target) = (Server::with(SOURCE), Server::start());
+    let () = source.run(&["SET", "a", "1"]);
+    let at = copy_without_a_trace(&source.url(), &target.url(), &[&source], &[&target]);
+    let (id, offset) = (&at[0].0, number(at[0].1));
+    for (known, unknown) in [(0, 3), (3, 0)] {
+        delete_own_keys(&target);
+        let name = "redis-gunyu-checkpoint";
+        leave(&target, name, (id, offset), known);
+        leave(&target, name, (id, -1), unknown);
+        let mut gunyu = started(&source.url(), &target.url());
+        assert_eq!(gunyu.wait_end(SOON).code(), Some(2), "{}", gunyu.traces());
+        let said = format!("its offset in database {unknown} is -1");
+        assert!(gunyu.traces().contains(&said), "{}", gunyu.traces());
+    }
+}
+
+#[test]
+fn a_source_that_refuses_psync_ends_it_instead_of_being_asked_for_ever() {
+    let (source, target) = (Server::with(SOURCE), Server::start());
+    let () = source.run(&["SET", "a", "1"]);
+    let at = copy_without_a_trace(&source.url(), &target.url(), &[&source], &[&target]);
+    leave(&target, "redis-gunyu-checkpoint", (&at[0].0, number(at[0].1)), 0);
+    let user = [
+        "ACL",
+        "SETUSER",
+        "follower",
+        "on",
+        ">secret",
+        "+ping",
+        "+info",
+        "+replconf",
+    ];
+    let () = source.run(&user);
+    let url = format!("redis://follower:secret@{}", source.addr());
+    let mut gunyu = started(&url, &target.url());
+    assert_eq!(gunyu.wait_end(SOON).code(), Some(2), "{}", gunyu.traces());
+    let traces = gunyu.traces();
+    assert!(traces.contains("NOPERM") && traces.contains("+psync"), "{traces}");
+}
+
+#[test]
+fn a_shard_that_joins_later_makes_a_full_sync_while_it_runs_and_at_a_later_start() {
+    let (mut source, target) = (fleet::Fleet::start(2, 0), Server::start());
+    let count_up = |source: &fleet::Fleet| {
+        let mut client = fleet::Shape::client(source);
+        for key in (0..300).map(|n| format!("key{n}")) {
+            let mut incr = Batch::default();
+            put!(incr, "INCR", &key);
+            client.send(key.as_bytes(), &incr).unwrap();
+        }
+    };
+    count_up(&source);
+    let url = fleet::Shape::url(&source);
+    let masters: Vec<&Server> = source.nodes.iter().collect();
+    let left = copy_without_a_trace(&url, &target.url(), &masters, &[&target]);
+    assert_eq!(left.len(), 2);
+    for (id, offset) in &left {
+        leave(&target, "redis-gunyu-checkpoint", (id, number(*offset)), 0);
+    }
+    let args = [
+        "sync",
+        FLAG,
+        &format!("--source={url}"),
+        &format!("--target={}", target.url()),
+        "--set=server.checkRedisTypologyTicker=1s",
+    ];
+    let mut gunyu = Gunyu::with_args(args.map(str::to_owned).to_vec(), &[]);
+    gunyu.wait_ready(SOON);
+    for is_running in [true, false] {
+        if !is_running {
+            assert_eq!(gunyu.term().code(), Some(0), "{}", gunyu.traces());
+        }
+        let new = source.add_shard(1_000);
+        if !is_running {
+            gunyu.restart();
+        }
+        wait_until(SOON, "the new shard has sent a snapshot", || {
+            assert!(!gunyu.has_ended(), "{}", gunyu.traces());
+            full_syncs(&source.nodes[new]) > 0
+        });
+        gunyu.wait_ready(SOON);
+        count_up(&source);
+        for master in &source.nodes {
+            gunyu.wait_applied(master, SOON);
+        }
+        if is_running {
+            assert_eq!(full_syncs(&source.nodes[0]), 1, "{}", gunyu.traces());
+        }
+        fleet::assert_equal(&source, &target);
+    }
+    assert_eq!(gunyu.term().code(), Some(0), "{}", gunyu.traces());
 }
 
 #[test]

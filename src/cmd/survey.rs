@@ -1,13 +1,15 @@
 //! `gunyu status --local`: what stands on the servers themselves, without a daemon.
 //!
 //! Reads the checkpoint on each target and the offset of its source, and says what a `gunyu sync` with this configuration would do. Changes nothing.
+//!
+//! Of a cluster's shard the master is asked, whichever node is followed: only it knows of all that was written.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use serde::Serialize;
 
-use super::config::Config;
+use super::config::{Config, SyncFrom};
 use super::{Exit, Failure, print, settings, sync};
 use crate::core::pipeline::Settings;
 use crate::core::survey::{self, Recorded, Source, Target};
@@ -16,7 +18,7 @@ use crate::core::survey::{self, Recorded, Source, Target};
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
 struct Found {
-    /// The source node, `host:port`.
+    /// The source node that was asked, `host:port`.
     input: String,
     /// The target, `host:port`.
     target: String,
@@ -89,8 +91,10 @@ const FIND_LIMIT: Duration = Duration::from_secs(10);
 /// A server could not be asked (1).
 pub(super) fn run(config: &Config, json: bool) -> Result<(), Failure> {
     let runtime = sync::runtime()?;
+    let mut config = config.clone();
+    config.input.sync_from = SyncFrom::Master;
     let found: Vec<Found> = runtime.block_on(async {
-        let sources = settings::sources(config).map_err(|error| settings::wrong_filter(&error))?;
+        let sources = settings::sources(&config).map_err(|error| settings::wrong_filter(&error))?;
         let mut found = Vec::new();
         for pipeline in &sources.find(FIND_LIMIT).await? {
             found.push(look(pipeline).await);

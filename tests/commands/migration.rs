@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::support::gunyu::PROGRAM;
 use super::support::port::Port;
 use super::support::process::{Process, text_from};
+use super::support::wire::{Batch, put};
 use super::support::workload::{Counters, Fill, Options, Seed};
-use super::support::{Gunyu, SOON, Server, assert_equal, equal_key_by_key, wait_until};
+use super::support::{Gunyu, SOON, Server, assert_equal, equal_key_by_key, fleet, wait_until};
 use super::{Ran, command, run};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -417,4 +418,39 @@ fn status_local_tells_what_comes_next_at_every_stage_of_a_migration() {
     status(&[]).says(0, &["another history", "makes a full sync"]);
     drop(target);
     status(&[]).says(1, &["error: ", "hint: "]);
+}
+
+/// By default a replica is followed, which may not have yet what its master has taken.
+#[test]
+fn status_local_asks_the_master_of_each_shard_whichever_node_is_followed() {
+    let (source, target) = (fleet::Fleet::start(2, 1), Server::start());
+    let url = fleet::Shape::url(&source);
+    let mut gunyu = Gunyu::start(&url, &target.url(), &[]);
+    gunyu.wait_ready(SOON);
+    assert_eq!(gunyu.term().code(), Some(0), "{}", gunyu.traces());
+    for shard in source.shards() {
+        for replica in shard.replicas {
+            // Whoever asks it is answered, but what its master sends must wait.
+            let () = source.nodes[replica].run(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+        }
+    }
+    let mut client = fleet::Shape::client(&source);
+    for key in (0..50).map(|n| format!("key{n}")) {
+        let mut set = Batch::default();
+        put!(set, "SET", &key, "1");
+        client.send(key.as_bytes(), &set).unwrap();
+    }
+    let from = format!("--source={url}");
+    let to = format!("--target={}", target.url());
+    let told = run(&["status", "--local", "--json", &from, &to]).json();
+    let told = told.as_array().unwrap();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for shard in source.shards() {
+        let [master, replica] = [shard.master, shard.replicas[0]].map(|node| &source.nodes[node]);
+        let one = told.iter().find(|one| one["Input"] == master.addr());
+        let one = one.unwrap_or_else(|| panic!("{} is not asked: {told:?}", master.addr()));
+        let offset = one["SourceOffset"].as_u64().unwrap();
+        assert!(offset > replica.offset(), "{one}, {}", replica.offset());
+        assert!(one["LagBytes"].as_u64().unwrap() > 50, "{one}");
+    }
 }

@@ -81,6 +81,31 @@ pub fn parse(document: &str, text: &str) -> Vec<Block> {
     blocks
 }
 
+/// The languages of blocks.
+const LANGUAGES: [&str; 6] = ["", "sh", "yaml", "json", "toml", "text"];
+
+/// Lines that begin or end a block in a way that [`parse`] does not know, or in a language that nobody looks for, and commands that are set in by spaces.
+pub fn unseen(document: &str, text: &str) -> Vec<String> {
+    let (mut unseen, mut is_code) = (Vec::new(), false);
+    for (number, line) in text.lines().enumerate() {
+        let inner = line.trim_start();
+        let is_fence = inner.starts_with("```") || inner.starts_with("~~~");
+        let is_known = match line.strip_prefix("```") {
+            Some(language) => language.is_empty() || !is_code && LANGUAGES.contains(&language),
+            None => !is_fence,
+        };
+        let is_set_in = line.starts_with("    ") || line.starts_with('\t');
+        let is_command = ["gunyu ", "redis-cli ", "$ "]
+            .iter()
+            .any(|one| inner.starts_with(one));
+        if !is_known || !is_code && is_set_in && is_command {
+            unseen.push(format!("{document}:{}: {line}", number + 1));
+        }
+        is_code ^= is_fence;
+    }
+    unseen
+}
+
 fn headline(line: &str) -> Option<&str> {
     line.starts_with('#').then(|| line.trim_start_matches('#').trim())
 }
@@ -241,6 +266,23 @@ fn commands_are_found_wherever_a_script_has_them() {
             "gunyu_verify_--x_a b_--y"
         ]
     );
+}
+
+#[test]
+fn fences_that_parse_would_miss_are_told() {
+    for text in [
+        "``` sh\ngunyu gc\n```\n",
+        "```sh \ngunyu gc\n```\n",
+        "```sh {run}\ngunyu gc\n```\n",
+        "```bash\ngunyu gc\n```\n",
+        "  ```sh\n  gunyu gc\n  ```\n",
+        "~~~\ngunyu gc\n~~~\n",
+        "    gunyu gc\n",
+    ] {
+        assert!(!unseen("d", text).is_empty(), "{text:?}");
+    }
+    let plain = "```sh\n    gunyu gc\n```\n```\nx\n```\n    a + b\n";
+    assert_eq!(unseen("d", plain), [""; 0]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::documents::{root, text};
 
 /// The sources whose heads have tables of formats.
 const OWNERS: [&str; 11] = [
-    "src/core/log/segment.rs",
+    "src/core/log/block.rs",
     "src/core/log/recovery.rs",
     "src/core/catalog.rs",
     "src/core/pipeline/dead_letter.rs",

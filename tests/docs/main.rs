@@ -14,6 +14,7 @@ mod support;
 mod certs;
 mod documents;
 mod formats;
+mod refusing;
 mod renamed;
 mod scenes;
 mod stage;
@@ -58,7 +59,10 @@ macro_rules! scenes {
 
         $($(#[$more])* #[test]
         fn $name() {
-            scenes::$name(&Scene { document: $document, headings: &[$($heading),+] }.blocks());
+            let blocks = Scene { document: $document, headings: &[$($heading),+] }.blocks();
+            scenes::$name(&blocks);
+            let left: Vec<String> = blocks.iter().filter(|one| !stage::was_played(one)).map(Block::place).collect();
+            assert!(left.is_empty(), "its scene has not run them: {left:?}");
         })+
     };
 }
@@ -157,6 +161,28 @@ fn shell_in_a_document_is_marked_as_such() {
         found.is_empty(),
         "their commands are not run, for they are not marked as sh: {found:?}"
     );
+}
+
+#[test]
+fn a_block_of_any_other_make_would_not_be_seen_and_there_is_none() {
+    let unseen = documents::names()
+        .into_iter()
+        .flat_map(|name| documents::unseen(&name, &documents::text(&name)));
+    assert_eq!(unseen.collect::<Vec<_>>(), [""; 0]);
+}
+
+/// Where one fails in its midst, bash goes on behind it.
+#[test]
+fn a_chain_of_commands_is_the_end_of_its_block() {
+    for block in blocks("sh") {
+        let mut lines = block.text.lines().skip_while(|line| !line.ends_with("&&"));
+        let behind: Vec<&str> = lines
+            .by_ref()
+            .skip_while(|line| line.ends_with("&&"))
+            .skip(1)
+            .collect();
+        assert!(behind.is_empty(), "{}: {behind:?}", block.place());
+    }
 }
 
 #[test]

@@ -9,10 +9,12 @@
 //! - `make build` is not built again: that there is such a target is all that is looked at.
 //! - `sleep` is short.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -24,6 +26,14 @@ use crate::support::process::{Process, last_lines};
 
 /// The longest that a scene may take: every wait in it has its end here.
 const LIMIT: Duration = Duration::from_secs(150);
+
+/// The places of the blocks that have been run to their end.
+static PLAYED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Whether a block has been run to its end.
+pub fn was_played(block: &Block) -> bool {
+    PLAYED.lock().unwrap().contains(&block.place())
+}
 
 /// Where scripts are played.
 pub struct Stage {
@@ -89,7 +99,9 @@ impl Stage {
     pub fn play(&self, before: &str, blocks: &[Block]) {
         let mut script = format!("set -euo pipefail\n{before}\n");
         for block in blocks {
-            script.push_str(&format!("echo '== {}' >&2\n{}\n", block.place(), block.text));
+            // A chain that breaks off does not end bash by itself.
+            let text = &block.text;
+            script.push_str(&format!("echo '== {}' >&2\n{text}\ntest $? = 0\n", block.place()));
         }
         // Live means of what has been started: the next block may rely on it.
         self.file("script.sh", &script);
@@ -121,6 +133,7 @@ impl Stage {
             last_lines(&out, 30),
             last_lines(&self.dir().join("daemons"), 40)
         );
+        PLAYED.lock().unwrap().extend(blocks.iter().map(Block::place));
     }
 
     /// What the script printed.

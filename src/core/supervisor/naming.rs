@@ -3,7 +3,7 @@
 //! A name is made once, of the id of the shard's master at that moment, and then stays with the shard: every id that has ever been seen in it leads to
 //! it. So the nodes may fail, be replaced and come back, one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::topology::shards::Shard;
 
@@ -22,6 +22,11 @@ impl Known {
 
     pub(super) fn contains(&self, id: &str) -> bool {
         self.0.contains_key(id)
+    }
+
+    /// The names to which the ids lead.
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        self.0.values().map(String::as_str).collect()
     }
 }
 

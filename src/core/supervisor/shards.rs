@@ -80,6 +80,8 @@ pub(super) struct Watch {
     crossings: Crossings,
     /// It is known whether shards have left unheard.
     is_complete: bool,
+    /// The shards for which redis-GunYu may have left a checkpoint; nothing before the first look.
+    heirs: Option<BTreeSet<String>>,
     group: Option<Membership>,
 }
 
@@ -94,6 +96,7 @@ impl Watch {
             doubt: Arc::default(),
             crossings: Crossings::default(),
             is_complete: false,
+            heirs: None,
             group,
         }
         .remembering()
@@ -122,6 +125,7 @@ impl Watch {
         let mut all = Vec::new();
         let named = self.named(shards).await;
         self.complete(&named).await;
+        self.find_heirs(&named);
         for (shard, name) in named {
             all.push(self.begin(shard, &name).await);
         }
@@ -194,6 +198,7 @@ impl Watch {
             .retain(|name| inputs.iter().any(|input| input.name() == name));
         let named = self.named(shards).await;
         self.complete(&named).await;
+        self.find_heirs(&named);
         let there: BTreeSet<String> = named.iter().map(|(_, name)| name.clone()).collect();
         for (shard, name) in named {
             let input = inputs.iter().find(|input| input.name() == name);
@@ -229,6 +234,7 @@ impl Watch {
     async fn begin(&mut self, shard: Shard, name: &str) -> Settings {
         let (watcher, place) = Watcher::with(Arc::clone(&self.doubt));
         let mut settings = self.shards.template.clone().named(name);
+        settings.inherits &= self.heirs.as_ref().is_none_or(|heirs| heirs.contains(name));
         let (slots, known) = watch::channel(shard::Known::default());
         settings.source_place = place;
         settings.shard = Some(shard::Shard {

@@ -4,12 +4,12 @@
 //! | --- | --- | --- |
 //! | the hash `redis-gunyu-checkpoint-hash` in database 0 | a replication id | the name of the checkpoint's key |
 //! | a hash of that name; on one server, in each database that it has written to | `{id}_runid` | the id again |
-//! | | `{id}_offset` | everything up to here is applied; `-1` where it knew nothing |
+//! | | `{id}_offset` | everything up to here is applied; `-1` where it did not know |
 //! | | `{id}_version` | `1` |
 //! | | `{id}_mtime` | when the id or the name last changed, Unix time in nanoseconds |
 //!
 //! The name is `redis-gunyu-checkpoint`, with a suffix where the target is a cluster. Of several databases the one with the greatest offset counts, among equal ones
-//! that with the latest time: that is the database it had selected. In its two-way mode (`redis-gunyu-checkpoint-bisync:…`) the position is not in that hash.
+//! that with the latest time: that is the database it had selected. A `-1` in any of them counts before all: what the others say is older than it. In its two-way mode (`redis-gunyu-checkpoint-bisync:…`) the position is not in that hash.
 //!
 //! Owns the format. Leaves to the pipeline whether the position fits.
 
@@ -126,8 +126,17 @@ fn parse(reply: &Value, id: ReplId, db: u32) -> Result<Option<Found>, String> {
         let version = version.escape_ascii();
         return Err(format!("its version is {version}, and this gunyu knows 1"));
     }
-    let Some(offset) = text("offset").and_then(Offset::parse) else {
+    let Some(told) = field("offset") else {
         return Ok(None);
+    };
+    if told == b"-1" {
+        return Err(format!(
+            "its offset in database {db} is -1: it did not know how far the copy was"
+        ));
+    }
+    let Some(offset) = text("offset").and_then(Offset::parse) else {
+        let told = told.escape_ascii();
+        return Err(format!("its offset in database {db} is {told}"));
     };
     let mtime = text("mtime").and_then(|text| text.parse().ok()).unwrap_or(0);
     Ok(Some(Found { offset, mtime, db }))
@@ -165,7 +174,6 @@ mod tests {
                 found(42, 7),
             ),
             ([Some(id.as_str()), None, Some("42"), None], found(42, 0)),
-            ([Some(id.as_str()), Some("1"), Some("-1"), Some("7")], Ok(None)),
             ([Some(id.as_str()), Some("1"), None, Some("7")], Ok(None)),
             ([None, Some("1"), Some("42"), Some("7")], Ok(None)),
             ([Some(other.as_str()), Some("1"), Some("42"), Some("7")], Ok(None)),
@@ -174,7 +182,9 @@ mod tests {
         for (fields, expected) in rows {
             assert_eq!(parsed(fields), expected, "{fields:?}");
         }
-        assert!(parsed([Some(id.as_str()), Some("2"), Some("42"), None]).is_err());
+        for (version, offset) in [("2", "42"), ("1", "-1"), ("1", "many")] {
+            assert!(parsed([Some(id.as_str()), Some(version), Some(offset), None]).is_err());
+        }
     }
 
     #[test]

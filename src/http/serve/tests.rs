@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::LazyLock;
 
 use super::*;
 
@@ -99,8 +100,13 @@ fn an_answer_under_way_is_finished_after_the_stop() {
     assert!(TcpStream::connect(addr).is_err(), "nobody listens any more");
 }
 
+/// The runtime of the pipelines, if there were any.
+static PIPELINES: LazyLock<tokio::runtime::Runtime> =
+    LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
+
 /// A daemon without inputs.
 fn api(root: &std::path::Path) -> Api {
+    let _within = PIPELINES.enter();
     let shared = crate::core::supervisor::Shared {
         root: root.to_path_buf(),
         holder: "test".into(),

@@ -8,6 +8,8 @@
 //! | `nodes/{name}` | the ids of the shard's nodes, comma between them |
 //! | `drained/{name}` | the shard has left, and whoever led it, or the member that is named, has seen to what it said |
 
+use std::collections::BTreeSet;
+
 use super::super::group::Membership;
 use super::super::leaving::unheard;
 use super::super::naming::Known;
@@ -65,6 +67,23 @@ impl Watch {
         if let Err(error) = settled {
             tracing::error!(%error, hint = error.hint(), "whether shards have left unheard could not be found out");
         }
+    }
+
+    /// Whose checkpoint redis-GunYu may have left: that of the shards that were there when its work was first taken over. One that has joined since never had one.
+    pub(super) fn find_heirs(&mut self, named: &[(Shard, String)]) {
+        if self.heirs.is_some() {
+            return;
+        }
+        let known = self.known().unwrap_or_default();
+        let now = named.iter().map(|(_, name)| name.as_str());
+        let heirs = heirs(&known.names(), now);
+        let mut new = named.iter().filter(|(_, name)| !heirs.contains(name.as_str()));
+        if self.shards.template.inherits && new.any(|_| true) {
+            tracing::info!(
+                "shards have joined since gunyu first ran here: they make a full sync, whatever redis-GunYu has left"
+            );
+        }
+        self.heirs = Some(heirs);
     }
 
     /// Whether it falls to this member to let all begin anew because of that shard.
@@ -218,5 +237,25 @@ impl Watch {
         if let Err(error) = told {
             tracing::debug!(%error, name, "the other members could not be told of a shard's nodes yet");
         }
+    }
+}
+
+/// Of the shards that there are now: those that an earlier process has known, or all where there was none.
+fn heirs<'a>(known: &BTreeSet<&str>, now: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    now.filter(|name| known.is_empty() || known.contains(name))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_shard_that_has_joined_since_the_first_start_is_no_heir() {
+        let heirs = |known: &[&str], now: &[&str]| -> Vec<String> {
+            let known = known.iter().copied().collect();
+            super::heirs(&known, now.iter().copied()).into_iter().collect()
+        };
+        assert_eq!(heirs(&[], &["a", "b"]), ["a", "b"]);
+        assert_eq!(heirs(&["a", "left"], &["a", "joined"]), ["a"]);
     }
 }
