@@ -129,6 +129,10 @@ fn servers_in_the_wrong_part_are_problems() {
     );
     found.type_fixes();
     doctor.finds(&[]);
+    // A source that takes its data from the target.
+    source.follow(&target);
+    source.wait_caught_up(&target, SOON);
+    doctor.finds(&["problem target loop"]);
     // A source that is a replica, and has lost its master.
     let nobody = Port::free();
     let () = source.run(&["REPLICAOF", "127.0.0.1", &nobody.number().to_string()]);
