@@ -258,6 +258,31 @@ fn a_store_of_leases_that_nobody_reaches_is_a_problem() {
         .finds(&["problem here store", "warning here configuration"]);
 }
 
+/// Also 2.8, which knows no units.
+#[test]
+fn what_is_printed_is_understood_by_every_version() {
+    let source = Server::start();
+    let () = source.run(&["DEBUG", "POPULATE", "3000", "key", "1000"]);
+    for (label, binary) in matrix() {
+        let target = Server::of(&binary, &[]);
+        set(
+            &target,
+            &[("maxmemory", "2500000"), ("maxmemory-policy", "allkeys-random")],
+        );
+        let doctor = Doctor::between(&source.url(), &target.url());
+        let found = doctor.look();
+        println!(
+            "{label}: {} {}",
+            found.words("maxmemory"),
+            found.words("eviction")
+        );
+        found.type_fixes();
+        let left = doctor.look().bad();
+        let is_mended = |line: &String| !line.ends_with("maxmemory") && !line.ends_with("eviction");
+        assert!(left.iter().all(is_mended), "{label}: {left:?}");
+    }
+}
+
 /// Needs servers older than the installed one: `make matrix`.
 #[test]
 fn what_an_old_target_cannot_hold_is_a_problem() {

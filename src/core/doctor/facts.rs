@@ -141,6 +141,18 @@ impl Node {
         self.info.as_ref()?.version()
     }
 
+    /// So much may be in memory, 0 for no limit: old servers tell it in their configuration alone.
+    pub(super) fn maxmemory(&self) -> Option<u64> {
+        self.number("maxmemory")
+            .or_else(|| self.config.number("maxmemory"))
+    }
+
+    /// What becomes of more than that.
+    pub(super) fn maxmemory_policy(&self) -> Option<&str> {
+        self.info("maxmemory_policy")
+            .or_else(|| self.config.text("maxmemory-policy"))
+    }
+
     /// Whether it is a sentinel: it says neither what a server holds nor whether it is in a cluster.
     pub(super) fn is_sentinel(&self) -> bool {
         self.info("redis_mode") == Some("sentinel")

@@ -38,6 +38,8 @@ const ASKED: &[(&str, &str)] = &[
     ("repl-ping-period", "repl-ping-*-period"),
     ("repl-backlog-ttl", "repl-backlog-ttl"),
     ("maxclients", "maxclients"),
+    ("maxmemory", "maxmemory"),
+    ("maxmemory-policy", "maxmemory-policy"),
     ("databases", "databases"),
     ("proto-max-bulk-len", "proto-max-bulk-len"),
     ("min-replicas-to-write", "min-*-to-write"),

@@ -59,14 +59,18 @@ fn same_server(server: &Server<'_>) -> Option<Verdict> {
 
 /// A source that takes its data from the target would send back what is written there.
 fn circle(server: &Server<'_>) -> Option<Verdict> {
-    let is = |node: &Node, role: &str| node.info("role") == Some(role);
-    let history = server
-        .node
-        .info("master_replid")
-        .filter(|_| is(server.node, "master"))?;
-    let sources = server.sources().into_iter();
-    let fed = sources.filter(|source| is(source, "slave") && source.info("master_replid") == Some(history));
-    let source = fed.last()?;
+    let is = |node: &Node, name: &str, value: &str| node.info(name) == Some(value);
+    let history = server.node.info("master_replid")?;
+    // One that has lost its master keeps the name of its history.
+    let is_fed = |source: &&Node| {
+        is(source, "role", "slave")
+            && is(source, "master_link_status", "up")
+            && is(source, "master_replid", history)
+    };
+    let source = server.sources().into_iter().find(is_fed)?;
+    if !is(server.node, "role", "master") {
+        return None;
+    }
     let says = format!(
         "the source {} is a replica of it: what is written here would come back, again and again",
         source.address()
@@ -100,7 +104,7 @@ fn clock(server: &Server<'_>) -> Option<Verdict> {
 
 /// Of a cluster each node gets its share, as far as slots are even.
 fn maxmemory(server: &Server<'_>) -> Option<Verdict> {
-    let most = server.node.number("maxmemory")?;
+    let most = server.node.maxmemory()?;
     let data = data_of(server.sources());
     let nodes = match server.side.shape.is_cluster() {
         true => server.case.target.heard().count().max(1) as u64,

@@ -158,10 +158,7 @@ fn connections_are_counted_once_for_each_source_and_not_beside_those_of_the_daem
     };
     world.source.nodes.push(super::tests::node(3));
     let findings = world.findings();
-    let told = findings
-        .iter()
-        .filter(|one| one.check == "max-clients")
-        .next_back();
+    let told = findings.iter().rfind(|one| one.check == "max-clients");
     assert!(told.unwrap().says.ends_with("up to 14 connections"), "{told:?}");
     world.plan.depth = Depth::Brief;
     let findings = world.findings();

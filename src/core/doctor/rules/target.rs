@@ -90,8 +90,8 @@ fn persistence(server: &Server<'_>) -> Option<Verdict> {
 }
 
 fn eviction(server: &Server<'_>) -> Option<Verdict> {
-    let policy = server.node.info("maxmemory_policy")?;
-    let most = server.node.number("maxmemory")?;
+    let policy = server.node.maxmemory_policy()?;
+    let most = server.node.maxmemory()?;
     match (policy, most) {
         ("noeviction", _) => Some(Verdict::ok("it never evicts (maxmemory-policy noeviction)")),
         (_, 0) => Some(Verdict::ok(format!(
