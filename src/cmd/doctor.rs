@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::config::Config;
+use super::settings::Places;
 use super::settings::doctor::{OUTAGE, plan};
 use super::{ConfigArgs, Exit, Failure, print, settings, status, sync};
 use crate::core::doctor::{self, Depth, Finding, Severity, Subject};
@@ -50,7 +51,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     config.read_tls()?;
     let runtime = sync::runtime()?;
     let findings = runtime.block_on(async {
-        let plan = plan(&config, Duration::from_secs(args.outage), Depth::Full);
+        let places = Places::of(&config);
+        let plan = plan(&config, &places, Duration::from_secs(args.outage), Depth::Full);
         let plan = plan.map_err(|error| settings::wrong_filter(&error))?;
         Ok::<_, Failure>(doctor::examine(&plan).await)
     })?;
@@ -82,8 +84,8 @@ const TOLD_ANYWAY: [&str; 6] = [
 ];
 
 /// Looks at both sides, in brief, and traces what is worse than ok. Delays and ends nothing, whatever it finds.
-pub(super) async fn at_start(config: Config) {
-    let Ok(plan) = plan(&config, OUTAGE, Depth::Brief) else {
+pub(super) async fn at_start(config: Config, places: Places) {
+    let Ok(plan) = plan(&config, &places, OUTAGE, Depth::Brief) else {
         // The pipelines have not begun either.
         return;
     };
@@ -99,11 +101,26 @@ pub(super) async fn at_start(config: Config) {
             check = finding.check,
             severity = finding.severity.as_str(),
             servers = some_of(&finding.nodes.iter().map(String::as_str).collect::<Vec<_>>()),
-            hint = harmless(&finding.fix.join("; ")),
+            hint = harmless(&hint(&finding.fix)),
             "the {}: {}",
             heading(finding.subject),
             harmless(&finding.says)
         );
+    }
+}
+
+/// Of many nodes each has its line: `gunyu doctor` prints them all.
+fn hint(fix: &[String]) -> String {
+    const MOST: usize = 3;
+    match fix.split_at_checked(MOST) {
+        Some((first, rest)) if !rest.is_empty() => {
+            format!(
+                "{}; and {} more, which gunyu doctor prints",
+                first.join("; "),
+                rest.len()
+            )
+        }
+        _ => fix.join("; "),
     }
 }
 

@@ -92,10 +92,18 @@ pub fn check_filter(config: &Config) -> Result<(), filter::Error> {
 /// # Errors
 /// The filter's rules contradict themselves.
 pub fn sources(config: &Config) -> Result<Sources, filter::Error> {
+    sources_at(config, &Places::of(config))
+}
+
+/// The same, where it is already looked for the masters.
+///
+/// # Errors
+/// As of [`sources`].
+pub fn sources_at(config: &Config, places: &Places) -> Result<Sources, filter::Error> {
     let filter = Arc::new(Filter::compile(&rules(config))?);
     let (input, output) = (&config.input.redis, &config.output.redis);
     let addresses = &output.addresses;
-    let by_sentinels = places(config, output);
+    let by_sentinels = places.target.clone();
     let turns = Turns::new(config.input.rdb_parallel as usize);
     let target_at = |number: usize| {
         let address = addresses.get(number).or(addresses.first());
@@ -111,7 +119,7 @@ pub fn sources(config: &Config) -> Result<Sources, filter::Error> {
             RedisKind::Standalone => usize::MAX,
             RedisKind::Cluster | RedisKind::Sentinel { .. } => 1,
         });
-        let by_sentinels = places(config, input);
+        let by_sentinels = places.source.clone();
         sources.enumerate().map(move |(number, source)| {
             let fixed = || Place::fixed(endpoint(input, source));
             let place = by_sentinels.clone().unwrap_or_else(fixed);
@@ -153,8 +161,26 @@ fn cluster(config: &Config) -> cluster::Settings {
     }
 }
 
+/// Where the masters are that sentinels name, of either side.
+#[derive(Debug, Clone)]
+pub struct Places {
+    source: Option<Place>,
+    target: Option<Place>,
+}
+
+impl Places {
+    /// Begins to ask the sentinels: call it within the runtime.
+    #[must_use]
+    pub fn of(config: &Config) -> Places {
+        Places {
+            source: by_sentinels(config, &config.input.redis),
+            target: by_sentinels(config, &config.output.redis),
+        }
+    }
+}
+
 /// Where the master is whom the sentinels name; nothing where there are none.
-fn places(config: &Config, redis: &config::Redis) -> Option<Place> {
+fn by_sentinels(config: &Config, redis: &config::Redis) -> Option<Place> {
     let RedisKind::Sentinel { master, .. } = &redis.kind else {
         return None;
     };
@@ -187,7 +213,7 @@ pub fn place(config: &Config, redis: &config::Redis) -> Option<Place> {
             .first()
             .map(|address| Place::fixed(endpoint(redis, address)))
     };
-    places(config, redis).or_else(fixed)
+    by_sentinels(config, redis).or_else(fixed)
 }
 
 /// The link to a source.

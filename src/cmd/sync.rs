@@ -84,7 +84,8 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 async fn serve(config: &Config, args: &Args) -> Result<Served, Failure> {
     let guard = guard(config)?;
     let (at, peers) = listen_everywhere(config).await?;
-    let mut pipelines = settings::sources(config).map_err(|error| settings::wrong_filter(&error))?;
+    let places = settings::Places::of(config);
+    let mut pipelines = settings::sources_at(config, &places).map_err(|error| settings::wrong_filter(&error))?;
     pipelines.each(|one| one.inherits = args.adopt_redis_gunyu_checkpoint);
     let shared = Shared {
         group: settings::group::group(config)?.map(Arc::new),
@@ -107,7 +108,7 @@ async fn serve(config: &Config, args: &Args) -> Result<Served, Failure> {
     tokio::spawn(progress::draw(handle.clone(), args.quiet));
     tokio::spawn(stop_at_signals(handle.clone()));
     if config.server.doctor_at_start {
-        tokio::spawn(doctor::at_start(config.clone()));
+        tokio::spawn(doctor::at_start(config.clone(), places));
     }
     let ended = drain(&mut supervisor, &handle, config.server.graceful_stop_timeout).await;
     handle.stop();

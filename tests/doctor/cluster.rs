@@ -77,7 +77,12 @@ fn a_cluster_that_is_not_whole_is_a_problem() {
     );
     // A node that is gone.
     cluster.masters[2].kill9();
-    doctor.finds(&["problem target cluster-slots", "problem target reach"]);
+    let found = doctor.finds(&["problem target cluster-slots", "problem target reach"]);
+    assert!(
+        !found.words("cluster-slots").contains("--cluster fix"),
+        "{}",
+        found.words("cluster-slots")
+    );
 }
 
 #[test]
@@ -115,6 +120,18 @@ fn behind_sentinels_the_master_is_examined_and_a_name_that_they_do_not_know_is_a
         "{}",
         found.words("sentinels")
     );
+}
+
+#[test]
+fn a_sentinel_that_is_given_as_a_server_is_told_and_nothing_else_is() {
+    let (source, watched) = (Server::start(), Watched::start(0, 1));
+    let url = watched.url();
+    let (_, rest) = url.rsplit_once('@').or_else(|| url.split_once("://")).unwrap();
+    let sentinel = rest.split([',', '/']).next().unwrap();
+    let found =
+        Doctor::between(&source.url(), &format!("redis://{sentinel}")).finds(&["problem target kind"]);
+    let named = format!("--target redis+sentinel://{sentinel}/NAME-OF-THE-MASTER");
+    assert!(found.words("kind").contains(&named), "{}", found.words("kind"));
 }
 
 /// They are what is followed, and have settings and users of their own.

@@ -129,6 +129,10 @@ fn servers_in_the_wrong_part_are_problems() {
     );
     found.type_fixes();
     doctor.finds(&[]);
+    // A source that takes its data from the target.
+    source.follow(&target);
+    source.wait_caught_up(&target, SOON);
+    doctor.finds(&["problem target loop"]);
     // A source that is a replica, and has lost its master.
     let nobody = Port::free();
     let () = source.run(&["REPLICAOF", "127.0.0.1", &nobody.number().to_string()]);
@@ -252,6 +256,31 @@ fn a_store_of_leases_that_nobody_reaches_is_a_problem() {
     Doctor::between(&source.url(), &target.url())
         .with(&["--set=cluster.groupName=group", &endpoints])
         .finds(&["problem here store", "warning here configuration"]);
+}
+
+/// Also 2.8, which knows no units.
+#[test]
+fn what_is_printed_is_understood_by_every_version() {
+    let source = Server::start();
+    let () = source.run(&["DEBUG", "POPULATE", "3000", "key", "1000"]);
+    for (label, binary) in matrix() {
+        let target = Server::of(&binary, &[]);
+        set(
+            &target,
+            &[("maxmemory", "2500000"), ("maxmemory-policy", "allkeys-random")],
+        );
+        let doctor = Doctor::between(&source.url(), &target.url());
+        let found = doctor.look();
+        println!(
+            "{label}: {} {}",
+            found.words("maxmemory"),
+            found.words("eviction")
+        );
+        found.type_fixes();
+        let left = doctor.look().bad();
+        let is_mended = |line: &String| !line.ends_with("maxmemory") && !line.ends_with("eviction");
+        assert!(left.iter().all(is_mended), "{label}: {left:?}");
+    }
 }
 
 /// Needs servers older than the installed one: `make matrix`.

@@ -20,7 +20,7 @@ pub struct Doctor {
     more: Vec<String>,
     port: Port,
     dir: TempDir,
-    open_files: Option<u32>,
+    open_files: u32,
 }
 
 /// What it found.
@@ -41,7 +41,8 @@ impl Doctor {
             more: Vec::new(),
             port: Port::free(),
             dir: tempfile::tempdir().unwrap(),
-            open_files: None,
+            // Whatever the shell has that the tests run in.
+            open_files: 4096,
         }
     }
 
@@ -53,7 +54,7 @@ impl Doctor {
 
     /// So many files may be open.
     pub fn open_files(mut self, most: u32) -> Doctor {
-        self.open_files = Some(most);
+        self.open_files = most;
         self
     }
 
@@ -63,9 +64,7 @@ impl Doctor {
     }
 
     fn command(&self, json: bool) -> Command {
-        let limit = self
-            .open_files
-            .map_or(String::new(), |most| format!("ulimit -n {most}; "));
+        let limit = format!("ulimit -n {}; ", self.open_files);
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{limit}exec \"$0\" \"$@\""), PROGRAM, "doctor"]);
         command.args(["--source", &self.source, "--target", &self.target]);

@@ -3,7 +3,7 @@
 // As in tests/support: what fails here fails the test.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use gunyu::core::doctor::needs;
 
@@ -83,6 +83,62 @@ fn a_user_who_may_do_what_readme_lists_has_nothing_to_hear_of_but_what_may_not_b
         .any(|one| one["check"] == "permission" && one["severity"] == "ok");
     assert!(examined, "{:#?}", found.findings);
     assert_eq!((source.keys(), target.keys()), (0, 0));
+}
+
+/// What is refused is what is told: the configuration, and to be asked about.
+#[test]
+fn a_user_made_by_readmes_example_is_asked_for_no_more_than_it_has() {
+    let (source, target) = (Server::start(), Server::start());
+    let readme = include_str!("../../README.md");
+    let example = readme.lines().find(|line| line.starts_with("ACL SETUSER gunyu "));
+    let words: Vec<&str> = example.unwrap().split(' ').collect();
+    let () = source.run(&words);
+    let url = format!("redis://gunyu:secret@{}", source.addr());
+    let found = Doctor::between(&url, &target.url()).look();
+    assert_eq!(found.code, 0, "{:#?}", found.findings);
+    assert_eq!(found.bad(), [UNSEEN.to_owned()].into(), "{:#?}", found.findings);
+    let log: Vec<HashMap<String, redis::Value>> = source.run(&["ACL", "LOG"]);
+    let refused: BTreeSet<String> = log
+        .iter()
+        .map(|entry| redis::from_redis_value(entry["object"].clone()).unwrap())
+        .collect();
+    let told = ["acl|dryrun", "config|get"].map(str::to_owned);
+    assert_eq!(refused, told.into());
+}
+
+/// Its own key is not the only one that it writes; what the filter leaves out is not asked for.
+#[test]
+fn a_user_who_may_use_our_own_keys_alone_is_a_problem_and_what_the_filter_denies_is_not() {
+    for asks in [&[][..], &["+acl|dryrun"]] {
+        let (source, target) = (Server::start(), Server::start());
+        let () = source.run(&["PUBLISH", "channel", "message"]);
+        let () = source.run(&["INCR", "counter"]);
+        user(&target, needs::TARGET, "~redis-gunyu*", &[], asks);
+        let with = |more: &[&str]| Doctor::between(&source.url(), &url(&target)).with(more);
+        let found = with(&[]).finds(&["problem target permission"]);
+        for word in ["incr", "publish", "~*"] {
+            assert!(
+                found.words("permission").contains(word),
+                "{}",
+                found.words("permission")
+            );
+        }
+        let denied = "--set=output.filter.commandBlacklist=[\"publish\", \"incr\"]";
+        let found = with(&[denied]).finds(&["problem target permission"]);
+        assert!(
+            !found.words("permission").contains("publish"),
+            "{}",
+            found.words("permission")
+        );
+        found.type_fixes();
+        with(&[denied]).finds(&[]);
+        let () = target.run(&["ACL", "SETUSER", "gunyu", "resetkeys", "~redis-gunyu*", "~app:*"]);
+        with(&[
+            denied,
+            "--set=output.filter.keyFilter.prefixKeyWhitelist=[\"app:\"]",
+        ])
+        .finds(&[]);
+    }
 }
 
 /// By trying, as the user may not ask; and by asking.

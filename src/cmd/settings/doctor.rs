@@ -4,33 +4,40 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{SILENCE_LIMIT, endpoint, node, places, rules, sentinels};
+use super::{Places, SILENCE_LIMIT, endpoint, node, rules, sentinels};
 use crate::cmd::config::{self, Config, Meta, RedisKind, SyncFrom};
 use crate::core::doctor::{Depth, Here, Plan, Shape, Side};
-use crate::core::filter::{self, Filter};
+use crate::core::filter::{self, Filter, Rules};
 use crate::core::net::{Credentials, Endpoint};
+use crate::core::topology::Place;
 
 /// So long an outage may last, unless somebody says otherwise.
 pub const OUTAGE: Duration = Duration::from_secs(60);
 
-/// What is to be examined. Where sentinels are to be asked it begins here: call it within the runtime.
+/// What is to be examined; behind sentinels, where `places` has it.
 ///
 /// # Errors
 /// The filter's rules contradict themselves.
-pub fn plan(config: &Config, outage: Duration, depth: Depth) -> Result<Plan, filter::Error> {
+pub fn plan(config: &Config, places: &Places, outage: Duration, depth: Depth) -> Result<Plan, filter::Error> {
     let replay = &config.output.replay;
+    let rules = rules(config);
+    let filter = Arc::new(Filter::compile(&rules)?);
+    let probe = probe(&rules, &filter);
     Ok(Plan {
         source: side(
-            config,
             &config.input.redis,
+            places.source.clone(),
             config.input.sync_from != SyncFrom::Master,
         ),
-        target: side(config, &config.output.redis, false),
+        target: side(&config.output.redis, places.target.clone(), false),
         psync_command: config.input.psync_command.clone(),
-        filter: Arc::new(Filter::compile(&rules(config))?),
+        filter,
         outage,
         silence: SILENCE_LIMIT,
         connections: u64::from(replay.connections),
+        has_dead_letters: matches!(replay.on_error, config::OnError::DeadLetter),
+        skips_module_aux: matches!(replay.module_aux, config::ModuleAux::Skip),
+        probe,
         here: here(config),
         store: store(config),
         notes: config.notes.iter().cloned().chain(config.exposed()).collect(),
@@ -38,12 +45,23 @@ pub fn plan(config: &Config, outage: Duration, depth: Depth) -> Result<Plan, fil
     })
 }
 
-fn side(config: &Config, redis: &config::Redis, with_replicas: bool) -> Side {
+/// A key that the filter lets through, where one is easily found.
+fn probe(rules: &Rules, filter: &Filter) -> Option<String> {
+    /// Of so many names one is in a slot that is replicated.
+    const NAMES: u32 = 2000;
+    let (db, _) = *filter.fed_databases(u32::MAX).first()?;
+    let first = |words: &[String]| words.first().cloned().unwrap_or_default();
+    let (prefix, suffix) = (first(&rules.key_prefix_allow), first(&rules.key_suffix_allow));
+    let mut names = (0..NAMES).map(|number| format!("{prefix}doctor-of-gunyu-{number}{suffix}"));
+    names.find(|name| filter.key(db, name.as_bytes()).is_none())
+}
+
+fn side(redis: &config::Redis, place: Option<Place>, with_replicas: bool) -> Side {
     let endpoints = || {
         let addresses = redis.addresses.iter();
         addresses.map(|address| endpoint(redis, address)).collect()
     };
-    let shape = match (&redis.kind, places(config, redis)) {
+    let shape = match (&redis.kind, place) {
         (RedisKind::Cluster, _) => Shape::Cluster {
             seeds: endpoints(),
             with_replicas,
@@ -105,9 +123,15 @@ fn here(config: &Config) -> Here {
         listen.push(("server.listenPeer", node(&server.listen_peer)));
     }
     let own = |key, tls: Option<&config::Tls>| Some((key, tls?.cert.clone()?));
+    let of_store = match config.cluster.as_ref().map(|cluster| &cluster.meta) {
+        Some(Meta::Etcd(etcd)) => own("cluster.metaEtcd.tls.cert", etcd.tls.as_ref()),
+        Some(Meta::Redis(redis)) => own("cluster.metaRedis.tls.cert", redis.tls.as_ref()),
+        Some(Meta::Source) | None => None,
+    };
     let certificates = [
         own("input.redis.tls.cert", config.input.redis.tls.as_ref()),
         own("output.redis.tls.cert", config.output.redis.tls.as_ref()),
+        of_store,
         server
             .tls
             .as_ref()

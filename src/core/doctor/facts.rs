@@ -60,6 +60,8 @@ pub(super) struct Node {
     pub(super) trouble: Option<Trouble>,
     /// What it says of itself; none where `INFO` may not be asked.
     pub(super) info: Option<Info>,
+    /// Why `INFO` may not be asked.
+    pub(super) info_closed: Option<Closed>,
     /// The values of its configuration that may be asked.
     pub(super) config: Config,
     /// How fast it is written to.
@@ -107,6 +109,7 @@ impl Node {
             origin,
             trouble: None,
             info: None,
+            info_closed: None,
             config: Config::default(),
             rate: None,
             clock_ms: None,
@@ -138,6 +141,23 @@ impl Node {
         self.info.as_ref()?.version()
     }
 
+    /// So much may be in memory, 0 for no limit: old servers tell it in their configuration alone.
+    pub(super) fn maxmemory(&self) -> Option<u64> {
+        self.number("maxmemory")
+            .or_else(|| self.config.number("maxmemory"))
+    }
+
+    /// What becomes of more than that.
+    pub(super) fn maxmemory_policy(&self) -> Option<&str> {
+        self.info("maxmemory_policy")
+            .or_else(|| self.config.text("maxmemory-policy"))
+    }
+
+    /// Whether it is a sentinel: it says neither what a server holds nor whether it is in a cluster.
+    pub(super) fn is_sentinel(&self) -> bool {
+        self.info("redis_mode") == Some("sentinel")
+    }
+
     /// As whom we come.
     pub(super) fn user(&self) -> &str {
         match self.endpoint.credentials.user.as_str() {
@@ -161,7 +181,12 @@ impl Info {
         for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
             let value = value.trim_end();
             if name != "module" {
-                info.fields.insert(name.to_owned(), value.to_owned());
+                // A module's commands stand there as it has named them: `cmdstat_BF.ADD`.
+                let name = match name.starts_with("cmdstat_") {
+                    true => name.to_ascii_lowercase(),
+                    false => name.to_owned(),
+                };
+                info.fields.insert(name, value.to_owned());
                 continue;
             }
             let named = value.split(',').find_map(|fact| fact.strip_prefix("name="));
@@ -213,7 +238,8 @@ impl Info {
             };
             let name = name.split('|').next().unwrap_or(name);
             let made = fact(value, "calls=").unwrap_or(0);
-            *calls.entry(name).or_insert(0) += made;
+            let all: &mut u64 = calls.entry(name).or_insert(0);
+            *all = all.saturating_add(made);
         }
         calls
     }
@@ -280,8 +306,19 @@ impl std::fmt::Display for Version {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Config {
     pub(super) values: BTreeMap<String, String>,
-    /// It was asked, and refused.
-    pub(super) is_refused: bool,
+    /// Why it could not be read.
+    pub(super) closed: Option<Closed>,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// The user lacks the permission.
+    Forbidden,
+    /// The server has no such command, or gives it to nobody.
+    Refused,
+    /// Nothing came.
+    Lost,
 }
 
 impl Config {
@@ -312,7 +349,7 @@ mod tests {
     fn info_is_read_by_field() {
         let info = Info::parse(
             "# Server\r\nredis_version:7.2.4\r\nvalkey_version:9.1.2\r\nmodule:name=json,ver=1\r\nmodule:name=bf,ver=1\r\n\
-             db0:keys=5,expires=1,avg_ttl=0,subexpiry=2\r\ndb11:keys=1,expires=0\r\ncmdstat_set:calls=7,usec=1\r\n\
+             db0:keys=5,expires=1,avg_ttl=0,subexpiry=2\r\ndb11:keys=1,expires=0\r\ncmdstat_set:calls=7,usec=1\r\ncmdstat_BF.ADD:calls=1\r\n\
              cmdstat_xgroup|create:calls=2\r\ncmdstat_xgroup|destroy:calls=1\r\n",
         );
         assert_eq!(info.version().unwrap().to_string(), "Valkey 9.1.2");
@@ -322,7 +359,10 @@ mod tests {
         );
         let databases: Vec<u32> = info.databases().map(|(number, _)| number).collect();
         assert_eq!(databases, [0, 11]);
-        assert_eq!(info.calls(), BTreeMap::from([("set", 7), ("xgroup", 3)]));
+        assert_eq!(
+            info.calls(),
+            BTreeMap::from([("bf.add", 1), ("set", 7), ("xgroup", 3)])
+        );
     }
 
     #[test]
@@ -359,10 +399,7 @@ mod tests {
             ("normal 0 0 0", None),
         ] {
             let values = BTreeMap::from([("client-output-buffer-limit".to_owned(), text.to_owned())]);
-            let config = Config {
-                values,
-                is_refused: false,
-            };
+            let config = Config { values, closed: None };
             assert_eq!(config.replica_buffer(), expected, "{text}");
         }
     }

@@ -3,8 +3,11 @@
 //! Promises to leave nothing behind: what it makes to see whether it may is gone when it returns, and a lock is given back.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::ToSocketAddrs as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use tokio::net::TcpSocket;
 
 use super::certificate;
 use crate::core::log::disk::FolderLock;
@@ -51,6 +54,8 @@ pub(super) enum Folder {
     ToBeMade,
     /// Another gunyu has it.
     Held { holder: String },
+    /// It belongs to another user, of that number: what a gunyu of his finds there is not seen from here.
+    Others { uid: u32 },
     /// It cannot be used.
     Wrong { message: String, hint: Option<String> },
 }
@@ -96,13 +101,20 @@ fn folder(root: &Path) -> Folder {
         message: error.to_string(),
         hint: error.hint().map(str::to_owned),
     };
-    match FolderLock::take(root, "gunyu doctor, which only looks") {
-        Ok(_) => {}
+    let about = std::fs::metadata(root);
+    let (owner, mode) = about.map_or((0, 0), |about| (about.uid(), about.mode()));
+    let is_others = owner != user();
+    match FolderLock::look(root) {
+        Ok(()) => {}
         Err(log::Error::Locked { holder, .. }) => return Folder::Held { holder },
+        // It is refused for its owner, not for its mode.
+        Err(log::Error::Unsafe { .. }) if mode & 0o002 == 0 => return Folder::Others { uid: owner },
+        Err(log::Error::Io { .. }) if is_others => return Folder::Others { uid: owner },
         Err(error) => return wrong(&error),
     }
     match tempfile::tempfile_in(root).and_then(|mut file| io::Write::write_all(&mut file, b"gunyu doctor")) {
         Ok(()) => Folder::Usable,
+        Err(_) if is_others => Folder::Others { uid: owner },
         Err(error) => Folder::Wrong {
             message: format!("in {} no file can be written: {error}", root.display()),
             hint: None,
@@ -117,12 +129,35 @@ fn existing(root: &Path) -> &Path {
 }
 
 fn port((key, address): &(&'static str, Address)) -> Port {
-    let bound = TcpListener::bind((address.host.as_str(), address.port));
     Port {
         key,
         address: address.clone(),
-        trouble: bound.err().map(|error| error.to_string()),
+        trouble: bind(address).err().map(|error| error.to_string()),
     }
+}
+
+/// Bound, and not listened at: whoever listens there is in the way, and we are in nobody's way, a gunyu that starts meanwhile included.
+fn bind(address: &Address) -> io::Result<()> {
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for at in (address.host.as_str(), address.port).to_socket_addrs()? {
+        let socket = match at.is_ipv4() {
+            true => TcpSocket::new_v4()?,
+            false => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        result = socket.bind(at);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+/// Who we are.
+#[allow(unsafe_code)] // There is no other way to that call.
+fn user() -> u32 {
+    // SAFETY: the call takes nothing, and cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 fn own_certificate((key, file): &(&'static str, PathBuf)) -> Option<(&'static str, i64)> {
@@ -168,16 +203,30 @@ mod tests {
         assert_eq!(folder(&root.path().join("a/b")), Folder::ToBeMade);
         assert!(!root.path().join("a").exists());
         assert_eq!(folder(root.path()), Folder::Usable);
-        let left: Vec<_> = std::fs::read_dir(root.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        assert_eq!(left, ["lock"], "which stays for the next who takes it");
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
         let held = FolderLock::take(root.path(), "on host-a").unwrap();
         assert!(matches!(folder(root.path()), Folder::Held { holder } if holder.contains("host-a")));
-        drop(held);
+        // Only root can give a folder away: a daemon of another user is not in its own way.
+        if std::os::unix::fs::chown(root.path(), Some(65_534), None).is_ok() {
+            assert!(matches!(folder(root.path()), Folder::Held { .. }));
+            drop(held);
+            assert_eq!(folder(root.path()), Folder::Others { uid: 65_534 });
+            std::os::unix::fs::chown(root.path(), Some(0), None).unwrap();
+        }
         std::fs::write(root.path().join("file"), "x").unwrap();
         assert!(matches!(folder(&root.path().join("file")), Folder::Wrong { .. }));
         assert!(free_bytes(root.path()).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_port_is_taken_where_somebody_listens_and_is_not_taken_from_anybody() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address {
+            host: "127.0.0.1".to_owned(),
+            port: free.local_addr().unwrap().port(),
+        };
+        assert!(bind(&address).is_err());
+        drop(free);
+        bind(&address).unwrap();
     }
 }

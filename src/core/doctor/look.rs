@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::ask::{Answer, Asker, text};
 use super::certificate;
-use super::facts::{Config, Info, Node, Origin, Rate, Seen, Trouble, View};
+use super::facts::{Closed, Config, Info, Node, Origin, Rate, Seen, Trouble, View};
 use super::{Depth, Plan, Shape, Side, Subject};
 use crate::core::command::SLOTS;
 use crate::core::net::{Address, Connection, Endpoint};
@@ -22,6 +22,9 @@ const FIND_LIMIT: Duration = Duration::from_secs(10);
 
 /// Between the two looks at how far the stream has come.
 const RATE_SPAN: Duration = Duration::from_millis(1000);
+
+/// At most so much we send ourselves meanwhile.
+const OWN_BYTES: u64 = 4096;
 
 /// So often the clock is read; the answer that took the shortest way counts.
 const CLOCK_READINGS: usize = 3;
@@ -35,6 +38,8 @@ const ASKED: &[(&str, &str)] = &[
     ("repl-ping-period", "repl-ping-*-period"),
     ("repl-backlog-ttl", "repl-backlog-ttl"),
     ("maxclients", "maxclients"),
+    ("maxmemory", "maxmemory"),
+    ("maxmemory-policy", "maxmemory-policy"),
     ("databases", "databases"),
     ("proto-max-bulk-len", "proto-max-bulk-len"),
     ("min-replicas-to-write", "min-*-to-write"),
@@ -42,8 +47,23 @@ const ASKED: &[(&str, &str)] = &[
     ("save", "save"),
 ];
 
+/// Looks at all servers of a side, or tells that it took too long.
+pub(super) async fn within(limit: Duration, plan: &Plan, side: &Side, subject: Subject) -> Seen {
+    let looking = Box::pin(self::side(plan, side, subject));
+    timeout(limit, looking).await.unwrap_or_else(|_| Seen {
+        lost: Some(Trouble {
+            message: format!(
+                "its servers have not answered everything within {} s",
+                limit.as_secs()
+            ),
+            hint: Some("see whether they are overloaded (SLOWLOG GET), or the way to them".to_owned()),
+        }),
+        ..Seen::default()
+    })
+}
+
 /// Looks at all servers of a side.
-pub(super) async fn side(plan: &Plan, side: &Side, subject: Subject) -> Seen {
+async fn side(plan: &Plan, side: &Side, subject: Subject) -> Seen {
     let look = Look { plan, subject };
     match &side.shape {
         Shape::Servers(endpoints) => Seen {
@@ -174,9 +194,8 @@ impl Look<'_> {
         if self.is_full() || self.subject == Subject::Source {
             let answer = asker.ask(&["CLUSTER", "NODES"]).await;
             if let Some(nodes) = answer.text().and_then(|text| nodes::parse(&text, &seed.address)) {
-                let masters = nodes.iter().filter(|node| node.master.is_none());
-                view.served = masters.map(nodes::Node::slot_count).sum();
-                view.serving = serving(&nodes);
+                view.served = masters(&nodes).map(nodes::Node::slot_count).sum();
+                view.serving = masters(&nodes).filter_map(|node| node.address.clone()).collect();
                 view.nodes = nodes;
                 return Ok(view);
             }
@@ -217,7 +236,10 @@ impl Look<'_> {
         let answer = asker.ask(&["INFO", "all"]).await;
         node.info = match &answer {
             Answer::Said(_) => answer.text().map(|text| Info::parse(&text)),
-            Answer::Refused(_) if is_closed(&answer) => None,
+            Answer::Refused(_) if is_closed(&answer) => {
+                node.info_closed = Some(closed(&answer));
+                None
+            }
             Answer::Refused(reply) => return Err(refused(reply)),
             Answer::Lost(why) => return Err(silent(&node.endpoint.address, why)),
         };
@@ -269,12 +291,11 @@ impl View {
     }
 }
 
-/// The masters that serve slots, at the addresses that the cluster gives them.
-fn serving(nodes: &[nodes::Node]) -> Vec<Address> {
-    let serving = nodes
+/// The masters that serve slots. One that has failed keeps its slots, and serves nobody.
+fn masters(nodes: &[nodes::Node]) -> impl Iterator<Item = &nodes::Node> {
+    nodes
         .iter()
-        .filter(|node| node.master.is_none() && !node.slots.is_empty() && !node.has_failed);
-    serving.filter_map(|node| node.address.clone()).collect()
+        .filter(|node| node.master.is_none() && !node.slots.is_empty() && !node.has_failed)
 }
 
 fn trouble(error: &survey::Error) -> Trouble {
@@ -315,6 +336,15 @@ fn is_closed(answer: &Answer) -> bool {
     answer.is_forbidden() || matches!(answer, Answer::Refused(reply) if is_unknown(reply))
 }
 
+/// Why there is no answer.
+fn closed(answer: &Answer) -> Closed {
+    match answer {
+        Answer::Lost(_) => Closed::Lost,
+        _ if answer.is_forbidden() => Closed::Forbidden,
+        _ => Closed::Refused,
+    }
+}
+
 /// What sentinels have said instead of naming a master.
 fn blind(place: &Place) -> Trouble {
     let trouble = place.trouble();
@@ -330,7 +360,8 @@ fn blind(place: &Place) -> Trouble {
 async fn config(asker: &Asker) -> Config {
     let mut config = Config::default();
     for (name, pattern) in ASKED {
-        match asker.ask(&["CONFIG", "GET", pattern]).await {
+        let answer = asker.ask(&["CONFIG", "GET", pattern]).await;
+        match &answer {
             Answer::Said(redis::Value::Array(pair)) => {
                 if let Some(value) = pair.get(1).and_then(text) {
                     config.values.insert((*name).to_owned(), value);
@@ -338,7 +369,7 @@ async fn config(asker: &Asker) -> Config {
             }
             Answer::Said(_) => {}
             Answer::Refused(_) | Answer::Lost(_) => {
-                config.is_refused = true;
+                config.closed = Some(closed(&answer));
                 break;
             }
         }
@@ -348,26 +379,31 @@ async fn config(asker: &Asker) -> Config {
 
 /// How fast it is written to: two looks, some time apart.
 async fn rate(asker: &Asker, node: &Node, begun: Instant) -> Option<Rate> {
-    let field = match node.info("repl_backlog_active") == Some("0") {
-        true => "total_net_input_bytes",
-        false => "master_repl_offset",
-    };
-    let first = node.number(field)?;
+    let before = node.info.as_ref()?;
+    before.text("master_repl_offset")?;
     sleep(RATE_SPAN.saturating_sub(begun.elapsed())).await;
     let text = asker.ask(&["INFO", "all"]).await.text()?;
-    let elapsed = begun.elapsed().as_secs_f64();
-    let second: u64 = Info::parse(&text).text(field)?.parse().ok()?;
-    let bytes = second.saturating_sub(first) as f64 / elapsed;
-    Some(match field {
-        "master_repl_offset" => Rate::Stream(bytes),
-        _ => Rate::Clients(bytes),
-    })
+    rate_between(before, &Info::parse(&text), begun.elapsed().as_secs_f64())
+}
+
+/// Where no replica has ever come there is no stream: what clients send counts then, if anything was written at all.
+fn rate_between(before: &Info, after: &Info, secs: f64) -> Option<Rate> {
+    let number = |info: &Info, field: &str| info.text(field)?.parse::<u64>().ok();
+    let grown = |field: &str| Some(number(after, field)?.saturating_sub(number(before, field)?));
+    if before.text("repl_backlog_active") != Some("0") {
+        return Some(Rate::Stream(grown("master_repl_offset")? as f64 / secs));
+    }
+    let field = "rdb_changes_since_last_save";
+    let is_written = number(before, field)? != number(after, field)?;
+    let sent = grown("total_net_input_bytes")?.saturating_sub(OWN_BYTES);
+    Some(Rate::Clients(if is_written { sent as f64 / secs } else { 0.0 }))
 }
 
 /// In microseconds.
 async fn server_time(asker: &Asker) -> Option<f64> {
     let text = asker.ask(&["INFO", "server"]).await.text()?;
-    Info::parse(&text).text("server_time_usec")?.parse().ok()
+    let time: u64 = Info::parse(&text).text("server_time_usec")?.parse().ok()?;
+    Some(time as f64)
 }
 
 /// The same, by `TIME`.
@@ -375,6 +411,52 @@ async fn time(asker: &Asker) -> Option<f64> {
     let Answer::Said(redis::Value::Array(parts)) = asker.ask(&["TIME"]).await else {
         return None;
     };
-    let part = |number: usize| parts.get(number).and_then(text)?.parse::<f64>().ok();
-    Some(part(0)? * 1_000_000.0 + part(1)?)
+    let part = |number: usize| parts.get(number).and_then(text)?.parse::<u64>().ok();
+    Some(part(0)? as f64 * 1_000_000.0 + part(1)? as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_of_a_master_that_has_failed_are_served_by_nobody() {
+        let asked = Address {
+            host: "10.0.0.1".to_owned(),
+            port: 1,
+        };
+        let text = "a 10.0.0.1:1@11 myself,master - 0 0 1 connected 0-8191\n\
+                    b 10.0.0.1:2@12 master,fail - 0 0 2 disconnected 8192-16383\n\
+                    c 10.0.0.1:3@13 slave b 0 0 2 connected\n";
+        let nodes = nodes::parse(text, &asked).unwrap();
+        assert_eq!(masters(&nodes).map(nodes::Node::slot_count).sum::<u64>(), 8192);
+    }
+
+    #[test]
+    fn what_clients_only_read_is_not_taken_for_written() {
+        let info = |active: u8, offset: u64, input: u64, changes: u64| {
+            Info::parse(&format!(
+                "repl_backlog_active:{active}\nmaster_repl_offset:{offset}\ntotal_net_input_bytes:{input}\n\
+                 rdb_changes_since_last_save:{changes}"
+            ))
+        };
+        for (before, after, expected) in [
+            (info(1, 0, 0, 0), info(1, 500, 9000, 5), Rate::Stream(250.0)),
+            (info(0, 0, 0, 7), info(0, 0, 900_000, 7), Rate::Clients(0.0)),
+            (
+                info(0, 0, 0, 7),
+                info(0, 0, OWN_BYTES + 900, 8),
+                Rate::Clients(450.0),
+            ),
+            // A save has begun the count anew.
+            (
+                info(0, 0, 0, 7),
+                info(0, 0, OWN_BYTES + 900, 0),
+                Rate::Clients(450.0),
+            ),
+        ] {
+            assert_eq!(rate_between(&before, &after, 2.0), Some(expected));
+        }
+        assert_eq!(rate_between(&Info::default(), &Info::default(), 1.0), None);
+    }
 }

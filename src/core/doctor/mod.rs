@@ -29,6 +29,8 @@ mod rules;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 pub use here::Place as Here;
 
 use super::filter::Filter;
@@ -135,6 +137,12 @@ pub struct Plan {
     pub silence: Duration,
     /// Connections to each target node in a full sync.
     pub connections: u64,
+    /// What the target refuses is left out and written down, and the stream goes on.
+    pub has_dead_letters: bool,
+    /// What modules keep beside the keys is left out where the target lacks the module.
+    pub skips_module_aux: bool,
+    /// A key that the filter lets through and that nobody has: permissions are tried on it, too.
+    pub probe: Option<String>,
     /// This machine.
     pub here: Here,
     /// Where the leases of a group are kept, where they have a place of their own.
@@ -181,19 +189,25 @@ impl Shape {
     }
 }
 
+/// Each step has an end, also where a server answers each question at the last moment.
+const STEP_LIMIT: Duration = Duration::from_secs(60);
+
 /// Examines both sides, and this machine. What is wrong stands in what comes back, whatever it is.
 pub async fn examine(plan: &Plan) -> Vec<Finding> {
     let (mut source, mut target) = tokio::join!(
-        look::side(plan, &plan.source, Subject::Source),
-        look::side(plan, &plan.target, Subject::Target)
+        look::within(STEP_LIMIT, plan, &plan.source, Subject::Source),
+        look::within(STEP_LIMIT, plan, &plan.target, Subject::Target)
     );
     let (mut here, mut store) = (None, Vec::new());
     if plan.depth == Depth::Full {
-        rights::learn(plan, &mut source, &mut target).await;
+        // Those who have not answered by then stay unknown.
+        let learning = Box::pin(rights::learn(plan, &mut source, &mut target));
+        let _ = timeout(STEP_LIMIT, learning).await;
         store = look::store(&plan.store).await;
         let place = plan.here.clone();
-        // A disk may be slow.
-        here = tokio::task::spawn_blocking(move || here::look(&place)).await.ok();
+        // A disk may be slow, or hang.
+        let looking = tokio::task::spawn_blocking(move || here::look(&place));
+        here = timeout(STEP_LIMIT, looking).await.ok().and_then(Result::ok);
     }
     let case = rules::Case {
         plan,
@@ -201,7 +215,26 @@ pub async fn examine(plan: &Plan) -> Vec<Finding> {
         target: &target,
         store: &store,
     };
-    fold::fold(rules::judge(&case, here.as_ref()))
+    let mut findings = rules::judge(&case, here.as_ref());
+    if plan.depth == Depth::Full && here.is_none() {
+        findings.push(unseen());
+    }
+    fold::fold(findings, plan.depth)
+}
+
+/// This machine did not answer.
+fn unseen() -> Finding {
+    Finding {
+        check: "folder",
+        severity: Severity::Unknown,
+        subject: Subject::Here,
+        nodes: Vec::new(),
+        says: format!(
+            "the folder of the logs and its disk did not answer within {} s",
+            STEP_LIMIT.as_secs()
+        ),
+        fix: vec!["see whether the disk hangs (dmesg, df)".to_owned()],
+    }
 }
 
 /// The worst of these.

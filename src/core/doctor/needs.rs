@@ -3,6 +3,9 @@
 //! `tests/doctor` holds the two to be the same. Each has arguments with which it can be tried, or asked about, without any effect: on a key that is gunyu's own name and that
 //! nobody has.
 
+use super::Shape;
+use super::facts::Version;
+
 /// When a permission is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
@@ -37,6 +40,23 @@ const fn need(command: &'static str, when: When, since: (u32, u32), args: &'stat
         when,
         since,
         args,
+    }
+}
+
+impl Need {
+    /// Whether it is needed on a side of that shape.
+    pub(super) const fn applies(&self, shape: &Shape) -> bool {
+        match self.when {
+            When::Always | When::Sometimes(_) => true,
+            When::Cluster => shape.is_cluster(),
+            When::Named => matches!(shape, Shape::Named { .. }),
+            When::Elsewhere => false,
+        }
+    }
+
+    /// Whether such a server knows it.
+    pub(super) fn is_known(&self, version: Option<Version>) -> bool {
+        version.is_none_or(|version| version.knows_since(self.since))
     }
 }
 
@@ -137,9 +157,9 @@ pub const TARGET: &[Need] = &[
 ];
 
 /// Never tried, only asked about: were a proxy to take the transaction in which they are tried for none, it would not be without effect.
-pub(super) const TOO_HOT: &[&str] = &["flushdb"];
+pub(super) const TOO_HOT: &[&str] = &["flushdb", "flushall"];
 
-/// What is replicated most: those of them that the source's clients have called are needed on the target too, under the same name.
+/// What goes on as it was called, in every version: those of them that the source's clients have called are needed on the target too.
 pub(super) const REPLICATED: &[Need] = &[
     need("append", Always, OLD, &[KEY, ""]),
     need("copy", Always, (6, 2), &[KEY, KEY]),
@@ -166,6 +186,35 @@ pub(super) const REPLICATED: &[Need] = &[
     need("setbit", Always, OLD, &[KEY, "0", "0"]),
     need("smove", Always, OLD, &[KEY, KEY, "m"]),
     need("srem", Always, OLD, &[KEY, "m"]),
+    need("bitop", Always, (2, 6), &["AND", KEY, KEY]),
+    need("flushall", Sometimes("follow a FLUSHALL"), OLD, &[]),
+    need(
+        "geosearchstore",
+        Always,
+        (6, 2),
+        &[KEY, KEY, "FROMMEMBER", "m", "BYRADIUS", "1", "m"],
+    ),
+    need("hpersist", Always, (7, 4), &[KEY, "FIELDS", "1", "f"]),
+    need("hsetex", Always, (8, 0), &[KEY, "FXX", "FIELDS", "1", "f", "v"]),
+    need("lmove", Always, (6, 2), &[KEY, KEY, "LEFT", "LEFT"]),
+    need("lpushx", Always, OLD, &[KEY, "e"]),
+    need("move", Always, OLD, &[KEY, "0"]),
+    need("msetex", Always, (8, 4), &["1", KEY, "v", "XX"]),
+    need("pfmerge", Always, (2, 8), &[KEY, KEY]),
+    need("rpoplpush", Always, OLD, &[KEY, KEY]),
+    need("rpushx", Always, OLD, &[KEY, "e"]),
+    need("sdiffstore", Always, OLD, &[KEY, KEY]),
+    need("setnx", Always, OLD, &[KEY, "v"]),
+    need("sinterstore", Always, OLD, &[KEY, KEY]),
+    need("spublish", Always, (7, 0), &[KEY, ""]),
+    need("sunionstore", Always, OLD, &[KEY, KEY]),
+    need("zdiffstore", Always, (6, 2), &[KEY, "1", KEY]),
+    need("zinterstore", Always, OLD, &[KEY, "1", KEY]),
+    need("zpopmax", Always, (5, 0), &[KEY]),
+    need("zpopmin", Always, (5, 0), &[KEY]),
+    need("zrangestore", Always, (6, 2), &[KEY, KEY, "0", "0"]),
+    need("zremrangebylex", Always, (2, 8), &[KEY, "-", "+"]),
+    need("zunionstore", Always, OLD, &[KEY, "1", KEY]),
     need("xack", Always, (5, 0), &[KEY, "g", "1-1"]),
     need("xadd", Always, (5, 0), &[KEY, "NOMKSTREAM", "*", "f", "v"]),
     need("xdel", Always, (5, 0), &[KEY, "1-1"]),
@@ -176,9 +225,88 @@ pub(super) const REPLICATED: &[Need] = &[
     need("zremrangebyscore", Always, OLD, &[KEY, "0", "0"]),
 ];
 
+/// What goes on as another command, which is then needed: as it was called, and as it is replicated.
+pub(super) const REPLICATED_AS: &[(&str, &str)] = &[
+    ("blmove", "lmove"),
+    ("blmpop", "lpop"),
+    ("blpop", "lpop"),
+    ("brpop", "rpop"),
+    ("brpoplpush", "rpoplpush"),
+    ("bzmpop", "zpopmin"),
+    ("bzpopmax", "zpopmax"),
+    ("bzpopmin", "zpopmin"),
+    ("getdel", "del"),
+    ("hexpire", "hpexpireat"),
+    ("hexpireat", "hpexpireat"),
+    ("hgetdel", "hdel"),
+    ("hincrbyfloat", "hset"),
+    ("hpexpire", "hpexpireat"),
+    ("incrbyfloat", "set"),
+    ("lmpop", "lpop"),
+    ("migrate", "del"),
+    ("restore-asking", "restore"),
+    ("spop", "srem"),
+    ("xautoclaim", "xclaim"),
+    ("xreadgroup", "xclaim"),
+    ("zmpop", "zpopmin"),
+];
+
+/// Nothing is asked about these: whether and as what they go on depends on their arguments, or on the source's version.
+#[cfg(test)]
+const NOT_ASKED: &[&str] = &[
+    "bitfield",
+    "delex",
+    "delifeq",
+    "eval",
+    "evalsha",
+    "expire",
+    "expireat",
+    "fcall",
+    "georadius",
+    "georadiusbymember",
+    "getex",
+    "getset",
+    "hgetex",
+    "pexpire",
+    "pfdebug",
+    "psetex",
+    "setex",
+    "sort",
+    "swapdb",
+    "trimslots",
+    "vadd",
+    "vrem",
+    "vsetattr",
+    "xackdel",
+    "xcfgset",
+    "xdelex",
+    "xidmprecord",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::command;
+
+    /// Modules' commands are left to the rule of modules.
+    #[test]
+    fn every_write_of_the_servers_is_asked_about_or_is_left_out_on_purpose() {
+        let asked = |name: &str| {
+            let mut all = TARGET.iter().chain(REPLICATED);
+            all.any(|need| need.command == name)
+        };
+        for (name, goes_on) in REPLICATED_AS {
+            assert!(!asked(name) && asked(goes_on), "{name} as {goes_on}");
+        }
+        for name in NOT_ASKED {
+            assert!(!asked(name), "{name}");
+        }
+        let writes = command::all().filter(|command| command.writes && !command.name.contains('.'));
+        for name in writes.map(|command| command.name) {
+            let is_other = REPLICATED_AS.iter().any(|(called, _)| *called == name);
+            assert!(asked(name) || is_other || NOT_ASKED.contains(&name), "{name}");
+        }
+    }
 
     #[test]
     fn no_permission_stands_twice_in_a_table() {

@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
-use super::Plan;
 use super::ask::{Answer, Asker, text};
 use super::facts::{Node, Seen, Version};
-use super::needs::{self, Need, When};
+use super::needs::{self, Need};
+use super::{Plan, Shape};
 
 /// Whether a command may be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,24 @@ impl Rights {
     pub(super) fn may(&self, command: &str) -> May {
         self.may.get(command).copied().unwrap_or(May::Untold)
     }
+
+    /// What is asked about twice, on two keys, is lacking where it is on either.
+    fn add(&mut self, command: &'static str, may: May) {
+        let known = self.may.entry(command).or_insert(may);
+        if *known == May::Yes && matches!(may, May::No | May::NotThere) {
+            *known = may;
+        }
+    }
+}
+
+impl FromIterator<(&'static str, May)> for Rights {
+    fn from_iter<T: IntoIterator<Item = (&'static str, May)>>(all: T) -> Rights {
+        let mut rights = Rights::default();
+        for (command, may) in all {
+            rights.add(command, may);
+        }
+        rights
+    }
 }
 
 /// One command to find out about.
@@ -68,47 +86,99 @@ impl Question {
         }
     }
 
+    /// The same on another key; nothing where it is about none.
+    fn on(&self, key: &str) -> Option<Question> {
+        let words = self.words.iter().map(|word| match word.as_str() {
+            needs::KEY => key.to_owned(),
+            word => word.to_owned(),
+        });
+        self.words
+            .iter()
+            .any(|word| word == needs::KEY)
+            .then(|| Question {
+                command: self.command,
+                words: words.collect(),
+            })
+    }
+
     fn words(&self) -> Vec<&str> {
         self.words.iter().map(String::as_str).collect()
     }
 }
 
+/// What is to be found out on the servers of a side: what the rules judge, and nothing else.
+struct Asked<'a> {
+    needs: &'static [Need],
+    /// Whatever the server's version is: that it does not know one is worth telling.
+    replicated: Vec<&'static Need>,
+    shape: &'a Shape,
+    psync: &'a str,
+    /// The user may be let to our own keys alone.
+    probe: Option<&'a str>,
+    in_transaction: bool,
+}
+
+impl Asked<'_> {
+    fn of(&self, version: Option<Version>) -> Vec<Question> {
+        let needs = self.needs.iter();
+        let needs = needs.filter(|need| need.applies(self.shape) && need.is_known(version));
+        let all = needs.chain(self.replicated.iter().copied());
+        let mut all: Vec<Question> = all.map(|need| Question::new(need, self.psync)).collect();
+        if let Some(key) = self.probe {
+            let again: Vec<Question> = all.iter().filter_map(|question| question.on(key)).collect();
+            all.extend(again);
+        }
+        all
+    }
+}
+
 /// Finds out what the users may do, on every server that has answered.
 pub(super) async fn learn(plan: &Plan, source: &mut Seen, target: &mut Seen) {
-    let called: BTreeSet<&str> = calls(source);
-    let replicated = needs::REPLICATED
-        .iter()
-        .filter(|need| called.contains(need.command));
-    let questions = |needs: &[Need], more: Vec<&Need>, cluster: bool| -> Vec<Question> {
-        let is_asked = |need: &&Need| need.when != When::Cluster || cluster;
-        let all = needs.iter().filter(is_asked).chain(more);
-        all.map(|need| Question::new(need, &plan.psync_command)).collect()
+    let called = calls(source);
+    let is_wanted =
+        |need: &&Need| called.contains(need.command) && !plan.filter.denies(need.command.as_bytes());
+    let asked = |needs, shape| Asked {
+        needs,
+        replicated: Vec::new(),
+        shape,
+        psync: &plan.psync_command,
+        probe: None,
+        in_transaction: false,
     };
-    let of_source = questions(needs::SOURCE, Vec::new(), plan.source.shape.is_cluster());
-    let of_target = questions(
-        needs::TARGET,
-        replicated.collect(),
-        plan.target.shape.is_cluster(),
-    );
-    let of_sentinels = questions(needs::SENTINELS, Vec::new(), false);
+    let of_source = asked(needs::SOURCE, &plan.source.shape);
+    let of_target = Asked {
+        replicated: needs::REPLICATED.iter().filter(is_wanted).collect(),
+        probe: plan.probe.as_deref(),
+        in_transaction: true,
+        ..asked(needs::TARGET, &plan.target.shape)
+    };
+    // What is asked of sentinels is the same on either side.
+    let of_sentinels = asked(needs::SENTINELS, &plan.source.shape);
     let sentinels = source.sentinels.iter_mut().chain(&mut target.sentinels);
     tokio::join!(
-        learn_each(source.nodes.iter_mut(), &of_source, false),
-        learn_each(target.nodes.iter_mut(), &of_target, true),
-        learn_each(sentinels, &of_sentinels, false)
+        learn_each(source.nodes.iter_mut(), &of_source),
+        learn_each(target.nodes.iter_mut(), &of_target),
+        learn_each(sentinels, &of_sentinels)
     );
 }
 
-/// What the source's clients have called.
-fn calls(source: &Seen) -> BTreeSet<&str> {
+/// What the source's clients have called, and what that becomes.
+fn calls(source: &Seen) -> BTreeSet<String> {
     let infos = source.nodes.iter().filter_map(|node| node.info.as_ref());
-    infos.flat_map(|info| info.calls().into_keys()).collect()
+    let called: BTreeSet<&str> = infos.flat_map(|info| info.calls().into_keys()).collect();
+    let becomes = needs::REPLICATED_AS
+        .iter()
+        .filter(|(name, _)| called.contains(name))
+        .map(|(_, other)| *other);
+    let all = called.iter().copied().chain(becomes);
+    all.map(str::to_owned).collect()
 }
 
-async fn learn_each(nodes: impl Iterator<Item = &mut Node>, questions: &[Question], in_transaction: bool) {
+async fn learn_each(nodes: impl Iterator<Item = &mut Node>, asked: &Asked<'_>) {
     let heard = nodes.filter(|node| node.trouble.is_none());
     join_all(heard.map(|node| async move {
-        node.rights = rights(node, questions, in_transaction).await;
+        let questions = asked.of(node.version());
+        node.rights = rights(node, &questions, asked.in_transaction).await;
     }))
     .await;
 }
@@ -145,7 +215,7 @@ async fn there(asker: &Asker, questions: &[Question]) -> Option<Rights> {
         };
         (question.command, may)
     });
-    Some(Rights { may: may.collect() })
+    Some(may.collect())
 }
 
 /// In 6.x: whether the user has no limits at all, and may say so.
@@ -178,11 +248,10 @@ async fn asked(asker: &Asker, user: &str, questions: &[Question]) -> Option<Righ
     }
     let answers = join_all(questions.iter().map(ask)).await;
     let may = questions.iter().zip(&answers);
-    Some(Rights {
-        may: may
-            .map(|(question, answer)| (question.command, judged_dry(answer)))
+    Some(
+        may.map(|(question, answer)| (question.command, judged_dry(answer)))
             .collect(),
-    })
+    )
 }
 
 fn judged_dry(answer: &Answer) -> May {
@@ -209,8 +278,8 @@ async fn tried(asker: &Asker, questions: &[Question], version: Option<Version>) 
         match answer {
             // Each of the others would be waited for, too.
             Some(Answer::Lost(_)) => break,
-            Some(answer) => rights.may.insert(question.command, judged(&answer)),
-            None => rights.may.insert(question.command, May::Untold),
+            Some(answer) => rights.add(question.command, judged(&answer)),
+            None => rights.add(question.command, May::Untold),
         };
     }
     rights
@@ -234,7 +303,7 @@ async fn psync(asker: &Asker, name: &str, version: Option<Version>) -> Option<An
 async fn tried_in_transaction(asker: &Asker, questions: &[Question]) -> Rights {
     let mut rights = Rights::default();
     let multi = asker.ask(&["MULTI"]).await;
-    rights.may.insert("multi", judged(&multi));
+    rights.add("multi", judged(&multi));
     // Whoever does not know transactions, or does not abort this one, is told nothing more.
     let is_open = multi.text().as_deref() == Some("OK");
     if !is_open || judged(&asker.ask(&["GUNYU-DOCTOR"]).await) != May::NoSuch {
@@ -250,10 +319,10 @@ async fn tried_in_transaction(asker: &Asker, questions: &[Question]) -> Rights {
             // Each of the others would be waited for, too.
             return rights;
         }
-        rights.may.insert(question.command, judged(&answer));
+        rights.add(question.command, judged(&answer));
     }
     let exec = judged(&asker.ask(&["EXEC"]).await);
-    rights.may.insert("exec", exec);
+    rights.add("exec", exec);
     rights
 }
 
@@ -350,6 +419,30 @@ mod tests {
         ] {
             assert_eq!(judged(&answer), expected, "{answer:?}");
         }
+    }
+
+    /// Who may use our own keys alone cannot write anybody else's.
+    #[test]
+    fn a_permission_is_lacking_where_it_is_on_either_key() {
+        let set = needs::TARGET.iter().find(|need| need.command == "set").unwrap();
+        let set = Question::new(set, "");
+        assert_eq!(set.on("app:1").unwrap().words(), ["set", "app:1", "v", "XX"]);
+        let ping = Question::new(&needs::SOURCE[0], "");
+        assert!(ping.on("app:1").is_none());
+        let rights: Rights = [
+            ("set", May::Yes),
+            ("get", May::NotThere),
+            ("del", May::Yes),
+            ("set", May::NotThere),
+            ("get", May::Yes),
+            ("del", May::Untold),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!(
+            ["set", "get", "del"].map(|command| rights.may(command)),
+            [May::NotThere, May::NotThere, May::Yes]
+        );
     }
 
     #[test]

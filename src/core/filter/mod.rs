@@ -223,6 +223,12 @@ impl Filter {
         self.databases.target(db)
     }
 
+    /// Whether keys are chosen by their names or slots.
+    #[must_use]
+    pub fn has_key_rules(&self) -> bool {
+        !self.keys.is_plain()
+    }
+
     /// The target's databases below `count` that are fed, each with the first of the source's that feeds it: (source, target).
     #[must_use]
     pub fn fed_databases(&self, count: u32) -> Vec<(u32, u32)> {

@@ -2,7 +2,7 @@
 
 use super::words::size;
 use super::{Rule, Server, Verdict, rights};
-use crate::core::doctor::facts::Node;
+use crate::core::doctor::facts::{Closed, Node};
 use crate::core::doctor::{Depth, Severity, Shape};
 
 pub(super) const RULES: &[(&str, Rule)] = &[
@@ -15,6 +15,9 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("max-clients", max_clients),
     ("certificate", certificate),
 ];
+
+/// What is told of a sentinel that was given as a server.
+pub(super) const OF_SENTINELS: [&str; 3] = ["reach", "version", "kind"];
 
 /// A certificate that ends within this time is told of.
 pub(super) const DAYS_MIN: i64 = 14;
@@ -34,12 +37,8 @@ fn reach(server: &Server<'_>) -> Option<Verdict> {
 fn version(server: &Server<'_>) -> Option<Verdict> {
     let Some(version) = server.node.version() else {
         let says = "INFO may not be asked: version, memory, replication and databases are not examined";
-        return Some(Verdict::new(Severity::Unknown, says).fix(server.cli(&[
-            "ACL",
-            "SETUSER",
-            server.node.user(),
-            "+info",
-        ])));
+        let grant = server.grant(server.node.info_closed.as_ref(), "+info");
+        return Some(Verdict::new(Severity::Unknown, says).fix_if(grant));
     };
     if server.is_source() && !version.since((2, 8), (0, 0)) {
         let says = format!("{version} does not know PSYNC, which came with 2.8");
@@ -54,16 +53,14 @@ fn version(server: &Server<'_>) -> Option<Verdict> {
 /// | of a cluster | a server | a problem: it knows its own slots alone; of a source only these are copied, which somebody may want |
 /// | of none | a cluster | a problem |
 fn kind(server: &Server<'_>) -> Option<Verdict> {
-    let (address, flag) = (server.node.address(), server.flag());
-    let is_cluster = match server.node.info("cluster_enabled")? {
-        _ if server.node.info("redis_mode") == Some("sentinel") => {
-            let says = "it is a sentinel, and holds no data";
-            return Some(
-                Verdict::problem(says).fix(format!("--{flag} redis+sentinel://{address}/NAME-OF-THE-MASTER")),
-            );
-        }
-        enabled => enabled == "1",
-    };
+    let (address, flag) = (server.node.address().to_string(), server.flag());
+    let given_as = |kind: &str, address: &str| format!("--{flag} {}", server.url(kind, address));
+    if server.node.is_sentinel() {
+        let named = format!("{address}/NAME-OF-THE-MASTER");
+        let verdict = Verdict::problem("it is a sentinel, and holds no data");
+        return Some(verdict.fix(given_as("+sentinel", &named)));
+    }
+    let is_cluster = server.node.info("cluster_enabled")? == "1";
     match (is_cluster, &server.side.shape) {
         (true, Shape::Cluster { .. }) => Some(Verdict::ok("a node of a cluster")),
         (true, _) => {
@@ -72,11 +69,11 @@ fn kind(server: &Server<'_>) -> Option<Verdict> {
                 true => Verdict::warning,
                 false => Verdict::problem,
             };
-            Some(new(says.to_owned()).fix(format!("--{flag} redis+cluster://{address}")))
+            Some(new(says.to_owned()).fix(given_as("+cluster", &address)))
         }
         (false, Shape::Cluster { .. }) => {
             let says = "it is in no cluster, and is given as a node of one";
-            Some(Verdict::problem(says).fix(format!("--{flag} redis://{address}")))
+            Some(Verdict::problem(says).fix(given_as("", &address)))
         }
         (false, _) => Some(Verdict::ok("a server of its own")),
     }
@@ -87,26 +84,25 @@ fn config(server: &Server<'_>) -> Option<Verdict> {
     if server.case.plan.depth == Depth::Brief {
         return None;
     }
-    if !server.node.config.is_refused {
+    let Some(closed) = &server.node.config.closed else {
         return Some(Verdict::ok("its configuration can be read"));
-    }
+    };
     let unseen = match server.is_source() {
         true => {
             "client-output-buffer-limit, repl-timeout, repl-ping-replica-period, repl-backlog-ttl and the diskless settings"
         }
         false => "databases, min-replicas-to-write, proto-max-bulk-len and stop-writes-on-bgsave-error",
     };
-    let says = format!("CONFIG GET may not be asked: {unseen} are not examined");
-    let verdict = Verdict::new(Severity::Unknown, says);
-    let has_acl = server
-        .node
-        .version()
-        .is_none_or(|version| version.since((6, 0), (0, 0)));
-    // Before there were users it can only have been renamed.
-    let grant = ["ACL", "SETUSER", server.node.user(), "+config|get"];
-    Some(match has_acl {
-        true => verdict.fix(server.cli(&grant)),
-        false => verdict,
+    let why = match closed {
+        Closed::Forbidden => "CONFIG GET may not be asked",
+        Closed::Refused => "the server gives nobody CONFIG GET",
+        Closed::Lost => "CONFIG GET was not answered",
+    };
+    let verdict = Verdict::new(Severity::Unknown, format!("{why}: {unseen} are not examined"));
+    Some(match closed {
+        Closed::Refused => verdict
+            .fix("look at them in the service's parameter group, or in the server's configuration file"),
+        _ => verdict.fix_if(server.grant(Some(closed), "+config|get")),
     })
 }
 
@@ -127,17 +123,27 @@ fn max_clients(server: &Server<'_>) -> Option<Verdict> {
         .number("maxclients")
         .or_else(|| node.config.number("maxclients"))?;
     let there = node.number("connected_clients")?;
-    let ours = match server.is_source() {
-        true => 2,
-        false => server.case.plan.connections + 3,
+    let plan = server.case.plan;
+    let feeding = server.sources().into_iter().filter(|source| !source.is_copy());
+    let ours = match (plan.depth, server.is_source()) {
+        // The daemon's own are among those that are connected.
+        (Depth::Brief, _) => 0,
+        (Depth::Full, true) => 2,
+        (Depth::Full, false) => {
+            (feeding.count().max(1) as u64).saturating_mul(plan.connections.saturating_add(3))
+        }
     };
-    let says = format!("of {most} clients {there} are connected, and gunyu needs up to {ours} connections");
-    let verdict = match (there + ours > most, (there + ours) * 10 > most * 9) {
+    let all = there.saturating_add(ours);
+    let says = match ours {
+        0 => format!("of {most} clients {there} are connected"),
+        _ => format!("of {most} clients {there} are connected, and gunyu needs up to {ours} connections"),
+    };
+    let verdict = match (all > most, all > most / 10 * 9 + most % 10 * 9 / 10) {
         (true, _) => Verdict::problem(says),
         (false, true) => Verdict::warning(says),
         (false, false) => return Some(Verdict::ok(says)),
     };
-    let enough = (most * 2).max((there + ours) * 2);
+    let enough = most.max(all).saturating_mul(2);
     Some(verdict.fix(server.set("maxclients", &enough.to_string())))
 }
 
@@ -153,7 +159,7 @@ fn certificate(server: &Server<'_>) -> Option<Verdict> {
 
 /// How long a certificate lasts.
 pub(super) fn ends_in(ends: i64, now: i64, what: &str, fix: &str) -> Verdict {
-    let days = (ends - now).div_euclid(24 * 3600);
+    let days = ends.saturating_sub(now).div_euclid(24 * 3600);
     match days {
         ..0 => Verdict::problem(format!("{what} has expired")).fix(fix),
         0..DAYS_MIN => Verdict::warning(format!("{what} expires in {days} days")).fix(fix),
@@ -169,14 +175,19 @@ pub(super) fn data_bytes(node: &Node) -> Option<u64> {
         "mem_replication_backlog",
         "used_memory_startup",
     ];
-    let other: u64 = other.iter().filter_map(|name| node.number(name)).sum();
+    let other = sum(other.iter().filter_map(|name| node.number(name)));
     Some(node.number("used_memory")?.saturating_sub(other))
 }
 
 /// The same of several.
 pub(super) fn data_of<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> u64 {
     let own = nodes.into_iter().filter(|node| !node.is_copy());
-    own.filter_map(data_bytes).sum()
+    sum(own.filter_map(data_bytes))
+}
+
+/// A server may say anything: it must not be more than there is.
+pub(super) fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 /// Data, in words.

@@ -4,10 +4,13 @@ use super::both::{data_of, ends_in};
 use super::words::size;
 use super::{Case, Verdict};
 use crate::core::doctor::here::{Facts, Folder, Port};
-use crate::core::doctor::{Finding, Subject};
+use crate::core::doctor::{Finding, Severity, Subject};
 
 /// So many files may be open with any system's default.
 const OPEN_FILES_MIN: u64 = 1024;
+
+/// What to do about a note: it names the key.
+const CONFIGURATION: &str = "change that in the configuration, or leave it as it is if it is meant";
 
 pub(super) fn judge(case: &Case<'_>, facts: &Facts) -> Vec<Finding> {
     let place = &case.plan.here;
@@ -19,16 +22,18 @@ pub(super) fn judge(case: &Case<'_>, facts: &Facts) -> Vec<Finding> {
         found.extend(log_size(data, place.max_bytes).map(|verdict| ("log-size", verdict)));
     }
     for one in &facts.ports {
-        found.push(("port", port(one, &facts.folder)));
+        found.push(("port", port(one, facts)));
     }
     let nodes = case.target.nodes.len().max(1) as u64;
-    let needed = case.source.nodes.len() as u64 * (case.plan.connections * nodes + 16) + 128;
+    let sources = case.source.nodes.iter().filter(|node| !node.is_copy());
+    let each = case.plan.connections.saturating_mul(nodes).saturating_add(16);
+    let needed = (sources.count() as u64).saturating_mul(each).saturating_add(128);
     found.extend(open_files(facts, needed).map(|verdict| ("open-files", verdict)));
     found.extend(
         case.plan
             .notes
             .iter()
-            .map(|note| ("configuration", Verdict::warning(note.clone()))),
+            .map(|note| ("configuration", Verdict::warning(note.clone()).fix(CONFIGURATION))),
     );
     let now = chrono::Utc::now().timestamp();
     for (key, ends) in &facts.certificates {
@@ -72,6 +77,10 @@ fn folder(facts: &Facts, root: &str) -> Verdict {
             Verdict::warning(format!("{root} is in use ({holder}): another gunyu sync would not start"))
                 .fix("nothing, where that is the daemon that is meant; for another one: --set channel.storer.dirPath=A-FOLDER-OF-ITS-OWN")
         }
+        Folder::Others { uid } => {
+            let says = format!("{root} belongs to another user (number {uid}): a gunyu of this one could not use it");
+            Verdict::warning(says).fix(format!("run gunyu doctor as the user as whom gunyu runs: sudo -u '#{uid}' gunyu doctor"))
+        }
         Folder::Wrong { message, hint } => {
             let verdict = Verdict::problem(message.clone());
             match hint {
@@ -82,9 +91,13 @@ fn folder(facts: &Facts, root: &str) -> Verdict {
     }
 }
 
-/// Against the snapshot, which must fit, and against the cap, up to which the log may grow.
+/// Against the snapshot, which must fit, and against the cap, up to which the log may grow. How much smaller than in memory the data is in a snapshot is not known:
+/// a tenth is little even for text.
 fn disk(facts: &Facts, data: u64, cap: Option<u64>) -> Option<Verdict> {
-    let free = facts.free_bytes?;
+    let Some(free) = facts.free_bytes else {
+        let says = "how much is free on the disk of the logs could not be found out";
+        return Some(Verdict::new(Severity::Unknown, says).fix("df -h"));
+    };
     // Logs that are there count to the cap, and make room for others.
     let ours = free.saturating_add(facts.logs_bytes);
     let has = format!("{} are free on the disk of the logs", size(free));
@@ -93,7 +106,11 @@ fn disk(facts: &Facts, data: u64, cap: Option<u64>) -> Option<Verdict> {
             "{has}, and the source's data takes {}: a snapshot may not fit",
             size(data)
         );
-        return Some(Verdict::problem(says).fix("--set channel.storer.dirPath=A-FOLDER-ON-A-LARGER-DISK"));
+        let new = match ours < data / 10 {
+            true => Verdict::problem,
+            false => Verdict::warning,
+        };
+        return Some(new(says).fix("--set channel.storer.dirPath=A-FOLDER-ON-A-LARGER-DISK"));
     }
     match cap {
         Some(cap) if cap > ours => {
@@ -120,12 +137,24 @@ fn log_size(data: u64, cap: Option<u64>) -> Option<Verdict> {
     Some(Verdict::warning(says).fix(format!("--set channel.storer.maxSize={enough}MiB")))
 }
 
-fn port(port: &Port, folder: &Folder) -> Verdict {
+fn port(port: &Port, facts: &Facts) -> Verdict {
     let (key, address) = (port.key, &port.address);
-    // Who holds the folder has written there where its API is.
-    let is_holders = matches!(folder, Folder::Held { holder } if holder.contains(&address.to_string()));
+    // Who holds the folder has written there where its API is: its other port is its own, too.
+    let is_holders = match &facts.folder {
+        Folder::Held { holder } => facts
+            .ports
+            .iter()
+            .any(|one| holder.contains(&one.address.to_string())),
+        _ => false,
+    };
     match &port.trouble {
         None => Verdict::ok(format!("{address} is free for the API ({key})")),
+        Some(_) if matches!(facts.folder, Folder::Others { .. }) => {
+            let says = format!(
+                "somebody listens on {address} ({key}): perhaps the gunyu of the user who owns the folder"
+            );
+            Verdict::new(Severity::Unknown, says).fix(format!("ss -ltnp 'sport = :{}'", address.port))
+        }
         Some(_) if is_holders => Verdict::ok(format!("{address} is the API of the gunyu that runs ({key})")),
         Some(trouble) => {
             Verdict::problem(format!("gunyu cannot listen on {address}: {trouble}")).fix(format!(

@@ -5,6 +5,8 @@
 mod both;
 mod here;
 mod pair;
+#[cfg(test)]
+mod printed;
 mod rights;
 mod side;
 mod source;
@@ -13,10 +15,10 @@ mod target;
 mod tests;
 mod words;
 
-use super::facts::{Node, Seen};
+use super::facts::{Closed, Node, Seen};
 use super::here::Facts as HereFacts;
 use super::{Finding, Plan, Severity, Shape, Side, Subject};
-use words::typed;
+use words::{quoted, typed};
 
 /// Everything that is known, but for this machine.
 pub(super) struct Case<'a> {
@@ -61,6 +63,11 @@ impl Verdict {
         self
     }
 
+    fn fix_if(mut self, line: Option<String>) -> Verdict {
+        self.fix.extend(line);
+        self
+    }
+
     fn found(self, check: &'static str, subject: Subject, nodes: Vec<String>) -> Finding {
         Finding {
             check,
@@ -90,8 +97,42 @@ impl<'a> Server<'a> {
         typed(&self.node.endpoint, &self.side.cli, words)
     }
 
+    /// How a value of its configuration is changed; of a service that gives no `CONFIG`, elsewhere.
     fn set(&self, name: &str, value: &str) -> String {
-        self.cli(&["CONFIG", "SET", name, value])
+        match self.node.config.closed {
+            Some(Closed::Refused) => {
+                format!(
+                    "in the service's parameter group, or in the server's configuration file: {name} {value}"
+                )
+            }
+            _ => self.cli(&["CONFIG", "SET", name, value]),
+        }
+    }
+
+    /// What to type so that the user may do more; nothing where that would not help.
+    fn grant(&self, closed: Option<&Closed>, rule: &str) -> Option<String> {
+        // Before there were users a command can only have been renamed.
+        let has_acl = self
+            .node
+            .version()
+            .is_none_or(|version| version.since((6, 0), (0, 0)));
+        let is_forbidden = has_acl && closed == Some(&Closed::Forbidden);
+        is_forbidden.then(|| self.cli(&["ACL", "SETUSER", self.node.user(), rule]))
+    }
+
+    /// The URL of another server, reached as this one is.
+    fn url(&self, kind: &str, address: &str) -> String {
+        let scheme = match self.node.endpoint.tls {
+            Some(_) => "rediss",
+            None => "redis",
+        };
+        quoted(&format!("{scheme}{kind}://{address}"))
+    }
+
+    /// Whether its words are those of before 5.0: `slave` for `replica`.
+    fn says_slave(&self) -> bool {
+        let version = self.node.version();
+        version.is_some_and(|version| !version.since((5, 0), (0, 0)))
     }
 
     fn is_source(&self) -> bool {
@@ -142,6 +183,9 @@ pub(super) fn judge(case: &Case<'_>, here: Option<&HereFacts>) -> Vec<Finding> {
                     &[]
                 };
                 let rules = both::RULES.iter().chain(own).chain(pair);
+                // Of a sentinel nothing else would be true.
+                let applies = |check: &str| !node.is_sentinel() || both::OF_SENTINELS.contains(&check);
+                let rules = rules.filter(|(check, _)| applies(check));
                 findings.extend(rules.filter_map(|(check, rule)| {
                     let verdict = rule(&server)?;
                     Some(verdict.found(check, subject, vec![node.address().to_string()]))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::both::{data_of, data_says};
+use super::both::{data_of, data_says, sum};
 use super::target::some_of;
 use super::words::{rounded_up, size};
 use super::{Rule, Server, Verdict};
@@ -12,6 +12,7 @@ use crate::core::doctor::rights::May;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("same-server", same_server),
+    ("loop", circle),
     ("clock", clock),
     ("maxmemory", maxmemory),
     ("databases", databases),
@@ -32,9 +33,16 @@ const BULK_BYTES: u64 = 512 << 20;
 
 const STREAMS_SINCE: (u32, u32) = (5, 0);
 
-/// What becomes of a value that the target cannot hold.
-const DEAD_LETTER: &str =
-    "upgrade the target, or leave such values out and go on: --set output.replay.onError=dead_letter";
+/// What the target cannot hold ends the sync, unless it may be left out.
+fn not_held(server: &Server<'_>, says: &str) -> Verdict {
+    match server.case.plan.has_dead_letters {
+        true => Verdict::warning(format!("{says}; it is left out, as output.replay.onError has it"))
+            .fix("upgrade the target, if it is to have that too"),
+        false => Verdict::problem(says).fix(
+            "upgrade the target, or leave such values out and go on: --set output.replay.onError=dead_letter",
+        ),
+    }
+}
 
 fn same_server(server: &Server<'_>) -> Option<Verdict> {
     let id = server.node.info("run_id")?;
@@ -47,6 +55,27 @@ fn same_server(server: &Server<'_>) -> Option<Verdict> {
         same.address()
     );
     Some(Verdict::problem(says).fix("--target redis://ANOTHER-SERVER"))
+}
+
+/// A source that takes its data from the target would send back what is written there.
+fn circle(server: &Server<'_>) -> Option<Verdict> {
+    let is = |node: &Node, name: &str, value: &str| node.info(name) == Some(value);
+    let history = server.node.info("master_replid")?;
+    // One that has lost its master keeps the name of its history.
+    let is_fed = |source: &&Node| {
+        is(source, "role", "slave")
+            && is(source, "master_link_status", "up")
+            && is(source, "master_replid", history)
+    };
+    let source = server.sources().into_iter().find(is_fed)?;
+    if !is(server.node, "role", "master") {
+        return None;
+    }
+    let says = format!(
+        "the source {} is a replica of it: what is written here would come back, again and again",
+        source.address()
+    );
+    Some(Verdict::problem(says).fix("--source redis://THE-SERVER-THAT-IS-WRITTEN-TO"))
 }
 
 fn clock(server: &Server<'_>) -> Option<Verdict> {
@@ -75,7 +104,7 @@ fn clock(server: &Server<'_>) -> Option<Verdict> {
 
 /// Of a cluster each node gets its share, as far as slots are even.
 fn maxmemory(server: &Server<'_>) -> Option<Verdict> {
-    let most = server.node.number("maxmemory")?;
+    let most = server.node.maxmemory()?;
     let data = data_of(server.sources());
     let nodes = match server.side.shape.is_cluster() {
         true => server.case.target.heard().count().max(1) as u64,
@@ -91,22 +120,42 @@ fn maxmemory(server: &Server<'_>) -> Option<Verdict> {
     } else {
         data_says(data)
     };
-    let enough = rounded_up(share.saturating_mul(3) / 2);
+    let enough = share.saturating_mul(3) / 2;
+    let machine = server.node.number("total_system_memory").unwrap_or(u64::MAX);
     if most == 0 {
-        let machine = server.node.number("total_system_memory").unwrap_or(u64::MAX);
         return Some(match share > machine {
-            true => Verdict::problem(format!("{of_it}, and its machine has {}", size(machine)))
-                .fix("--target redis://A-LARGER-SERVER"),
+            true => too_much(server, format!("{of_it}, and its machine has {}", size(machine))).fix(LARGER),
             false => Verdict::ok(format!("{of_it}; there is no maxmemory")),
         });
     }
     let says = format!("{of_it}, and maxmemory is {}", size(most));
     let verdict = match (share > most, share.saturating_mul(5) / 4 > most) {
-        (true, _) => Verdict::problem(says),
+        (true, _) => too_much(server, says),
         (false, true) => Verdict::warning(says),
         (false, false) => return Some(Verdict::ok(says)),
     };
-    Some(verdict.fix(server.set("maxmemory", &enough)))
+    Some(match enough > machine {
+        true => verdict.fix(LARGER),
+        false => verdict.fix(server.set("maxmemory", &rounded_up(enough))),
+    })
+}
+
+/// What to do where no setting helps.
+const LARGER: &str = "--target redis://A-LARGER-SERVER";
+
+/// How much of the data a filter lets through is not known.
+fn too_much(server: &Server<'_>, says: String) -> Verdict {
+    let filter = &server.case.plan.filter;
+    let infos = server
+        .sources()
+        .into_iter()
+        .filter_map(|source| source.info.as_ref());
+    let mut used = infos.flat_map(|info| info.databases().map(|(number, _)| number));
+    let leaves_out = filter.has_key_rules() || used.any(|number| filter.target_db(number).is_none());
+    match leaves_out {
+        true => Verdict::warning(format!("{says}; the filter leaves some of it out")),
+        false => Verdict::problem(says),
+    }
 }
 
 /// The databases of the sources that hold keys and that are replicated, and where they go.
@@ -185,32 +234,29 @@ fn called(server: &Server<'_>, is: impl Fn(&str) -> bool) -> u64 {
             .map(|(_, made)| made)
             .collect::<Vec<_>>()
     });
-    calls.sum()
+    sum(calls)
 }
 
 fn streams(server: &Server<'_>) -> Option<Verdict> {
     let target = server.node.version()?;
     let made = called(server, |name| name == "xadd");
-    if target.knows_since(STREAMS_SINCE) || made == 0 {
+    if target.knows_since(STREAMS_SINCE) || made == 0 || server.case.plan.filter.denies(b"xadd") {
         return None;
     }
     let says = format!("{target} has no streams, and the source's clients have called XADD {made} times");
-    Some(Verdict::problem(says).fix(DEAD_LETTER))
+    Some(not_held(server, &says))
 }
 
 fn functions(server: &Server<'_>) -> Option<Verdict> {
     let target = server.node.version()?;
-    let there: u64 = server
-        .sources()
-        .into_iter()
-        .filter(|source| !source.is_copy())
-        .filter_map(|source| source.number("number_of_libraries"))
-        .sum();
-    if target.knows_since((7, 0)) || there == 0 {
+    let own = server.sources().into_iter().filter(|source| !source.is_copy());
+    let there = sum(own.filter_map(|source| source.number("number_of_libraries")));
+    let is_denied = server.case.plan.filter.denies(b"function");
+    if target.knows_since((7, 0)) || there == 0 || is_denied {
         return None;
     }
     let says = format!("{target} has no functions, and the source has {there} libraries of them");
-    Some(Verdict::problem(says).fix(DEAD_LETTER))
+    Some(not_held(server, &says))
 }
 
 fn field_expiry(server: &Server<'_>) -> Option<Verdict> {
@@ -219,24 +265,19 @@ fn field_expiry(server: &Server<'_>) -> Option<Verdict> {
         .sources()
         .into_iter()
         .filter_map(|source| source.info.as_ref());
-    let there: u64 = infos
-        .flat_map(|info| {
-            info.databases()
-                .map(|(_, facts)| {
-                    fact(facts, "subexpiry=")
-                        .or_else(|| fact(facts, "keys_with_volatile_items="))
-                        .unwrap_or(0)
-                })
-                .collect::<Vec<_>>()
-        })
-        .sum();
+    let there = sum(infos.flat_map(|info| {
+        let facts = info
+            .databases()
+            .map(|(_, facts)| fact(facts, "subexpiry=").or_else(|| fact(facts, "keys_with_volatile_items=")));
+        facts.flatten().collect::<Vec<_>>()
+    }));
     if target.knows_since((7, 4)) || there == 0 {
         return None;
     }
     let says = format!(
         "{target} has no fields that expire, and the source has {there} hashes with such fields: these would live on for ever"
     );
-    Some(Verdict::problem(says).fix(DEAD_LETTER))
+    Some(not_held(server, &says))
 }
 
 /// Modules that hold no data of their own.
@@ -291,13 +332,18 @@ fn modules(server: &Server<'_>) -> Option<Verdict> {
             ))
             .fix(fix),
         ),
-        (false, _) => Some(
-            Verdict::problem(format!(
+        (false, _) => {
+            let plan = server.case.plan;
+            let new = match plan.has_dead_letters && plan.skips_module_aux {
+                true => Verdict::warning,
+                false => Verdict::problem,
+            };
+            let says = format!(
                 "it lacks modules whose commands the source's clients call: {}",
                 some_of(&used, 8)
-            ))
-            .fix(fix),
-        ),
+            );
+            Some(new(says).fix(fix))
+        }
     }
 }
 
@@ -317,7 +363,7 @@ fn commands(server: &Server<'_>) -> Option<Verdict> {
         "the source's clients call what it does not know: {}",
         some_of(&unknown, 8)
     );
-    Some(Verdict::problem(says).fix(DEAD_LETTER))
+    Some(not_held(server, &says))
 }
 
 fn bulk_length(server: &Server<'_>) -> Option<Verdict> {

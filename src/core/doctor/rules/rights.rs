@@ -6,8 +6,11 @@ use super::words::{listed, typed};
 use super::{Server, Verdict};
 use crate::core::doctor::facts::Node;
 use crate::core::doctor::needs::{self, Need, When};
-use crate::core::doctor::rights::{May, Rights};
-use crate::core::doctor::{Severity, Shape, Side};
+use crate::core::doctor::rights::May;
+use crate::core::doctor::{Depth, Severity, Shape, Side};
+
+/// How to find out what could not be asked.
+const BY_HAND: &str = "run gunyu doctor as a user who may ACL DRYRUN, or compare with the table in README.md";
 
 /// Which of the permissions are lacking.
 #[derive(Default)]
@@ -21,41 +24,55 @@ struct Lacking<'a> {
     /// The server has no such commands, and one of its version has.
     no_such: Vec<&'a str>,
     /// Allowed, but not on every key.
-    not_there: Vec<&'a str>,
+    not_there: Vec<(&'a str, When)>,
     /// It could not be found out.
     untold: Vec<(&'a str, When)>,
 }
 
 /// The permissions of README's table, and those for what is replicated.
 pub(super) fn permission(server: &Server<'_>) -> Option<Verdict> {
-    let rights = server.node.rights.as_ref()?;
-    let needs: Vec<&Need> = match server.is_source() {
-        true => needs::SOURCE.iter().collect(),
-        false => needs::TARGET.iter().chain(needs::REPLICATED).collect(),
+    let plan = server.case.plan;
+    if plan.depth == Depth::Brief {
+        return None;
+    }
+    let needs: Vec<Need> = match server.is_source() {
+        true => needs::SOURCE.to_vec(),
+        false => {
+            let replicated = needs::REPLICATED
+                .iter()
+                .map(|need| softened(*need, &plan.source.shape));
+            needs::TARGET.iter().copied().chain(replicated).collect()
+        }
     };
-    judged(server.node, server.side, rights, &needs)
+    Some(judged(server.node, server.side, &needs))
 }
 
 /// The same of a sentinel.
-pub(super) fn of_sentinel(node: &Node, side: &Side) -> Option<Verdict> {
-    let needs: Vec<&Need> = needs::SENTINELS.iter().collect();
-    judged(node, side, node.rights.as_ref()?, &needs)
+pub(super) fn of_sentinel(node: &Node, side: &Side) -> Verdict {
+    judged(node, side, needs::SENTINELS)
 }
 
-fn judged(node: &Node, side: &Side, rights: &Rights, needs: &[&Need]) -> Option<Verdict> {
-    let applies = |need: &&&Need| match need.when {
-        When::Always | When::Sometimes(_) => true,
-        When::Cluster => side.shape.is_cluster(),
-        When::Named => matches!(side.shape, Shape::Named { .. }),
-        When::Elsewhere => false,
+/// Sentinels publish on every server that they watch: a call of `PUBLISH` there need not be a client's.
+fn softened(need: Need, source: &Shape) -> Need {
+    let is_theirs = need.command == "publish" && matches!(source, Shape::Named { .. });
+    match is_theirs {
+        true => Need {
+            when: When::Sometimes("pass on what clients publish (unless only sentinels do)"),
+            ..need
+        },
+        false => need,
+    }
+}
+
+fn judged(node: &Node, side: &Side, needs: &[Need]) -> Verdict {
+    let Some(rights) = &node.rights else {
+        let says = format!("what user {} may do could not be found out", node.user());
+        return Verdict::new(Severity::Unknown, says).fix(BY_HAND);
     };
-    let knows = |need: &&&Need| {
-        node.version()
-            .is_none_or(|version| version.knows_since(need.since))
-    };
+    let applies = |need: &&Need| need.applies(&side.shape) && need.is_known(node.version());
     let mut lacking = Lacking::default();
     let mut count = 0;
-    for need in needs.iter().filter(applies).filter(knows) {
+    for need in needs.iter().filter(applies) {
         // What is replicated was asked about only where it is used.
         if !rights.may.contains_key(need.command)
             && needs::REPLICATED.iter().any(|one| one.command == need.command)
@@ -73,7 +90,7 @@ fn judged(node: &Node, side: &Side, rights: &Rights, needs: &[&Need]) -> Option<
             .collect();
         typed(&node.endpoint, &side.cli, &words)
     };
-    Some(lacking.verdict(user, count, &line))
+    lacking.verdict(user, count, &line)
 }
 
 impl<'a> Lacking<'a> {
@@ -88,7 +105,7 @@ impl<'a> Lacking<'a> {
             // The other rule says what a source without it means.
             (May::NoSuch, _) if command == "psync" => {}
             (May::NoSuch, _) => self.no_such.push(command),
-            (May::NotThere, _) => self.not_there.push(command),
+            (May::NotThere, when) => self.not_there.push((command, when)),
             (May::No, When::Sometimes(what)) => {
                 self.wanted.push(command);
                 self.what_for.insert(what);
@@ -119,7 +136,9 @@ impl<'a> Lacking<'a> {
         if says.is_empty() {
             return self.all_well(user, count);
         }
-        let is_problem = !self.needed.is_empty() || !self.not_there.is_empty() || !self.no_such.is_empty();
+        let is_lacking = |(_, when): &(&str, When)| !matches!(when, When::Sometimes(_));
+        let is_problem =
+            !self.needed.is_empty() || self.not_there.iter().any(is_lacking) || !self.no_such.is_empty();
         let new = if is_problem {
             Verdict::problem
         } else {
@@ -142,7 +161,7 @@ impl<'a> Lacking<'a> {
         let untold: Vec<&str> = self.untold.iter().map(|(command, _)| *command).collect();
         if untold.is_empty() {
             return Verdict::ok(format!(
-                "user {user} may run all {count} commands that gunyu needs"
+                "user {user} may run each of the {count} commands that were asked about"
             ));
         }
         let says = format!(
@@ -157,21 +176,20 @@ impl<'a> Lacking<'a> {
         {
             return Verdict::ok(says);
         }
-        let fix = "run gunyu doctor as a user who may ACL DRYRUN, or compare with the table in README.md";
-        Verdict::new(Severity::Unknown, says).fix(fix)
+        Verdict::new(Severity::Unknown, says).fix(BY_HAND)
     }
 
     /// What the user is to be given.
     fn rules(&self) -> Vec<String> {
         let commands = self.needed.iter().chain(&self.wanted);
         let mut rules: Vec<String> = commands.map(|command| format!("+{command}")).collect();
-        let of_channel = |command: &&&str| ["publish", "subscribe"].contains(*command);
-        if self.not_there.iter().any(|command| !of_channel(&command)) {
-            rules.push("~*".to_owned());
-        }
-        if self.not_there.iter().any(|command| of_channel(&command)) {
-            rules.push("&*".to_owned());
-        }
+        let wider = self.not_there.iter().map(|(command, _)| match *command {
+            "publish" | "spublish" => "&*".to_owned(),
+            "subscribe" => format!("&{}", needs::SENTINELS_CHANNEL),
+            _ => "~*".to_owned(),
+        });
+        let wider: BTreeSet<String> = wider.collect();
+        rules.extend(wider.into_iter().rev());
         rules
     }
 }

@@ -5,12 +5,20 @@ use super::{Verdict, rights};
 use crate::core::command::SLOTS;
 use crate::core::doctor::facts::{Node, Origin, Seen, Trouble, View};
 use crate::core::doctor::{Finding, Shape, Side, Subject};
+use crate::core::net::Address;
+use crate::core::topology::nodes;
 
 pub(super) fn judge(side: &Side, seen: &Seen, subject: Subject) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(trouble) = &seen.lost {
-        let says = format!("it is not known where the master is: {}", trouble.message);
-        findings.push(mended(Verdict::problem(says), trouble).found("sentinels", subject, Vec::new()));
+        let (check, says) = match &side.shape {
+            Shape::Named { .. } => (
+                "sentinels",
+                format!("it is not known where the master is: {}", trouble.message),
+            ),
+            Shape::Servers(_) | Shape::Cluster { .. } => ("reach", trouble.message.clone()),
+        };
+        findings.push(mended(Verdict::problem(says), trouble).found(check, subject, Vec::new()));
     }
     for node in &seen.sentinels {
         let address = vec![node.address().to_string()];
@@ -18,8 +26,8 @@ pub(super) fn judge(side: &Side, seen: &Seen, subject: Subject) -> Vec<Finding> 
             // One is enough: that none names a master is told already.
             let verdict = Verdict::warning(format!("a sentinel cannot be asked: {}", trouble.message));
             findings.push(mended(verdict, trouble).found("sentinels", subject, address));
-        } else if let Some(verdict) = rights::of_sentinel(node, side) {
-            findings.push(verdict.found("sentinels", subject, address));
+        } else {
+            findings.push(rights::of_sentinel(node, side).found("sentinels", subject, address));
         }
     }
     for node in &seen.nodes {
@@ -28,9 +36,10 @@ pub(super) fn judge(side: &Side, seen: &Seen, subject: Subject) -> Vec<Finding> 
         }
     }
     if let Some(view) = &seen.cluster {
-        findings.push(slots(side, view).found("cluster-slots", subject, vec![view.asked.clone()]));
+        findings.push(slots(side, seen, view).found("cluster-slots", subject, vec![view.asked.clone()]));
         findings.extend(
-            nodes(view).map(|verdict| verdict.found("cluster-nodes", subject, vec![view.asked.clone()])),
+            failed_or_moving(view)
+                .map(|verdict| verdict.found("cluster-nodes", subject, vec![view.asked.clone()])),
         );
     }
     findings
@@ -77,31 +86,54 @@ fn mended(verdict: Verdict, trouble: &Trouble) -> Verdict {
     }
 }
 
-fn slots(side: &Side, view: &View) -> Verdict {
-    let Shape::Cluster { seeds, .. } = &side.shape else {
-        return Verdict::ok("a cluster");
-    };
-    let fix = || {
-        let asked = seeds.iter().find(|seed| seed.address.to_string() == view.asked);
-        let line = asked.map(|seed| typed(seed, &side.cli, &["--cluster", "fix", &view.asked]));
-        line.unwrap_or_else(|| format!("redis-cli --cluster fix {}", view.asked))
-    };
+fn slots(side: &Side, seen: &Seen, view: &View) -> Verdict {
     let missing = u64::from(SLOTS).saturating_sub(view.served);
-    if missing > 0 {
-        let says = format!(
+    let says = match view.state.as_deref() {
+        _ if missing > 0 => format!(
             "{missing} of the cluster's {SLOTS} slots are served by nobody: keys in these are refused (CLUSTERDOWN)"
-        );
-        return Verdict::problem(says).fix(fix());
-    }
-    match view.state.as_deref() {
+        ),
         Some(state) if state != "ok" => {
-            Verdict::problem(format!("cluster_state is {state}: it refuses keys (CLUSTERDOWN)")).fix(fix())
+            format!("cluster_state is {state}: it refuses keys (CLUSTERDOWN)")
         }
-        _ => Verdict::ok(format!("all {SLOTS} slots are served")),
+        _ => return Verdict::ok(format!("all {SLOTS} slots are served")),
+    };
+    let verdict = Verdict::problem(says);
+    let seed = match &side.shape {
+        Shape::Cluster { seeds, .. } => {
+            let mut asked = seeds.iter().filter(|seed| seed.address.to_string() == view.asked);
+            asked.next().or(seeds.first())
+        }
+        Shape::Servers(_) | Shape::Named { .. } => None,
+    };
+    let Some(seed) = seed else {
+        return verdict;
+    };
+    let line = |address: &Address, words: &[&str]| typed(&seed.at(address.clone()), &side.cli, words);
+    let failed: Vec<&nodes::Node> = view.nodes.iter().filter(|node| node.has_failed).collect();
+    let is_down = !failed.is_empty() || seen.nodes.iter().any(|node| node.trouble.is_some());
+    if !is_down {
+        return verdict.fix(line(&seed.address, &["--cluster", "fix", &view.asked]));
+    }
+    // To give their slots to others would lose what they hold.
+    let verdict =
+        verdict.fix("start the nodes that are down again: they come back with their slots and keys");
+    let heirs = view.nodes.iter().filter(|node| {
+        let is_heir = |failed: &&nodes::Node| node.master.as_deref() == Some(failed.id.as_str());
+        !node.has_failed && failed.iter().any(is_heir)
+    });
+    let takeovers: Vec<String> = heirs
+        .filter_map(|node| Some(line(node.address.as_ref()?, &["CLUSTER", "FAILOVER", "TAKEOVER"])))
+        .collect();
+    match takeovers.is_empty() {
+        true => verdict,
+        false => takeovers.into_iter().fold(
+            verdict.fix("or let the replicas of those that do not come back take their place:"),
+            Verdict::fix,
+        ),
     }
 }
 
-fn nodes(view: &View) -> Option<Verdict> {
+fn failed_or_moving(view: &View) -> Option<Verdict> {
     let failed = view.nodes.iter().filter(|node| node.has_failed);
     let failed: Vec<String> = failed
         .map(|node| {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::both::data_bytes;
-use super::words::{quoted, rounded_up, size};
+use super::words::{rounded_up, size};
 use super::{Rule, Server, Verdict};
 use crate::core::doctor::facts::Rate;
 use crate::core::doctor::rights::May;
@@ -71,7 +71,7 @@ fn link(server: &Server<'_>) -> Option<Verdict> {
     // Of a cluster another node is followed.
     let verdict = match server.node.is_copy() {
         true => Verdict::warning(says),
-        false => Verdict::problem(says).fix(format!("--source {}", quoted(&format!("redis://{master}")))),
+        false => Verdict::problem(says).fix(format!("--source {}", server.url("", &master))),
     };
     Some(verdict.fix(server.cli(&["INFO", "replication"])))
 }
@@ -140,16 +140,11 @@ fn output_buffer(server: &Server<'_>) -> Option<Verdict> {
         size(soft),
         size(needed)
     );
-    let enough = needed.saturating_mul(2).max(256 * MIB).next_power_of_two();
-    let class = match server
-        .node
-        .version()
-        .is_some_and(|version| !version.since((5, 0), (0, 0)))
-    {
-        true => "slave",
-        false => "replica",
-    };
-    let value = format!("{class} {enough} {} 60", enough / 4);
+    let twice = needed.saturating_mul(2).max(256 * MIB);
+    let enough = twice.checked_next_power_of_two().unwrap_or(twice);
+    let class = if server.says_slave() { "slave" } else { "replica" };
+    // The soft limit must let as much pass: a snapshot takes longer than its seconds.
+    let value = format!("{class} {enough} {} 60", enough / 2);
     Some(Verdict::warning(says).fix(server.set("client-output-buffer-limit", &value)))
 }
 
@@ -190,14 +185,10 @@ fn repl_ping(server: &Server<'_>) -> Option<Verdict> {
     );
     let verdict = match secs {
         _ if secs >= limit => Verdict::problem(says),
-        _ if secs * 2 > limit => Verdict::warning(says),
+        _ if secs.saturating_mul(2) > limit => Verdict::warning(says),
         _ => return Some(Verdict::ok(format!("repl-ping-replica-period is {secs} s"))),
     };
-    let name = match server
-        .node
-        .version()
-        .is_some_and(|version| !version.since((5, 0), (0, 0)))
-    {
+    let name = match server.says_slave() {
         true => "repl-ping-slave-period",
         false => "repl-ping-replica-period",
     };

@@ -1,7 +1,8 @@
 //! What must hold of a target, whatever the source is.
 
-use super::words::{listed, quoted, size};
+use super::words::{listed, size};
 use super::{Rule, Server, Verdict};
+use crate::core::doctor::Shape;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("replica", replica),
@@ -21,10 +22,20 @@ fn replica(server: &Server<'_>) -> Option<Verdict> {
         node.info("master_port").unwrap_or("?")
     );
     let says = format!("it is a replica of {master}, and takes no writes but those of its master");
+    let verdict = Verdict::problem(says).fix(format!("--target {}", server.url("", &master)));
+    // Of a cluster, or behind sentinels, it would be torn out of what it belongs to.
+    if !matches!(server.side.shape, Shape::Servers(_)) || node.info("cluster_enabled") == Some("1") {
+        return Some(verdict);
+    }
+    let follow = if server.says_slave() {
+        "SLAVEOF"
+    } else {
+        "REPLICAOF"
+    };
     Some(
-        Verdict::problem(says)
-            .fix(format!("--target {}", quoted(&format!("redis://{master}"))))
-            .fix(server.cli(&["REPLICAOF", "NO", "ONE"])),
+        verdict
+            .fix("or make it a master, if nobody else manages it (no sentinel, no operator, no service):")
+            .fix(server.cli(&[follow, "NO", "ONE"])),
     )
 }
 
@@ -38,11 +49,7 @@ fn min_replicas(server: &Server<'_>) -> Option<Verdict> {
     let says = format!(
         "min-replicas-to-write is {wanted}, and {good} replicas are well: it refuses every write (NOREPLICAS)"
     );
-    let name = match server
-        .node
-        .version()
-        .is_some_and(|version| !version.since((5, 0), (0, 0)))
-    {
+    let name = match server.says_slave() {
         true => "min-slaves-to-write",
         false => "min-replicas-to-write",
     };
@@ -83,8 +90,8 @@ fn persistence(server: &Server<'_>) -> Option<Verdict> {
 }
 
 fn eviction(server: &Server<'_>) -> Option<Verdict> {
-    let policy = server.node.info("maxmemory_policy")?;
-    let most = server.node.number("maxmemory")?;
+    let policy = server.node.maxmemory_policy()?;
+    let most = server.node.maxmemory()?;
     match (policy, most) {
         ("noeviction", _) => Some(Verdict::ok("it never evicts (maxmemory-policy noeviction)")),
         (_, 0) => Some(Verdict::ok(format!(

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::facts::{Config, Info, Node, Origin, Rate, Seen, Trouble, View};
+use super::super::facts::{Closed, Config, Info, Node, Origin, Rate, Seen, Trouble, View};
 use super::super::here::{Facts as HereFacts, Folder, Port};
 use super::super::rights::{May, Rights};
 use super::super::{Depth, Finding, Here, Plan, Severity, Shape, Side, needs};
 use super::{Case, judge};
 use crate::core::filter::{Filter, Rules};
 use crate::core::net::{Address, Credentials, Endpoint};
+use crate::core::topology::Place;
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 
-fn endpoint(port: u16) -> Endpoint {
+pub(super) fn endpoint(port: u16) -> Endpoint {
     Endpoint {
         address: Address {
             host: "10.0.0.1".to_owned(),
@@ -26,16 +27,16 @@ fn endpoint(port: u16) -> Endpoint {
 }
 
 /// A pair of servers that are well, to be spoiled.
-struct World {
-    plan: Plan,
-    source: Seen,
-    target: Seen,
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) source: Seen,
+    pub(super) target: Seen,
     here: Option<HereFacts>,
     store: Vec<Node>,
 }
 
 impl World {
-    fn new() -> World {
+    pub(super) fn new() -> World {
         let side = |port| Side {
             shape: Shape::Servers(vec![endpoint(port)]),
             cli: Vec::new(),
@@ -53,6 +54,9 @@ impl World {
                 outage: Duration::from_secs(60),
                 silence: Duration::from_secs(60),
                 connections: 4,
+                has_dead_letters: false,
+                skips_module_aux: false,
+                probe: None,
                 here: Here {
                     root: "logs".into(),
                     on_disk: true,
@@ -71,7 +75,7 @@ impl World {
         }
     }
 
-    fn findings(&self) -> Vec<Finding> {
+    pub(super) fn findings(&self) -> Vec<Finding> {
         let case = Case {
             plan: &self.plan,
             source: &self.source,
@@ -81,7 +85,7 @@ impl World {
         judge(&case, self.here.as_ref())
     }
 
-    fn clusters(mut self) -> World {
+    pub(super) fn clusters(mut self) -> World {
         self.plan.source.shape = Shape::Cluster {
             seeds: vec![endpoint(1)],
             with_replicas: true,
@@ -102,7 +106,7 @@ impl World {
     }
 }
 
-fn node(port: u16) -> Node {
+pub(super) fn node(port: u16) -> Node {
     let mut node = Node::new(endpoint(port), Origin::Configured);
     node.info = Some(Info::default());
     info(
@@ -142,23 +146,23 @@ fn node(port: u16) -> Node {
 }
 
 /// Adds lines to what it says of itself; a later one wins.
-fn info(node: &mut Node, lines: &str) {
+pub(super) fn info(node: &mut Node, lines: &str) {
     let more = Info::parse(lines);
     let there = node.info.get_or_insert_default();
     there.merge(more);
 }
 
-fn config(node: &mut Node, name: &str, value: &str) {
+pub(super) fn config(node: &mut Node, name: &str, value: &str) {
     node.config.values.insert(name.to_owned(), value.to_owned());
 }
 
-fn may(node: &mut Node, command: &'static str, may: May) {
+pub(super) fn may(node: &mut Node, command: &'static str, may: May) {
     let rights = node.rights.get_or_insert_default();
     rights.may.insert(command, may);
 }
 
 /// What is worse than ok.
-fn bad(world: &World) -> Vec<(&'static str, Severity)> {
+pub(super) fn bad(world: &World) -> Vec<(&'static str, Severity)> {
     let findings = world.findings();
     let bad = findings.iter().filter(|one| one.severity != Severity::Ok);
     bad.map(|one| (one.check, one.severity)).collect()
@@ -172,12 +176,27 @@ fn of_a_pair_that_is_well_nothing_is_told_but_that() {
 
 type Spoil = fn(&mut World);
 
-fn source(world: &mut World) -> &mut Node {
+pub(super) fn source(world: &mut World) -> &mut Node {
     &mut world.source.nodes[0]
 }
 
-fn target(world: &mut World) -> &mut Node {
+pub(super) fn target(world: &mut World) -> &mut Node {
     &mut world.target.nodes[0]
+}
+
+pub(super) fn filtered(world: &mut World, change: fn(&mut Rules)) {
+    let mut rules = Rules::default();
+    change(&mut rules);
+    world.plan.filter = Arc::new(Filter::compile(&rules).unwrap());
+}
+
+/// Whatever is worse than ok says what to do.
+fn assert_mendable(world: &World) {
+    let findings = world.findings();
+    let bad = findings.iter().filter(|one| one.severity > Severity::Unknown);
+    for finding in bad {
+        assert!(!finding.fix.is_empty(), "{finding:?}");
+    }
 }
 
 #[test]
@@ -199,10 +218,17 @@ fn what_is_wrong_is_found_and_nothing_else() {
         ("permission", Problem, |w| may(target(w), "incr", May::No)),
         ("permission", Warning, |w| may(target(w), "client|kill", May::No)),
         ("permission", Unknown, |w| may(source(w), "psync", May::Untold)),
+        ("permission", Unknown, |w| source(w).rights = None),
+        ("permission", Problem, |w| {
+            may(target(w), "publish", May::NotThere);
+        }),
+        ("kind", Problem, |w| {
+            source(w).info = Some(Info::parse("redis_version:7.0.15\nredis_mode:sentinel"));
+        }),
         ("config", Unknown, |w| {
             target(w).config = Config {
                 values: BTreeMap::new(),
-                is_refused: true,
+                closed: Some(Closed::Forbidden),
             }
         }),
         ("loading", Warning, |w| info(target(w), "loading:1")),
@@ -265,6 +291,14 @@ fn what_is_wrong_is_found_and_nothing_else() {
         ("clock", Warning, |w| target(w).clock_ms = Some(-700.0)),
         ("maxmemory", Problem, |w| info(target(w), "maxmemory:1000000")),
         ("maxmemory", Warning, |w| info(target(w), "maxmemory:2100000")),
+        ("maxmemory", Warning, |w| {
+            info(target(w), "maxmemory:1000000");
+            filtered(w, |rules| rules.key_prefix_allow.push("app:".to_owned()));
+        }),
+        ("loop", Problem, |w| {
+            info(source(w), "role:slave\nmaster_link_status:up\nmaster_replid:abc");
+            info(target(w), "master_replid:abc");
+        }),
         ("maxmemory", Problem, |w| {
             info(target(w), "total_system_memory:1000000");
         }),
@@ -272,6 +306,21 @@ fn what_is_wrong_is_found_and_nothing_else() {
         ("streams", Problem, |w| {
             info(target(w), "redis_version:4.0.0");
             info(source(w), "cmdstat_xadd:calls=5");
+        }),
+        ("streams", Warning, |w| {
+            info(target(w), "redis_version:4.0.0");
+            info(source(w), "cmdstat_xadd:calls=5");
+            w.plan.has_dead_letters = true;
+        }),
+        ("modules", Problem, |w| {
+            info(source(w), "module:name=vectorset,ver=1\ncmdstat_VADD:calls=1");
+        }),
+        ("modules", Problem, |w| {
+            info(source(w), "module:name=bf,ver=1\ncmdstat_BF.ADD:calls=1");
+        }),
+        ("modules", Warning, |w| {
+            info(source(w), "module:name=bf,ver=1\ncmdstat_BF.ADD:calls=1");
+            (w.plan.has_dead_letters, w.plan.skips_module_aux) = (true, true);
         }),
         ("functions", Problem, |w| {
             info(target(w), "redis_version:6.2.0");
@@ -296,6 +345,14 @@ fn what_is_wrong_is_found_and_nothing_else() {
         ("sentinels", Problem, |w| {
             w.target.nodes.clear();
             w.target.lost = Some(trouble());
+            w.plan.target.shape = Shape::Named {
+                sentinels: vec![endpoint(9)],
+                place: Place::fixed(endpoint(2)),
+            };
+        }),
+        ("reach", Problem, |w| {
+            w.target.nodes.clear();
+            w.target.lost = Some(trouble());
         }),
         ("sentinels", Warning, |w| {
             let mut sentinel = node(3);
@@ -311,6 +368,7 @@ fn what_is_wrong_is_found_and_nothing_else() {
         let mut world = World::new();
         spoil(&mut world);
         assert_eq!(bad(&world), [(*check, *severity)], "line {number}: {check}");
+        assert_mendable(&world);
     }
 }
 
@@ -370,12 +428,13 @@ fn what_is_wrong_with_a_cluster_is_found() {
         let mut world = World::new().clusters();
         spoil(&mut world);
         assert_eq!(bad(&world), [(*check, *severity)], "line {number}: {check}");
+        assert_mendable(&world);
     }
 }
 
 #[test]
 fn what_is_wrong_with_this_machine_is_found() {
-    use Severity::{Problem, Warning};
+    use Severity::{Problem, Unknown, Warning};
 
     let well = || HereFacts {
         folder: Folder::Usable,
@@ -399,7 +458,12 @@ fn what_is_wrong_with_this_machine_is_found() {
             };
         }),
         ("disk", Problem, |here| here.free_bytes = Some(1)),
+        ("disk", Warning, |here| here.free_bytes = Some(MIB)),
         ("disk", Warning, |here| here.free_bytes = Some(3 * MIB)),
+        ("disk", Unknown, |here| here.free_bytes = None),
+        ("folder", Warning, |here| {
+            here.folder = Folder::Others { uid: 999 };
+        }),
         ("port", Problem, |here| {
             here.ports.push(Port {
                 key: "server.listen",
@@ -418,6 +482,7 @@ fn what_is_wrong_with_this_machine_is_found() {
         spoil(&mut here);
         world.here = Some(here);
         assert_eq!(bad(&world), [(*check, *severity)]);
+        assert_mendable(&world);
     }
     let mut world = World::new();
     world.here = Some(well());
@@ -431,6 +496,7 @@ fn what_is_wrong_with_this_machine_is_found() {
     world.store.clear();
     world.plan.notes.push("a key without effect".to_owned());
     assert_eq!(bad(&world), [("configuration", Warning)]);
+    assert_mendable(&world);
     world.plan.notes.clear();
     world.plan.here.max_bytes = Some(MIB);
     assert_eq!(bad(&world), [("log-size", Warning)]);
@@ -456,7 +522,7 @@ fn every_warning_and_every_problem_says_what_to_type() {
         typed,
         [
             "redis-cli -h 10.0.0.1 -p 1 ACL SETUSER default +replconf +psync",
-            "redis-cli -h 10.0.0.1 -p 1 CONFIG SET repl-backlog-size 512mb",
+            "redis-cli -h 10.0.0.1 -p 1 CONFIG SET repl-backlog-size 536870912",
             "redis-cli -h 10.0.0.1 -p 2 CONFIG SET maxmemory-policy noeviction",
         ]
     );

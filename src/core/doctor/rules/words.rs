@@ -20,10 +20,11 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{} {}", number.strip_suffix(".0").unwrap_or(&number), UNITS[unit])
 }
 
-/// As a server's configuration has it: the next power of two, in MiB.
+/// As a server's configuration has it: the next power of two of MiB, in bytes, as 2.8 understands nothing else.
 pub(super) fn rounded_up(bytes: u64) -> String {
     let mib = bytes.div_ceil(MIB).max(1);
-    format!("{}mb", mib.checked_next_power_of_two().unwrap_or(mib))
+    let mib = mib.checked_next_power_of_two().unwrap_or(mib);
+    mib.saturating_mul(MIB).to_string()
 }
 
 /// A line for a shell: `redis-cli` with the words of a command. Never a password: `redis-cli` takes that of `REDISCLI_AUTH`.
@@ -64,11 +65,11 @@ mod tests {
     #[test]
     fn sizes_are_short() {
         for (bytes, text, rounded) in [
-            (0, "0 B", "1mb"),
-            (1024, "1 KiB", "1mb"),
-            (3 * MIB / 2, "1.5 MiB", "2mb"),
-            (MIB, "1 MiB", "1mb"),
-            (1025 * MIB, "1 GiB", "2048mb"),
+            (0, "0 B", "1048576"),
+            (1024, "1 KiB", "1048576"),
+            (3 * MIB / 2, "1.5 MiB", "2097152"),
+            (MIB, "1 MiB", "1048576"),
+            (1025 * MIB, "1 GiB", "2147483648"),
         ] {
             assert_eq!(
                 (size(bytes), rounded_up(bytes)),

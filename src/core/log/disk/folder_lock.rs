@@ -1,7 +1,7 @@
 //! The right to use a folder: one process at a time, and the second is told who the first is.
 
 use std::fs;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -47,6 +47,25 @@ impl FolderLock {
         file.set_len(0).map_err(failed("write"))?;
         write!(file, "pid {} {holder}", std::process::id()).map_err(failed("write"))?;
         Ok(FolderLock { _file: file })
+    }
+
+    /// Whether the folder could be taken, told without a trace: nothing is made or written, and whoever takes it meanwhile is in no more danger than of a lock that is
+    /// shared for a moment.
+    ///
+    /// # Errors
+    /// As of [`FolderLock::take`]; that another process has it is told first, whoever owns the folder.
+    pub fn look(root: &Path) -> Result<(), Error> {
+        let path = root.join("lock");
+        match private().read(true).open(&path) {
+            Ok(mut file) => match file.try_lock_shared() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => return Err(locked(root, &mut file)),
+                Err(fs::TryLockError::Error(source)) => return Err(Error::io("lock", &path, None, source)),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::io("open", &path, None, source)),
+        }
+        refuse_unsafe(root)
     }
 }
 
