@@ -24,7 +24,10 @@ use crate::core::target::inherited::{self, Inherited};
 use crate::core::target::session::Session;
 
 /// So much of the stream before the position is looked at.
-const TAIL_BYTES: u64 = 1 << 20;
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// At least so much, where the source has it; else no more than half of what it has: what is at the end of its backlog may be gone by the time it is asked for.
+const TAIL_BYTES_MIN: u64 = 4 << 10;
 
 impl Pipeline {
     /// Makes redis-GunYu's checkpoint ours, where that is wanted and there is none of ours.
@@ -150,7 +153,7 @@ fn says_something(record: &Record) -> bool {
 /// What the source says of a position.
 enum Probed {
     /// It continues from there; the last bytes before it, as far as the source still has them.
-    Fits(Vec<u8>),
+    Fits(Tail),
     /// It does not.
     Unfit(Unfit),
     /// It does not, being a replica, and its master might.
@@ -182,10 +185,10 @@ async fn probe(settings: &source::Settings, at: Position) -> Result<Probed, sour
         _ if is_behind => return Ok(Probed::Unfit(Unfit::OtherHistory(at))),
         _ => {}
     }
-    let earliest = kept_from.unwrap_or(at.offset).get();
-    let wanted = at.offset.get().saturating_sub(TAIL_BYTES).max(earliest);
+    let kept = at.offset.since(kept_from.unwrap_or(at.offset));
+    let wanted = reach(kept);
     let from = Position {
-        offset: Offset::new(wanted.min(at.offset.get())),
+        offset: Offset::new(at.offset.get() - wanted),
         ..at
     };
     if let Answer::FullResync(_) = follower.follow(Some(from)).await? {
@@ -198,26 +201,41 @@ async fn probe(settings: &source::Settings, at: Position) -> Result<Probed, sour
             tail.extend_from_slice(&bytes[..bytes.len().min(want - tail.len())]);
         }
     }
-    Ok(Probed::Fits(tail))
+    Ok(Probed::Fits(Tail {
+        bytes: tail,
+        is_all: wanted == kept,
+    }))
+}
+
+/// How many bytes before the position are asked for, of so many that the source keeps.
+fn reach(kept: u64) -> u64 {
+    (kept / 2).clamp(TAIL_BYTES_MIN, TAIL_BYTES).min(kept)
+}
+
+/// The last bytes before a position.
+struct Tail {
+    bytes: Vec<u8>,
+    /// The source has none before them.
+    is_all: bool,
 }
 
 /// What the last bytes before a position say of it: where to begin, and which database was selected just there. Nothing where they may as well be a value.
-fn settle(tail: &[u8], at: Offset) -> Option<(Offset, Option<u32>)> {
-    let commands = last_commands(tail);
+fn settle(tail: &Tail, at: Offset) -> Option<(Offset, Option<u32>)> {
+    let commands = last_commands(&tail.bytes);
     let (mut offset, mut selected, mut first) = (at, None, commands.len());
     for (number, command) in commands.iter().enumerate().rev() {
         match command.what {
             What::Select(db) => selected = selected.or(Some(db)),
             // What was selected within the transaction is selected again.
             What::Multi => {
-                let bytes = (tail.len() - command.begins) as u64;
+                let bytes = (tail.bytes.len() - command.begins) as u64;
                 (offset, selected) = (Offset::new(at.get().saturating_sub(bytes)), None);
             }
             What::Other => break,
         }
         first = number;
     }
-    let is_known = first == commands.len() || first > 0 || commands[0].begins == 0;
+    let is_known = first == commands.len() || first > 0 || tail.is_all && commands[0].begins == 0;
     is_known.then_some((offset, selected))
 }
 
@@ -286,7 +304,24 @@ mod tests {
     const SET: &str = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
 
     fn settled(tail: &str) -> Option<(u64, Option<u32>)> {
-        settle(tail.as_bytes(), Offset::new(500)).map(|(offset, db)| (offset.get(), db))
+        let tail = Tail {
+            bytes: tail.as_bytes().to_vec(),
+            is_all: true,
+        };
+        settle(&tail, Offset::new(500)).map(|(offset, db)| (offset.get(), db))
+    }
+
+    #[test]
+    fn what_may_be_gone_by_the_time_it_is_asked_for_is_not_asked_for() {
+        for (kept, asked) in [(0, 0), (23, 23), (4_096, 4_096), (10_000, 5_000), (6_000, 4_096)] {
+            assert_eq!(reach(kept), asked, "{kept}");
+        }
+        assert_eq!(reach(1 << 20), TAIL_BYTES);
+        let tail = Tail {
+            bytes: SELECT.as_bytes().to_vec(),
+            is_all: false,
+        };
+        assert_eq!(settle(&tail, Offset::new(500)), None);
     }
 
     #[test]
@@ -332,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_tail_full_of_beginnings_is_read_in_one_pass() {
-        let tail = format!("{}x", "*1\r\n$4\r\nPING\r\n".repeat(70_000));
+        let tail = format!("{}x", "*1\r\n$4\r\nPING\r\n".repeat(20_000));
         assert_eq!(settled(&tail), Some((500, None)));
     }
 
