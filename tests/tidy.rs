@@ -32,6 +32,7 @@ const ROOMS: &[&str] = &[
     "resume",
     "survey",
     "pipeline",
+    "verify",
     "lease",
     "peer",
     "supervisor",

@@ -32,6 +32,7 @@ pub mod target;
 pub mod resume;
 pub mod survey;
 pub mod pipeline;
+pub mod verify;
 pub mod lease;
 pub mod peer;
 pub mod supervisor;

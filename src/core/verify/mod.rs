@@ -1,0 +1,299 @@
+//! Whether source and target hold the same, asked from outside while a pipeline may be at work between them.
+//!
+//! ```text
+//! walk the source, ask the target  ─┐
+//! walk the target, ask the source  ─┴─▶ candidates (on disk) ─▶ rounds ─▶ suspects ─▶ under watch ─▶ differences
+//!                                           ▲                     │ equal: gone         │ equal: gone     │
+//!                                           └───── changed ───────┴─────────────────────┘                 ▼
+//!                                                                                            repair, and look again
+//! ```
+//!
+//! Owns what is asked of both sides, what counts as a difference ([`seen`]) and when a difference is certain ([`settle`]). Promises that a difference which
+//! stands still is found and that none is invented: whatever the two walks find is only a candidate. Promises that its memory does not grow with the
+//! data: candidates and differences are on disk, large values are compared in pieces. Changes nothing, but for a repair that was asked for.
+//!
+//! Leaves to `pipeline` what is replicated and where to: its settings say which servers, which filter, which name the checkpoint has.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `talk.rs`, `side.rs` | a connection; a server or a cluster, and which of its nodes has a key |
+//! | `seen.rs`, `look.rs` | what a side says of a key, and whether two such say the same; asking for it |
+//! | `guess.rs` | of which type a key probably is |
+//! | `group.rs` | which databases of which sources feed which of the target |
+//! | `walk.rs` | both walks |
+//! | `passage.rs` | whether a pipeline has passed a position |
+//! | `settle.rs`, `watched.rs` | what becomes of candidates |
+//!
+//! # What is compared
+//!
+//! | `compare` | existence | type, expiry | length | value |
+//! | --- | --- | --- | --- | --- |
+//! | existence | yes | – | – | – |
+//! | type | yes | yes | – | – |
+//! | length | yes | yes | yes | – |
+//! | value | yes | yes | yes | yes |
+//!
+//! Left out: keys of gunyu itself, keys that the filter drops, databases of the target that nothing feeds, libraries of functions. A hash's length counts fields that
+//! have expired and that the server has not removed yet, as `HLEN` does.
+
+mod group;
+mod guess;
+mod look;
+mod passage;
+mod seen;
+mod settle;
+mod side;
+mod talk;
+mod walk;
+mod watched;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::core::catalog::{self, Spill, Table};
+use crate::core::net::{self, Address};
+use crate::core::pipeline;
+use crate::core::{resp, survey};
+use passage::Passage;
+pub use seen::{Difference, Kind, Seen};
+pub use settle::Told;
+use settle::{Found, Settling};
+use walk::Walk;
+
+/// How much is compared. Each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Compare {
+    /// Whether the key is there.
+    Existence,
+    /// Its type and its expiry.
+    Type,
+    /// How long its value is.
+    Length,
+    /// The value itself.
+    Value,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The pipelines whose sources and targets are compared.
+    pub pipelines: Vec<pipeline::Settings>,
+    /// How much is compared.
+    pub compare: Compare,
+    /// Times of expiry that are no farther apart are the same, in milliseconds.
+    pub ttl_tolerance_ms: i64,
+    /// Only keys whose hash is below this part of all hashes; the same ones on both sides.
+    pub sample: Option<f64>,
+    /// Only keys like this, as `SCAN … MATCH` has it.
+    pub pattern: Option<Vec<u8>>,
+    /// At most so many keys a second.
+    pub keys_per_sec: Option<u64>,
+    /// How often candidates are looked at again.
+    pub rounds: u32,
+    /// A pipeline that does not move for so long is taken for none.
+    pub patience: Duration,
+    /// A folder for what does not belong into memory; its owner removes it.
+    pub folder: PathBuf,
+}
+
+/// What could not be done. Nothing was changed; running it again is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A connection failed.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// A server refused a question.
+    #[error("{address} refused {command}: {reply}")]
+    Refused {
+        /// Who.
+        address: Address,
+        /// What.
+        command: String,
+        /// Its words.
+        reply: String,
+    },
+    /// A server said what no server says.
+    #[error("{address} does not speak the protocol: {cause}")]
+    Protocol {
+        /// Who.
+        address: Address,
+        /// What was wrong.
+        cause: resp::Error,
+    },
+    /// An answer is of another kind than the question has.
+    #[error("{address} answered {command} with something unexpected")]
+    Unexpected {
+        /// Who.
+        address: Address,
+        /// What was asked.
+        command: String,
+    },
+    /// A cluster does not say who serves a slot, or somebody does whom nobody follows.
+    #[error("{address} does not say of all slots of its cluster who serves them")]
+    Slots {
+        /// Who.
+        address: Address,
+    },
+    /// Where the pipelines are could not be asked.
+    #[error(transparent)]
+    Survey(#[from] survey::Error),
+    /// What does not belong into memory could not be put away.
+    #[error(transparent)]
+    Spill(#[from] catalog::Error),
+    /// A bug of ours.
+    #[error("a part of the work ended badly: {0}")]
+    Bug(String),
+}
+
+impl Error {
+    /// What a person may do.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Net(error) => error.hint(),
+            Error::Refused { .. } => {
+                Some("check user, password and permissions (README.md lists what gunyu needs)".to_owned())
+            }
+            Error::Protocol { address, .. } => {
+                Some(format!("check that {address} is a Redis or Valkey server"))
+            }
+            Error::Slots { address } => Some(format!(
+                "look at CLUSTER NODES on {address}; while slots move, try again later"
+            )),
+            Error::Survey(error) => Some(error.hint()),
+            Error::Spill(error) => error.hint().map(str::to_owned),
+            Error::Unexpected { .. } | Error::Bug(_) => None,
+        }
+    }
+
+    /// Whether credentials or permissions are missing.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Error::Net(error) => error.needs_a_person(),
+            Error::Survey(error) => error.needs_a_person(),
+            Error::Refused { reply, .. } => ["NOAUTH", "WRONGPASS", "NOPERM"]
+                .iter()
+                .any(|code| reply.starts_with(code)),
+            _ => false,
+        }
+    }
+}
+
+/// What the work is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// Walking through the source.
+    Source,
+    /// Walking through the target.
+    Target,
+    /// Looking at candidates again.
+    Settling,
+}
+
+/// How far it is, for whoever shows it.
+#[derive(Debug, Default)]
+pub struct Shown {
+    stage: AtomicU8,
+    /// Keys that both walks will meet, as the servers count them.
+    pub total: AtomicU64,
+    /// Keys met so far, those left out among them.
+    pub met: AtomicU64,
+    /// Keys of the source that were compared.
+    pub source: AtomicU64,
+    /// Keys of the target that were compared.
+    pub target: AtomicU64,
+    /// Candidates found.
+    pub candidates: AtomicU64,
+    /// Candidates that have been looked at in this round.
+    pub settled: AtomicU64,
+}
+
+impl Shown {
+    /// What it is at.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Relaxed) {
+            0 => Stage::Source,
+            1 => Stage::Target,
+            _ => Stage::Settling,
+        }
+    }
+
+    fn enters(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    fn add(counter: &AtomicU64, count: usize) {
+        counter.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Keys of the source that were compared.
+    pub source: u64,
+    /// Keys of the target that were compared.
+    pub target: u64,
+    /// The differences, each with what both sides say ([`Told`]), for each target.
+    pub differences: Vec<Table>,
+    /// How many there are of each kind.
+    pub counts: std::collections::BTreeMap<Difference, u64>,
+    /// Keys that changed whenever they were looked at.
+    pub changing: u64,
+    /// Keys whose values cannot be compared.
+    pub uncompared: u64,
+    /// Candidates were looked at so often at most.
+    pub rounds: u32,
+    /// Whether a pipeline was at work between all of them.
+    pub followed: bool,
+    /// What an operator should know.
+    pub notes: Vec<String>,
+}
+
+impl Outcome {
+    /// Differences of all kinds.
+    #[must_use]
+    pub fn different(&self) -> u64 {
+        self.counts.values().sum()
+    }
+}
+
+/// Compares.
+///
+/// # Errors
+/// A server cannot be asked, or there is no room for candidates.
+pub async fn verify(settings: Settings, shown: Arc<Shown>) -> Result<Outcome, Error> {
+    let groups = group::groups(&settings).await?;
+    for group in &groups {
+        shown.total.fetch_add(group.count_keys().await?, Ordering::Relaxed);
+    }
+    let settings = Arc::new(settings);
+    let mut outcome = Outcome {
+        followed: true,
+        ..Outcome::default()
+    };
+    for (number, group) in groups.into_iter().enumerate() {
+        let spill = Spill::open(&settings.folder.join(number.to_string()))?;
+        let candidates = spill.table("candidates")?;
+        let walk = Walk::new(&settings, group, candidates.clone(), &shown);
+        let group = walk.run().await?;
+        shown.enters(Stage::Settling);
+        let passage = Passage::begin(&settings, &group).await?;
+        let found = Found {
+            candidates,
+            suspects: spill.table("suspects")?,
+            differences: spill.table("differences")?,
+        };
+        let mut settling = Settling::new(&settings, group, passage, found, &shown);
+        settling.run(&mut outcome).await?;
+        settling.end(&mut outcome)?;
+    }
+    outcome.source = shown.source.load(Ordering::Relaxed);
+    outcome.target = shown.target.load(Ordering::Relaxed);
+    Ok(outcome)
+}

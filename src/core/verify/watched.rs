@@ -1,0 +1,145 @@
+//! Suspects under watch: what the source has not touched, by its own word, since before it was looked at.
+//!
+//! `WATCH` at the source, look there, note where the source is, wait until the target has all that, look at the target; then an empty transaction says
+//! whether any of the watched keys has been touched meanwhile, to and fro included. Where none has, what the target says is of the very state that was seen at the source:
+//! the verdict is for sure. One key that changes spoils it for all that are watched with it, so what is left is watched in smaller and smaller companies.
+
+use super::Error;
+use super::group::{Group, Place};
+use super::seen::{Seen, Verdict, judge_all};
+use super::settle::{Settling, Told, difference, next_of_one_database};
+use super::side::{self, Lines};
+use super::{Outcome, passage::Passage, settle::Found};
+use crate::core::catalog::{Mark, Noted};
+use crate::core::resp::{Value, encode_command};
+
+/// So many keys are watched together, and at most so many in all, one company after the other. A server looks through all that a connection watches with each further
+/// key.
+const COMPANIES: [(usize, usize); 3] = [(500, usize::MAX), (25, 20_000), (1, 500)];
+
+/// Watches and looks.
+pub(super) struct Watched<'a> {
+    group: &'a Group,
+    passage: &'a mut Passage,
+    found: &'a Found,
+    sources: Vec<Lines>,
+    target: Lines,
+}
+
+impl<'a> Watched<'a> {
+    pub(super) fn new(settling: &'a mut Settling) -> Watched<'a> {
+        Watched {
+            sources: settling.group.source_lines(),
+            target: Lines::new(&settling.group.target),
+            group: &settling.group,
+            passage: &mut settling.passage,
+            found: &settling.found,
+        }
+    }
+
+    /// Settles what suspects stand still; the others stay. False where the source does not permit to watch.
+    pub(super) async fn settle(mut self, outcome: &mut Outcome) -> Result<bool, Error> {
+        for (company, most) in COMPANIES {
+            let (mut mark, mut watched) = (Mark::default(), 0);
+            while watched < most {
+                let next = next_of_one_database(&self.found.suspects, &mut mark, company)?;
+                let Some((db, rows)) = next else { break };
+                match self.company(db, &rows, outcome).await {
+                    Ok(()) => {}
+                    Err(error @ Error::Refused { .. }) if error.is_denied() => return Ok(false),
+                    Err(error) => return Err(error),
+                }
+                watched += rows.len();
+            }
+        }
+        Ok(true)
+    }
+
+    async fn company(&mut self, db: u32, rows: &[Noted], outcome: &mut Outcome) -> Result<(), Error> {
+        let places = self.places(db);
+        let mut is_sure = vec![true; rows.len()];
+        for place in &places {
+            watch(&mut self.sources[place.origin], place.db, rows, &mut is_sure).await?;
+        }
+        let source = self.group.look_at_source(&mut self.sources, db, rows).await?;
+        let marks = self.passage.marks().await?;
+        self.passage.wait(&marks).await?;
+        let target = self.group.look.at(&mut self.target, db, rows).await?;
+        for place in &places {
+            let lines = &mut self.sources[place.origin];
+            let untouched = unwatch(lines).await?;
+            for (row, is_sure) in rows.iter().zip(&mut is_sure) {
+                *is_sure &= untouched[lines.side().node_of(&row.key)];
+            }
+        }
+        self.apply(db, rows, (source, target), &is_sure, outcome)
+    }
+
+    /// Where in the sources the keys of that database are, or would be.
+    fn places(&self, db: u32) -> Vec<Place> {
+        let mut places = self.group.places(db);
+        if let Some(feeder) = self.group.feeder(db) {
+            for origin in 0..self.group.origins.len() {
+                let place = Place { origin, db: feeder };
+                if !places.contains(&place) {
+                    places.push(place);
+                }
+            }
+        }
+        places
+    }
+
+    fn apply(
+        &self,
+        db: u32,
+        rows: &[Noted],
+        (source, target): (Vec<Vec<Seen>>, Vec<Seen>),
+        is_sure: &[bool],
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
+        let (mut gone, mut differences) = (Vec::new(), Vec::new());
+        let seen = source.into_iter().zip(target).zip(is_sure);
+        for (row, ((source, target), is_sure)) in rows.iter().zip(seen) {
+            let verdict = judge_all(&source, &target, self.group.tolerance_ms);
+            if !is_sure || verdict == Verdict::Unknown {
+                continue;
+            }
+            outcome.uncompared += u64::from(verdict == Verdict::Uncompared);
+            if let Some(difference) = difference(verdict) {
+                let told = Told {
+                    difference: Some(difference),
+                    source,
+                    target,
+                };
+                differences.push((&row.key, told.note()));
+            }
+            gone.push(&row.key);
+        }
+        let differences = differences.iter().map(|(key, note)| (db, &key[..], &note[..]));
+        self.found.differences.insert(differences)?;
+        self.found.suspects.remove(gone.iter().map(|key| (db, &key[..])))?;
+        Ok(())
+    }
+}
+
+/// Watches keys; of those that another node has by now nothing is sure.
+async fn watch(lines: &mut Lines, db: u32, rows: &[Noted], is_sure: &mut [bool]) -> Result<(), Error> {
+    let answers = lines.ask(db, rows, 1, |request, number| {
+        encode_command(request, &[b"WATCH", &rows[number].key]);
+    });
+    for (answer, is_sure) in answers.await?.iter().zip(is_sure) {
+        *is_sure &= !answer.error().is_some_and(side::is_elsewhere);
+    }
+    Ok(())
+}
+
+/// Ends the watch: for each node whether nothing that was watched there has been touched.
+async fn unwatch(lines: &mut Lines) -> Result<Vec<bool>, Error> {
+    let mut untouched = Vec::new();
+    for node in 0..lines.side().nodes.len() {
+        let talk = lines.talk(node).await?;
+        talk.call(&[b"MULTI"]).await?;
+        untouched.push(matches!(talk.call(&[b"EXEC"]).await?, Value::Array(_)));
+    }
+    Ok(untouched)
+}
