@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::support::cluster::Cluster;
 use super::support::gunyu::Gunyu;
 use super::support::server::Server;
+use super::support::workload::Pace;
 use super::{Toggling, tell, verify};
 use crate::support::SOON;
 
@@ -25,6 +26,7 @@ fn told(cluster: &Cluster, command: &[&str]) {
 fn write_on(master: &Server, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
     let (mut conn, stop) = (master.conn(), Arc::clone(stop));
     std::thread::spawn(move || {
+        let mut pace = Pace::new(Some(1_000.0));
         for round in 0_u64.. {
             if stop.load(Ordering::SeqCst) {
                 return;
@@ -33,12 +35,14 @@ fn write_on(master: &Server, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<
             for number in 0..50 {
                 let key = format!("live:{}", (round * 50 + number) % 1_000);
                 match round % 3 {
-                    0 => pipe.cmd("DEL").arg(&key).ignore(),
-                    _ => pipe.cmd("RPUSH").arg(&key).arg(round).ignore(),
+                    0 => pipe.cmd("DEL").arg(&key),
+                    _ => pipe.cmd("RPUSH").arg(&key).arg(round),
                 };
             }
+            // Keys of other masters' slots are refused.
             pipe.ignore_errors();
-            let () = pipe.query(&mut conn).unwrap();
+            let _: Vec<redis::RedisResult<redis::Value>> = pipe.query(&mut conn).unwrap();
+            pace.spend(50);
         }
     })
 }

@@ -28,7 +28,15 @@ fn without_a_sync_it_says_so_and_differences_are_found_all_the_same() {
 fn filters_and_the_mapping_of_databases_hold_as_for_a_sync() {
     let (source, target) = (Server::start(), Server::start());
     for db in [0, 1, 2] {
-        tell(&source, db, &[&["SET", "user:1", "1"], &["SET", "user:2", "22"], &["SET", "other", "1"]]);
+        tell(
+            &source,
+            db,
+            &[
+                &["SET", "user:1", "1"],
+                &["SET", "user:2", "22"],
+                &["SET", "other", "1"],
+            ],
+        );
     }
     let set = [
         "output.filter.keyFilter.prefixKeyWhitelist=[\"user:\"]",
@@ -42,8 +50,15 @@ fn filters_and_the_mapping_of_databases_hold_as_for_a_sync() {
     let before = verify(&source.url(), &target.url(), &set);
     before.found_only(&[]);
     assert_eq!(before.json["keys"]["source"], 4, "{}", before.said);
-    assert_eq!(before.json["followed"], true, "the checkpoint is found by the configuration");
-    tell(&target, 7, &[&["DEL", "user:1"], &["SET", "left out by the filter", "1"]]);
+    assert_eq!(
+        before.json["followed"], true,
+        "the checkpoint is found by the configuration"
+    );
+    tell(
+        &target,
+        7,
+        &[&["DEL", "user:1"], &["SET", "left out by the filter", "1"]],
+    );
     tell(&target, 8, &[&["SET", "user:3", "1"], &["APPEND", "user:2", "x"]]);
     tell(&target, 9, &[&["SET", "user:1", "1"]]);
     verify(&source.url(), &target.url(), &set).found_only(&[
@@ -70,8 +85,12 @@ fn a_sample_and_a_pattern_choose_the_same_keys_on_both_sides() {
     tell(&source, 0, &[&["DEL", "a:7"]]);
     tell(&target, 0, &[&["DEL", "b:7"]]);
     verify(&source.url(), &target.url(), &["--match", "a:*"]).found_only(&[(0, "a:7", "extra")]);
-    verify(&source.url(), &target.url(), &["--match", "b:[6-8]", "--rate", "1000"])
-        .found_only(&[(0, "b:7", "missing")]);
+    verify(
+        &source.url(),
+        &target.url(),
+        &["--match", "b:[6-8]", "--rate", "1000"],
+    )
+    .found_only(&[(0, "b:7", "missing")]);
 }
 
 #[test]

@@ -49,7 +49,11 @@ impl Verified {
             .map(|(db, key, kind)| ((*db, (*key).to_owned()), (*kind).to_owned()))
             .collect();
         assert_eq!(self.found, expected, "{}", self.said);
-        let (code, equal) = if expected.is_empty() { (0, true) } else { (4, false) };
+        let (code, equal) = if expected.is_empty() {
+            (0, true)
+        } else {
+            (4, false)
+        };
         assert_eq!(self.code, Some(code), "{}", self.said);
         assert_eq!(self.json["equal"], equal, "{}", self.said);
         assert_eq!(self.json["different"], expected.len(), "{}", self.said);
@@ -62,14 +66,24 @@ fn verify(source: &str, target: &str, more: &[&str]) -> Verified {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("differing.jsonl");
     let path = file.to_str().unwrap();
-    let given = ["--source", source, "--target", target, "--json", "--differences", path];
+    let given = [
+        "--source",
+        source,
+        "--target",
+        target,
+        "--json",
+        "--differences",
+        path,
+    ];
     let output = run(&[&["verify"], &given[..], more].concat());
     let said = format!("{output:?}");
     let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
     let mut found = BTreeMap::new();
     for line in std::fs::read_to_string(&file).unwrap().lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        let key = line["key"].as_str().map_or_else(|| line["key"].to_string(), str::to_owned);
+        let key = line["key"]
+            .as_str()
+            .map_or_else(|| line["key"].to_string(), str::to_owned);
         let kind = line["kind"].as_str().unwrap().to_owned();
         let before = found.insert((line["db"].as_u64().unwrap(), key), kind);
         assert_eq!(before, None, "told twice: {line}");
@@ -110,6 +124,7 @@ impl Toggling {
         let (url, stopped) = (server.url(), Arc::clone(&stop));
         let toggle = move || {
             let mut conn = support::server::connect(&url).unwrap();
+            let mut pace = support::workload::Pace::new(Some(5_000.0));
             while !stopped.load(Ordering::SeqCst) {
                 let mut pipe = redis::pipe();
                 for number in 0..20 {
@@ -125,6 +140,7 @@ impl Toggling {
                     pipe.cmd("LPUSH").arg(key("type")).arg("x").ignore();
                 }
                 let () = pipe.query(&mut conn).unwrap();
+                pace.spend(180);
             }
         };
         Toggling {

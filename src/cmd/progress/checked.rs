@@ -26,7 +26,8 @@ impl Checked {
             How::Bars => BARS.add(ProgressBar::no_length()),
             How::Lines | How::Not => ProgressBar::hidden(),
         };
-        let template = "{spinner} {prefix} [{bar:24}] {percent:>3}% {human_pos}/{human_len} keys {per_sec} {msg}";
+        let template =
+            "{spinner} {prefix} [{bar:24}] {percent:>3}% {human_pos}/{human_len} keys {per_sec} {msg}";
         let style = ProgressStyle::with_template(template).expect("the template is a literal");
         bar.set_style(style.progress_chars("=> "));
         Checked {

@@ -51,13 +51,23 @@ pub(super) fn tell(args: &Args, outcome: &Outcome, pairs: &Pairs, took: Duration
             let kinds = outcome.counts.iter();
             let kinds = kinds.map(|(kind, count)| format!("{} {}", HumanCount(*count), kind.name()));
             let kinds: Vec<String> = kinds.collect();
-            text.push_str(&format!("{} keys differ: {}\n", HumanCount(count), kinds.join(", ")));
+            text.push_str(&format!(
+                "{} keys differ: {}\n",
+                HumanCount(count),
+                kinds.join(", ")
+            ));
             text.push_str(&some(outcome)?);
         }
     }
     for (count, what) in [
-        (outcome.changing, "changed whenever they were looked at, and are not judged: run it again, or with more --rounds"),
-        (outcome.uncompared, "hold values that cannot be compared: of modules, or newer than this gunyu"),
+        (
+            outcome.changing,
+            "changed whenever they were looked at, and are not judged: run it again, or with more --rounds",
+        ),
+        (
+            outcome.uncompared,
+            "hold values that cannot be compared: of modules, or newer than this gunyu",
+        ),
     ] {
         if count > 0 {
             text.push_str(&format!("{} keys {what}\n", HumanCount(count)));
@@ -76,7 +86,9 @@ pub(super) fn tell(args: &Args, outcome: &Outcome, pairs: &Pairs, took: Duration
 fn some(outcome: &Outcome) -> Result<String, Failure> {
     let (mut text, mut left) = (String::new(), SHOWN_MAX);
     for table in &outcome.differences {
-        let rows = table.next(&mut Mark::default(), left).map_err(|error| cannot_read(error.into()))?;
+        let rows = table
+            .next(&mut Mark::default(), left)
+            .map_err(|error| cannot_read(error.into()))?;
         left -= rows.len();
         for (row, told) in rows.iter().filter_map(|row| Some((row, Told::of(row)?))) {
             let kind = told.difference.map_or("", Difference::name);
@@ -93,7 +105,9 @@ fn some(outcome: &Outcome) -> Result<String, Failure> {
     let different = outcome.different();
     if different > SHOWN_MAX as u64 {
         let more = HumanCount(different - SHOWN_MAX as u64);
-        text.push_str(&format!("  and {more} more: --differences FILE writes all of them\n"));
+        text.push_str(&format!(
+            "  and {more} more: --differences FILE writes all of them\n"
+        ));
     }
     Ok(text)
 }
@@ -111,7 +125,9 @@ fn phrase(seen: &Seen) -> String {
     if !seen.is_there() {
         return "none".to_owned();
     }
-    let length = seen.length.map_or(String::new(), |length| format!(" of {length}"));
+    let length = seen
+        .length
+        .map_or(String::new(), |length| format!(" of {length}"));
     let expiry = seen.expires_ms;
     let expiry = expiry.map_or(String::new(), |at| format!(", expires at {at}"));
     format!("{}{length}{expiry}", seen.kind.name())
@@ -151,12 +167,19 @@ pub(super) fn write_all(outcome: &Outcome, out: &mut Out) -> Result<(), Failure>
     for table in &outcome.differences {
         let mut mark = Mark::default();
         loop {
-            let rows = table.next(&mut mark, CHUNK).map_err(|error| cannot_read(error.into()))?;
+            let rows = table
+                .next(&mut mark, CHUNK)
+                .map_err(|error| cannot_read(error.into()))?;
             if rows.is_empty() {
                 break;
             }
             let lines = rows.iter().filter_map(|row| line(row, &Told::of(row)?));
-            out.write(lines.map(|line| format!("{line}\n")).collect::<String>().as_bytes())?;
+            out.write(
+                lines
+                    .map(|line| format!("{line}\n"))
+                    .collect::<String>()
+                    .as_bytes(),
+            )?;
         }
     }
     Ok(())

@@ -58,7 +58,10 @@ impl Spill {
     /// # Errors
     /// [`Error::Database`].
     pub fn table(&self, name: &str) -> Result<Table, Error> {
-        let rows = self.db.keyspace(name, small_keyspace).map_err(failed("open", name))?;
+        let rows = self
+            .db
+            .keyspace(name, small_keyspace)
+            .map_err(failed("open", name))?;
         Ok(Table {
             db: self.db.clone(),
             rows,
@@ -105,10 +108,7 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn insert<'a>(
-        &self,
-        keys: impl IntoIterator<Item = (u32, &'a [u8], &'a [u8])>,
-    ) -> Result<(), Error> {
+    pub fn insert<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8], &'a [u8])>) -> Result<(), Error> {
         let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
         for (db, key, note) in keys {
             let len = u32::try_from(note.len()).unwrap_or(u32::MAX).to_le_bytes();
@@ -194,8 +194,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let table = Spill::open(folder.path()).unwrap().table("t").unwrap();
         let long = vec![b'k'; 70_000];
-        let rows: [(u32, &[u8], &[u8]); 4] =
-            [(2, b"a", b""), (0, b"b", b"old"), (0, &long, b"note"), (1, b"", b"n")];
+        let rows: [(u32, &[u8], &[u8]); 4] = [
+            (2, b"a", b""),
+            (0, b"b", b"old"),
+            (0, &long, b"note"),
+            (1, b"", b"n"),
+        ];
         table.insert(rows).unwrap();
         table.insert([(0, &b"b"[..], &b"new"[..])]).unwrap();
         table.remove([(2, &b"x"[..])]).unwrap();
@@ -207,11 +211,17 @@ mod tests {
             if chunk.is_empty() {
                 break;
             }
-            table.remove(chunk.iter().map(|one| (one.db, &one.key[..]))).unwrap();
+            table
+                .remove(chunk.iter().map(|one| (one.db, &one.key[..])))
+                .unwrap();
             found.extend(chunk);
         }
-        let expected: [(u32, &[u8], &[u8]); 4] =
-            [(0, b"b", b"new"), (0, &long, b"note"), (1, b"", b"n"), (2, b"a", b"")];
+        let expected: [(u32, &[u8], &[u8]); 4] = [
+            (0, b"b", b"new"),
+            (0, &long, b"note"),
+            (1, b"", b"n"),
+            (2, b"a", b""),
+        ];
         let found: Vec<(u32, &[u8], &[u8])> = found
             .iter()
             .map(|one| (one.db, &one.key[..], &one.note[..]))

@@ -191,7 +191,10 @@ impl Group {
 
     /// Connections to all sources, to be opened.
     pub(super) fn source_lines(&self) -> Vec<Lines> {
-        self.origins.iter().map(|origin| Lines::new(&origin.side)).collect()
+        self.origins
+            .iter()
+            .map(|origin| Lines::new(&origin.side))
+            .collect()
     }
 }
 
@@ -233,8 +236,7 @@ mod tests {
 
     #[test]
     fn the_keyspace_is_read_as_servers_write_it() {
-        let text =
-            "# Keyspace\r\ndb0:keys=12,expires=3,avg_ttl=0\r\ndb10:keys=1,expires=0,avg_ttl=0,subexpiry=0\r\n";
+        let text = "# Keyspace\r\ndb0:keys=12,expires=3,avg_ttl=0\r\ndb10:keys=1,expires=0,avg_ttl=0,subexpiry=0\r\n";
         assert_eq!(keyspace(text), BTreeMap::from([(0, 12), (10, 1)]));
         assert_eq!(keyspace("# Keyspace\r\n"), BTreeMap::new());
     }

@@ -6,8 +6,10 @@ use bytes::BytesMut;
 
 use super::Compare;
 use super::Error;
-use super::seen::{Kind, Seen};
+use super::digest;
+use super::seen::{self, Kind, Seen};
 use super::side::{self, Lines};
+use super::sizes::{Sized, measure, together};
 use crate::core::resp::{Value, encode_command};
 
 /// How times of expiry are asked for.
@@ -78,6 +80,9 @@ impl Look {
         if self.compare >= Compare::Length {
             lengths(lines, db, keys, &mut all).await?;
         }
+        if self.compare >= Compare::Value {
+            values(lines, db, keys, &mut all).await?;
+        }
         Ok(all)
     }
 
@@ -133,6 +138,51 @@ async fn lengths<K: AsRef<[u8]>>(
         }
     }
     Ok(())
+}
+
+/// Asks for the values of those that are there, and not too large.
+async fn values<K: AsRef<[u8]>>(
+    lines: &mut Lines,
+    db: u32,
+    keys: &[K],
+    all: &mut [Seen],
+) -> Result<(), Error> {
+    let sized = |(place, seen): (usize, &Seen)| {
+        let is_there = !matches!(seen.kind, Kind::Missing | Kind::Torn | Kind::Any);
+        is_there.then(|| Sized {
+            place,
+            key: keys[place].as_ref(),
+            kind: seen.kind.clone(),
+            length: seen.length.unwrap_or(0),
+            bytes: 0,
+        })
+    };
+    let mut there: Vec<Sized<'_>> = all.iter().enumerate().filter_map(sized).collect();
+    measure(lines, db, &mut there).await?;
+    let (large, small): (Vec<Sized<'_>>, Vec<Sized<'_>>) = there.into_iter().partition(Sized::is_large);
+    for one in &large {
+        all[one.place].value = seen::Value::Large;
+    }
+    for some in together(&small) {
+        for (one, dump) in some.iter().zip(dump(lines, db, some).await?) {
+            let value = match dump {
+                Value::Bulk(dump) => digest::of_dump(dump, now_ms()),
+                _ => None,
+            };
+            match value {
+                Some(value) => all[one.place].value = value,
+                // It has gone, or another node has it by now.
+                None => all[one.place].kind = Kind::Torn,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The values as a side writes them.
+pub(super) async fn dump(lines: &mut Lines, db: u32, keys: &[Sized<'_>]) -> Result<Vec<Value>, Error> {
+    let ask = |request: &mut BytesMut, number: usize| encode_command(request, &[b"DUMP", keys[number].key]);
+    lines.ask(db, keys, 1, ask).await
 }
 
 /// Whether both sides know `PEXPIRETIME`.

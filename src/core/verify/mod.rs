@@ -18,6 +18,7 @@
 //! | --- | --- |
 //! | `talk.rs`, `side.rs` | a connection; a server or a cluster, and which of its nodes has a key |
 //! | `seen.rs`, `look.rs` | what a side says of a key, and whether two such say the same; asking for it |
+//! | `values.rs`, `digest.rs`, `sizes.rs`, `pieces.rs` | values of both sides; what one comes to; how large it is; large ones side by side |
 //! | `guess.rs` | of which type a key probably is |
 //! | `group.rs` | which databases of which sources feed which of the target |
 //! | `walk.rs` | both walks |
@@ -36,14 +37,18 @@
 //! Left out: keys of gunyu itself, keys that the filter drops, databases of the target that nothing feeds, libraries of functions. A hash's length counts fields that
 //! have expired and that the server has not removed yet, as `HLEN` does.
 
+mod digest;
 mod group;
 mod guess;
 mod look;
 mod passage;
+mod pieces;
 mod seen;
 mod settle;
 mod side;
+mod sizes;
 mod talk;
+mod values;
 mod walk;
 mod watched;
 
@@ -270,7 +275,9 @@ impl Outcome {
 pub async fn verify(settings: Settings, shown: Arc<Shown>) -> Result<Outcome, Error> {
     let groups = group::groups(&settings).await?;
     for group in &groups {
-        shown.total.fetch_add(group.count_keys().await?, Ordering::Relaxed);
+        shown
+            .total
+            .fetch_add(group.count_keys().await?, Ordering::Relaxed);
     }
     let settings = Arc::new(settings);
     let mut outcome = Outcome {

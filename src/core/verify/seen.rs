@@ -84,8 +84,8 @@ pub enum Value {
     Unasked,
     /// It is too large to be looked at as a whole: both sides are asked for it in pieces, when nothing of it changes.
     Large,
-    /// It was compared in pieces, and is the same, or is not.
-    Pieces(bool),
+    /// It was compared in pieces, and is the same, or differs so.
+    Pieces(Option<Difference>),
     /// What it comes to, whatever its encoding.
     Digest(Digest),
     /// Only its bytes are known, of this version of the format: a module's.
@@ -258,8 +258,7 @@ fn values(source: &Value, target: &Value) -> Verdict {
     let differ = Verdict::Differs(Difference::Value);
     match (source, target) {
         (Value::Unasked, Value::Unasked) => Verdict::Equal,
-        (_, Value::Pieces(true)) => Verdict::Equal,
-        (_, Value::Pieces(false)) => differ,
+        (_, Value::Pieces(difference)) => difference.map_or(Verdict::Equal, Verdict::Differs),
         (Value::Digest(one), Value::Digest(other)) => {
             let counts = one.counts.zip(other.counts);
             match one.elements == other.elements && counts.is_none_or(|(one, other)| one == other) {
@@ -388,8 +387,9 @@ mod tests {
             (expiring(None),       expiring(Some(1)),     Verdict::Differs(Ttl)),
             (expiring(Some(1)),    expiring(None),        Verdict::Differs(Ttl)),
             (with(Value::Large),   with(Value::Large),    Verdict::Unknown),
-            (with(Value::Large),   with(Value::Pieces(true)), Verdict::Equal),
-            (with(Value::Large),   with(Value::Pieces(false)), Verdict::Differs(Val)),
+            (with(Value::Large),   with(Value::Pieces(None)), Verdict::Equal),
+            (with(Value::Large),   with(Value::Pieces(Some(Val))), Verdict::Differs(Val)),
+            (with(Value::Large),   with(Value::Pieces(Some(FieldTtl))), Verdict::Differs(FieldTtl)),
             (raw(10, 1),           raw(11, 1),            Verdict::Equal),
             (raw(10, 1),           raw(11, 2),            Verdict::Uncompared),
             (raw(10, 1),           raw(10, 2),            Verdict::Differs(Val)),

@@ -196,15 +196,16 @@ impl Settling {
         }
         let suspects = suspects.iter().map(|(key, note)| (db, &key[..], &note[..]));
         self.found.suspects.insert(suspects)?;
-        self.found.candidates.remove(gone.iter().map(|key| (db, &key[..])))?;
+        self.found
+            .candidates
+            .remove(gone.iter().map(|key| (db, &key[..])))?;
         Ok(())
     }
 
     /// Takes suspects for differences, of which it is known how they differ.
     fn believe(&self) -> Result<(), Error> {
         each(&self.found.suspects, CHUNK, |rows| {
-            let is_known =
-                |row: &&Noted| Told::of(row).is_some_and(|told| told.difference.is_some());
+            let is_known = |row: &&Noted| Told::of(row).is_some_and(|told| told.difference.is_some());
             let known: Vec<&Noted> = rows.iter().filter(is_known).collect();
             let noted = known.iter().map(|row| (row.db, &row.key[..], &row.note[..]));
             self.found.differences.insert(noted)?;

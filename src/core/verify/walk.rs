@@ -19,8 +19,11 @@ use tokio::task::JoinSet;
 use super::group::{Group, int};
 use super::guess::Guess;
 use super::look::Clock;
-use super::seen::{Verdict, judge};
+use super::look::Look;
+use super::seen::{Kind, Verdict, judge};
 use super::side::{Lines, Side};
+use super::sizes::Sized;
+use super::values;
 use super::{Compare, Error, Settings, Shown, Stage};
 use crate::core::catalog::Table;
 use crate::core::resp::{Value, encode_command, write_array_header, write_bulk};
@@ -62,12 +65,7 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    pub(super) fn new(
-        settings: &Arc<Settings>,
-        group: Group,
-        candidates: Table,
-        shown: &Arc<Shown>,
-    ) -> Walk {
+    pub(super) fn new(settings: &Arc<Settings>, group: Group, candidates: Table, shown: &Arc<Shown>) -> Walk {
         let limit = RateLimit {
             commands_per_sec: settings.keys_per_sec,
             bytes_per_sec: None,
@@ -139,10 +137,16 @@ async fn walk_target(shared: &Arc<Shared>) -> Result<(), Error> {
     let fed = |db: &u32| shared.group.feeder(*db).is_some();
     let databases: Vec<u32> = shared.group.databases.iter().copied().filter(fed).collect();
     let mut tasks = JoinSet::new();
-    let batches = scan_all(&mut tasks, shared, &shared.group.target, &databases, |shared, db, key| {
-        let feeder = shared.group.feeder(db);
-        feeder.is_some_and(|feeder| shared.group.filter.key(feeder, key).is_none())
-    });
+    let batches = scan_all(
+        &mut tasks,
+        shared,
+        &shared.group.target,
+        &databases,
+        |shared, db, key| {
+            let feeder = shared.group.feeder(db);
+            feeder.is_some_and(|feeder| shared.group.filter.key(feeder, key).is_none())
+        },
+    );
     for _ in 0..WORKERS {
         let worker = Backward {
             sources: shared.group.source_lines(),
@@ -291,21 +295,31 @@ impl Forward {
             let Some(target_db) = self.shared.group.filter.target_db(batch.db) else {
                 continue;
             };
-            let places = match self.shared.settings.compare {
-                Compare::Existence => absent(&mut self.target, target_db, &batch.keys).await?,
+            let mut sorted = Sorted::default();
+            match self.shared.settings.compare {
+                Compare::Existence => {
+                    sorted.candidates = absent(&mut self.target, target_db, &batch.keys).await?;
+                }
                 Compare::Type => {
                     let all: Vec<usize> = (0..keys).collect();
-                    self.closely(&batch, target_db, &all).await?
+                    self.closely(&batch, target_db, &all, &mut sorted).await?;
                 }
-                Compare::Length | Compare::Value => self.quickly(&batch, target_db).await?,
-            };
-            note(&self.shared, target_db, places.iter().map(|place| &batch.keys[*place][..]))?;
+                Compare::Length | Compare::Value => self.quickly(&batch, target_db, &mut sorted).await?,
+            }
+            if self.shared.settings.compare == Compare::Value {
+                let (source, target) = ((&mut self.source, batch.db), (&mut self.target, target_db));
+                let fitting = sorted.fitting(&batch);
+                let differing = values::differing(source, target, fitting).await?;
+                sorted.candidates.extend(differing);
+            }
+            let candidates = sorted.candidates.iter().map(|place| &batch.keys[*place][..]);
+            note(&self.shared, target_db, candidates)?;
             Shown::add(&self.shared.shown.source, keys);
         }
     }
 
-    /// Asks both sides for the length, by the type that the key probably has, and for its expiry. Gives the places of the candidates.
-    async fn quickly(&mut self, batch: &Batch, target_db: u32) -> Result<Vec<usize>, Error> {
+    /// Asks both sides for the length, by the type that the key probably has, and for its expiry.
+    async fn quickly(&mut self, batch: &Batch, target_db: u32, sorted: &mut Sorted) -> Result<(), Error> {
         let group = &self.shared.group;
         let (keys, clock) = (&batch.keys, group.look.clock);
         let guess = &self.guess;
@@ -319,40 +333,83 @@ impl Forward {
             self.source.ask(batch.db, keys, 2, ask),
             self.target.ask(target_db, keys, 2, ask),
         )?;
-        let (mut candidates, mut unsure) = (Vec::new(), Vec::new());
+        let mut unsure = Vec::new();
         for number in 0..keys.len() {
             let pair = number * 2..number * 2 + 2;
-            match fits(&source[pair.clone()], &target[pair], clock, group.tolerance_ms) {
+            match fits(
+                &source[pair.clone()],
+                &target[pair.clone()],
+                clock,
+                group.tolerance_ms,
+            ) {
+                Fit::Fits if group.look.compare == Compare::Value => {
+                    let kind = guess.kind(&keys[number]).clone();
+                    sorted
+                        .fits
+                        .push((number, kind, int(&source[pair.start]).unwrap_or(0)));
+                }
                 Fit::Fits => {}
                 Fit::Guessed => unsure.push(number),
-                Fit::Not => candidates.push(number),
+                Fit::Not => sorted.candidates.push(number),
             }
         }
-        candidates.extend(self.closely(batch, target_db, &unsure).await?);
-        Ok(candidates)
+        self.closely(batch, target_db, &unsure, sorted).await
     }
 
-    /// Asks for the type first. Gives the places of the candidates.
+    /// Asks for the type first.
     async fn closely(
         &mut self,
         batch: &Batch,
         target_db: u32,
         places: &[usize],
-    ) -> Result<Vec<usize>, Error> {
+        sorted: &mut Sorted,
+    ) -> Result<(), Error> {
         let group = &self.shared.group;
+        // Values are asked for in a way of their own.
+        let look = Look {
+            compare: group.look.compare.min(Compare::Length),
+            ..group.look
+        };
         let keys: Vec<&[u8]> = places.iter().map(|place| &batch.keys[*place][..]).collect();
         let (source, target) = tokio::try_join!(
-            group.look.at(&mut self.source, batch.db, &keys),
-            group.look.at(&mut self.target, target_db, &keys),
+            look.at(&mut self.source, batch.db, &keys),
+            look.at(&mut self.target, target_db, &keys),
         )?;
-        let mut candidates = Vec::new();
         for (place, (source, target)) in places.iter().zip(source.iter().zip(&target)) {
             self.guess.learn(&batch.keys[*place], &source.kind);
-            if judge(source, target, group.tolerance_ms) != Verdict::Equal {
-                candidates.push(*place);
+            match judge(source, target, group.tolerance_ms) {
+                Verdict::Equal => {
+                    let length = source.length.and_then(|length| i64::try_from(length).ok());
+                    let fits = (*place, source.kind.clone(), length.unwrap_or(0));
+                    sorted.fits.push(fits);
+                }
+                _ => sorted.candidates.push(*place),
             }
         }
-        Ok(candidates)
+        Ok(())
+    }
+}
+
+/// Keys of a batch, by their places.
+#[derive(Default)]
+struct Sorted {
+    candidates: Vec<usize>,
+    /// With type and length; those whose values are still to be compared.
+    fits: Vec<(usize, Kind, i64)>,
+}
+
+impl Sorted {
+    fn fitting<'a>(&mut self, batch: &'a Batch) -> Vec<Sized<'a>> {
+        let fits = std::mem::take(&mut self.fits).into_iter();
+        let there = fits.filter(|(_, kind, _)| *kind != Kind::Missing);
+        let sized = |(place, kind, length)| Sized {
+            place,
+            key: &batch.keys[place],
+            kind,
+            length: u64::try_from(length).unwrap_or(0),
+            bytes: 0,
+        };
+        there.map(sized).collect()
     }
 }
 

@@ -4,11 +4,15 @@
 //! whether any of the watched keys has been touched meanwhile, to and fro included. Where none has, what the target says is of the very state that was seen at the source:
 //! the verdict is for sure. One key that changes spoils it for all that are watched with it, so what is left is watched in smaller and smaller companies.
 
+use std::time::{Duration, Instant};
+
 use super::Error;
 use super::group::{Group, Place};
-use super::seen::{Seen, Verdict, judge_all};
+use super::pieces::{self, Compared, Large};
+use super::seen::{self, Seen, Verdict, judge, judge_all};
 use super::settle::{Settling, Told, difference, next_of_one_database};
 use super::side::{self, Lines};
+use super::sizes::{Sized, measure};
 use super::{Outcome, passage::Passage, settle::Found};
 use crate::core::catalog::{Mark, Noted};
 use crate::core::resp::{Value, encode_command};
@@ -16,6 +20,9 @@ use crate::core::resp::{Value, encode_command};
 /// So many keys are watched together, and at most so many in all, one company after the other. A server looks through all that a connection watches with each further
 /// key.
 const COMPANIES: [(usize, usize); 3] = [(500, usize::MAX), (25, 20_000), (1, 500)];
+
+/// So long for all small companies of one size.
+const SMALL_COMPANIES_LIMIT: Duration = Duration::from_secs(20);
 
 /// Watches and looks.
 pub(super) struct Watched<'a> {
@@ -41,7 +48,9 @@ impl<'a> Watched<'a> {
     pub(super) async fn settle(mut self, outcome: &mut Outcome) -> Result<bool, Error> {
         for (company, most) in COMPANIES {
             let (mut mark, mut watched) = (Mark::default(), 0);
-            while watched < most {
+            // Small companies are for what changes often: they may take their time, but not all of it.
+            let began = Instant::now();
+            while watched < most && (company == COMPANIES[0].0 || began.elapsed() < SMALL_COMPANIES_LIMIT) {
                 let next = next_of_one_database(&self.found.suspects, &mut mark, company)?;
                 let Some((db, rows)) = next else { break };
                 match self.company(db, &rows, outcome).await {
@@ -64,7 +73,10 @@ impl<'a> Watched<'a> {
         let source = self.group.look_at_source(&mut self.sources, db, rows).await?;
         let marks = self.passage.marks().await?;
         self.passage.wait(&marks).await?;
-        let target = self.group.look.at(&mut self.target, db, rows).await?;
+        let mut target = self.group.look.at(&mut self.target, db, rows).await?;
+        for ((row, source), target) in rows.iter().zip(&source).zip(&mut target) {
+            self.large(db, row, source, target).await?;
+        }
         for place in &places {
             let lines = &mut self.sources[place.origin];
             let untouched = unwatch(lines).await?;
@@ -73,6 +85,43 @@ impl<'a> Watched<'a> {
             }
         }
         self.apply(db, rows, (source, target), &is_sure, outcome)
+    }
+
+    /// Compares a value that is too large to be looked at as a whole. Where several places feed the key, the first that has it counts.
+    async fn large(&mut self, db: u32, row: &Noted, source: &[Seen], target: &mut Seen) -> Result<(), Error> {
+        let is_large = |seen: &Seen| seen.value == seen::Value::Large;
+        let Some(first) = source.first() else {
+            return Ok(());
+        };
+        let is_open = judge(first, target, self.group.tolerance_ms) == Verdict::Unknown;
+        if !is_open || !is_large(first) && !is_large(target) {
+            return Ok(());
+        }
+        for place in self.group.places(db) {
+            let lines = &mut self.sources[place.origin];
+            let mut sized = [Sized {
+                place: 0,
+                key: &row.key,
+                kind: first.kind.clone(),
+                length: first.length.unwrap_or(0),
+                bytes: 0,
+            }];
+            measure(lines, place.db, &mut sized).await?;
+            let large = Large {
+                key: &row.key,
+                kind: &first.kind,
+                length: sized[0].length,
+                bytes: sized[0].bytes,
+            };
+            let compared = pieces::compare((lines, place.db), (&mut self.target, db), &large).await?;
+            match compared {
+                Compared::Same => target.value = seen::Value::Pieces(None),
+                Compared::Differ(how) => target.value = seen::Value::Pieces(Some(how)),
+                Compared::Torn => continue,
+            }
+            return Ok(());
+        }
+        Ok(())
     }
 
     /// Where in the sources the keys of that database are, or would be.
@@ -117,7 +166,9 @@ impl<'a> Watched<'a> {
         }
         let differences = differences.iter().map(|(key, note)| (db, &key[..], &note[..]));
         self.found.differences.insert(differences)?;
-        self.found.suspects.remove(gone.iter().map(|key| (db, &key[..])))?;
+        self.found
+            .suspects
+            .remove(gone.iter().map(|key| (db, &key[..])))?;
         Ok(())
     }
 }
