@@ -17,7 +17,7 @@ use super::config::{self, Config, Level};
 use super::interrupt::interrupted;
 use super::progress::{Checked, How, REDRAW_EVERY};
 use super::{ConfigArgs, Exit, Failure, file, settings, sync, traces};
-use crate::core::verify::{self, Compare, Outcome, Settings, Shown};
+use crate::core::verify::{self, Compare, Outcome, Repair, Settings, Shown};
 
 /// Sentinels, or a cluster, say within this time where the servers are.
 const FIND_LIMIT: Duration = Duration::from_secs(10);
@@ -39,8 +39,9 @@ Examples:
   gunyu verify --config gunyu.yaml --compare value --rate 20000
   gunyu verify --config gunyu.yaml --sample 0.01 --compare value --json
   gunyu verify --config gunyu.yaml --match 'user:*' --differences differing.jsonl
+  gunyu verify --config gunyu.yaml --compare value --repair --dry-run
 
-Exit codes: 0 equal, 1 it failed, 2 usage or configuration, 4 source and target differ, 130 interrupted.")]
+Exit codes: 0 equal (after --repair: now), 1 it failed, 2 usage or configuration, 4 source and target differ, 130 interrupted.")]
 pub struct Args {
     #[command(flatten)]
     given: ConfigArgs,
@@ -68,6 +69,13 @@ pub struct Args {
     /// Write the keys that differ to this file, a JSON object a line
     #[arg(long, value_name = "FILE")]
     differences: Option<PathBuf>,
+    /// Copy what differs anew from the source, while the stream goes on, and look at it again; keys that the source does not have are removed, unless
+    /// output.replay.staleKeys is keep, or other syncs use the target
+    #[arg(long)]
+    repair: bool,
+    /// With --repair: only say what would be done
+    #[arg(long, requires = "repair")]
+    dry_run: bool,
     /// Print the outcome as JSON; draw no progress
     #[arg(long)]
     json: bool,
@@ -182,6 +190,11 @@ async fn compare(args: &Args, config: &Config, folder: &TempDir) -> Result<(Outc
         keys_per_sec: args.rate,
         rounds: args.rounds,
         patience: Duration::from_secs(args.patience),
+        repair: match (args.repair, args.dry_run) {
+            (false, _) => Repair::No,
+            (true, true) => Repair::Dry,
+            (true, false) => Repair::Do,
+        },
         folder: folder.path().to_owned(),
     };
     let shown = Arc::new(Shown::default());

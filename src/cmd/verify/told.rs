@@ -12,7 +12,7 @@ use crate::cmd::file::Out;
 use crate::cmd::{Failure, print};
 use crate::core::catalog::{Mark, Noted};
 use crate::core::resp::harmless;
-use crate::core::verify::{Difference, Error, Outcome, Seen, Told};
+use crate::core::verify::{Difference, Error, Outcome, Repaired, Seen, Told};
 
 /// So many lines are written at a time.
 const CHUNK: usize = 1000;
@@ -73,6 +73,9 @@ pub(super) fn tell(args: &Args, outcome: &Outcome, pairs: &Pairs, took: Duration
             text.push_str(&format!("{} keys {what}\n", HumanCount(count)));
         }
     }
+    if let Some(repaired) = outcome.repaired {
+        text.push_str(&repaired_line(repaired));
+    }
     if !outcome.followed {
         text.push_str("no gunyu is at work between them: what differs was looked at again after a moment\n");
     }
@@ -80,6 +83,27 @@ pub(super) fn tell(args: &Args, outcome: &Outcome, pairs: &Pairs, took: Duration
         text.push_str(&format!("note: {note}\n"));
     }
     print::text(&text)
+}
+
+fn repaired_line(repaired: Repaired) -> String {
+    let would = if repaired.dry { "would be " } else { "" };
+    let mut line = format!(
+        "{} keys {would}copied from the source, {} {would}removed",
+        HumanCount(repaired.copied),
+        HumanCount(repaired.removed)
+    );
+    for (count, what) in [
+        (repaired.kept, "that the source does not have stay"),
+        (
+            repaired.refused,
+            "cannot be copied one by one: gunyu fullsync copies everything anew",
+        ),
+    ] {
+        if count > 0 {
+            line.push_str(&format!("; {} {what}", HumanCount(count)));
+        }
+    }
+    line + "\n"
 }
 
 /// The first keys that differ.
@@ -151,6 +175,13 @@ fn object(args: &Args, outcome: &Outcome, pairs: &Pairs, seconds: f64, per_secon
         "differences": counts.collect::<Map<String, Value>>(),
         "changing": outcome.changing,
         "uncompared": outcome.uncompared,
+        "repair": outcome.repaired.map(|one| json!({
+            "dry_run": one.dry,
+            "copied": one.copied,
+            "removed": one.removed,
+            "kept": one.kept,
+            "refused": one.refused,
+        })),
         "rounds": outcome.rounds,
         "followed": outcome.followed,
         "notes": outcome.notes,

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | string, list | yes | the bytes, the items |
 //! | set, sorted set, hash | no | members; with scores; fields with values, and apart from them when fields expire. A field that has expired is none |
-//! | stream | yes | entries, last id, groups with their pending entries and consumers; apart from them what servers keep since 7.0. Not when a consumer was last seen, nor ids of producers |
+//! | stream | yes | entries, last id, groups with their pending entries and whose those are; apart from them what servers keep since 7.0 of the stream. Not ids of producers, nor what native replication does not carry either: consumers to whom nothing is pending, when one was last seen, how far a group has read |
 //! | module | – | the bytes, with the version of the format |
 //!
 //! Where order does not count, hashes of the elements are summed up: no two sets of elements that somebody has not searched for with great effort come to the same.
@@ -66,6 +66,8 @@ struct Sum {
     heap: u128,
     expiries: u128,
     counts: Option<Context>,
+    /// Nothing of what is pending to this consumer has come yet.
+    consumer: Option<Bytes>,
 }
 
 impl Sum {
@@ -75,6 +77,7 @@ impl Sum {
             heap: 0,
             expiries: 0,
             counts: None,
+            consumer: None,
         }
     }
 
@@ -118,16 +121,19 @@ impl Sum {
             }
             Element::Group(group) => {
                 self.in_row(&[b"group", &group.name, &bytes_of(group.last_id)]);
-                if let Some(read) = group.entries_read {
-                    self.in_counts(&[&group.name, &read.to_le_bytes()]);
-                }
+                self.consumer = None;
             }
             Element::Pending(one) => {
                 let (at, times) = (one.delivered_ms.to_le_bytes(), one.deliveries.to_le_bytes());
                 self.in_row(&[b"pending", &bytes_of(one.id), &at, &times]);
             }
-            Element::Consumer { name, .. } => self.in_row(&[b"consumer", name]),
-            Element::Owned(id) => self.in_row(&[b"owned", &bytes_of(*id)]),
+            Element::Consumer { name, .. } => self.consumer = Some(name.clone()),
+            Element::Owned(id) => {
+                if let Some(name) = self.consumer.take() {
+                    self.in_row(&[b"consumer", &name]);
+                }
+                self.in_row(&[b"owned", &bytes_of(*id)]);
+            }
             Element::GivenBack(id) => self.in_row(&[b"given back", &bytes_of(*id)]),
             Element::Idempotence { .. } | Element::Produced { .. } => {}
         }

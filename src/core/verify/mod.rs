@@ -24,6 +24,7 @@
 //! | `walk.rs` | both walks |
 //! | `passage.rs` | whether a pipeline has passed a position |
 //! | `settle.rs`, `watched.rs` | what becomes of candidates |
+//! | `repair.rs` | copying anew what differs |
 //!
 //! # What is compared
 //!
@@ -43,6 +44,7 @@ mod guess;
 mod look;
 mod passage;
 mod pieces;
+mod repair;
 mod seen;
 mod settle;
 mod side;
@@ -62,6 +64,7 @@ use crate::core::net::{self, Address};
 use crate::core::pipeline;
 use crate::core::{resp, survey};
 use passage::Passage;
+pub use repair::Repaired;
 pub use seen::{Difference, Kind, Seen};
 pub use settle::Told;
 use settle::{Found, Settling};
@@ -99,11 +102,24 @@ pub struct Settings {
     pub rounds: u32,
     /// A pipeline that does not move for so long is taken for none.
     pub patience: Duration,
+    /// Whether what differs is copied anew from the source.
+    pub repair: Repair,
     /// A folder for what does not belong into memory; its owner removes it.
     pub folder: PathBuf,
 }
 
-/// What could not be done. Nothing was changed; running it again is safe.
+/// Whether what differs is repaired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// No.
+    No,
+    /// What would be done is counted.
+    Dry,
+    /// Yes.
+    Do,
+}
+
+/// What could not be done. Nothing was changed but what a repair has copied by then; running it again is safe.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A connection failed.
@@ -147,6 +163,14 @@ pub enum Error {
     /// What does not belong into memory could not be put away.
     #[error(transparent)]
     Spill(#[from] catalog::Error),
+    /// No pipeline is at work, and one that begins later would bring again what a repair has copied.
+    #[error(
+        "nothing is repaired: no gunyu follows {source_address}, and one that begins later would go on from its checkpoint, and apply again what was repaired"
+    )]
+    Stalled {
+        /// The source.
+        source_address: Address,
+    },
     /// A bug of ours.
     #[error("a part of the work ended badly: {0}")]
     Bug(String),
@@ -169,6 +193,9 @@ impl Error {
             )),
             Error::Survey(error) => Some(error.hint()),
             Error::Spill(error) => error.hint().map(str::to_owned),
+            Error::Stalled { .. } => Some(
+                "start gunyu sync with this configuration, or resume it, and repair while it runs; or copy everything anew: gunyu fullsync".to_owned(),
+            ),
             Error::Unexpected { .. } | Error::Bug(_) => None,
         }
     }
@@ -256,6 +283,8 @@ pub struct Outcome {
     pub rounds: u32,
     /// Whether a pipeline was at work between all of them.
     pub followed: bool,
+    /// What was repaired, or would be.
+    pub repaired: Option<Repaired>,
     /// What an operator should know.
     pub notes: Vec<String>,
 }
@@ -298,6 +327,7 @@ pub async fn verify(settings: Settings, shown: Arc<Shown>) -> Result<Outcome, Er
         };
         let mut settling = Settling::new(&settings, group, passage, found, &shown);
         settling.run(&mut outcome).await?;
+        settling.repair(&mut outcome).await?;
         settling.end(&mut outcome)?;
     }
     outcome.source = shown.source.load(Ordering::Relaxed);

@@ -90,6 +90,18 @@ impl Passage {
         Ok(marks)
     }
 
+    /// Whether what is written to the target now stays right when the stream goes on.
+    pub(super) async fn check_safe(&mut self) -> Result<(), Error> {
+        for way in self.ways.iter_mut().filter(|way| !way.follows) {
+            if way.will_go_on().await? {
+                return Err(Error::Stalled {
+                    source_address: way.source.address.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until the target has what the sources had said at these marks; where nothing follows, for a moment.
     pub(super) async fn wait(&mut self, marks: &[Option<Mark>]) -> Result<(), Error> {
         for (way, mark) in self.ways.iter_mut().zip(marks) {
@@ -123,6 +135,17 @@ impl Way {
         let info = self.asks().await?.0.info().await?;
         let history = info.history;
         Ok(info.offset.map(|offset| Mark { history, offset }))
+    }
+
+    /// Whether a pipeline that begins later goes on from a checkpoint that stands there.
+    async fn will_go_on(&mut self) -> Result<bool, Error> {
+        let name = self.name.clone();
+        let (source, target) = self.asks().await?;
+        let history = source.info().await?.history;
+        let recorded = target.recorded(&name).await?;
+        let checkpoint = recorded.and_then(|recorded| recorded.record.checkpoint);
+        let goes_on = |at: &History| checkpoint.is_some_and(|checkpoint| at.contains(&checkpoint.position));
+        Ok(history.as_ref().is_none_or(goes_on) && checkpoint.is_some())
     }
 
     /// Waits until the checkpoint is at the mark or after it; false where it does not move for the patience.

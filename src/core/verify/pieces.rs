@@ -245,13 +245,7 @@ impl Both<'_> {
         let (Some(source), Some(target)) = (source.array(), target.array()) else {
             return Ok(Compared::Torn);
         };
-        let about: [&[u8]; 5] = [
-            b"name",
-            b"consumers",
-            b"pending",
-            b"last-delivered-id",
-            b"entries-read",
-        ];
+        let about: [&[u8]; 3] = [b"name", b"pending", b"last-delivered-id"];
         let mut pairs = source.iter().zip(target);
         if source.len() != target.len() || !pairs.all(|(one, other)| agree(one, other, &about)) {
             return Ok(DIFFER);

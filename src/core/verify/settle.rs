@@ -17,11 +17,13 @@ use serde::{Deserialize, Serialize};
 
 use super::group::Group;
 use super::passage::Passage;
+use super::repair::{self, Repair, Repaired};
 use super::seen::{Difference, Seen, Verdict, is_same, judge_all};
 use super::side::Lines;
 use super::watched::Watched;
 use super::{Error, Outcome, Settings, Shown};
 use crate::core::catalog::{Mark, Noted, Table};
+use crate::core::pipeline::StaleKeys;
 
 /// So many keys are looked at together.
 const CHUNK: usize = 500;
@@ -120,6 +122,50 @@ impl Settling {
         Ok(())
     }
 
+    /// Repairs what differs, where that is asked for, and looks at it again.
+    pub(super) async fn repair(&mut self, outcome: &mut Outcome) -> Result<(), Error> {
+        if self.settings.repair == super::Repair::No || self.found.differences.is_empty()? {
+            return Ok(());
+        }
+        let removes = self.removes_extra(outcome).await?;
+        if self.settings.repair == super::Repair::Dry {
+            let planned = repair::plan(&self.group, &self.found.differences, removes)?;
+            outcome.repaired = Some(sum(outcome.repaired, planned));
+            return Ok(());
+        }
+        self.group.refresh().await?;
+        let repairing = Repair::new(&self.group, &mut self.passage, removes);
+        let repaired = repairing.run(&self.found.differences).await?;
+        outcome.repaired = Some(sum(outcome.repaired, repaired));
+        each(&self.found.differences, CHUNK, |rows| {
+            let rows = rows.iter().map(|row| (row.db, &row.key[..], &b"[]"[..]));
+            Ok(self.found.candidates.insert(rows)?)
+        })?;
+        self.found.differences.clear()?;
+        self.run(outcome).await
+    }
+
+    /// Whether keys that the source does not have are removed.
+    ///
+    /// | `staleKeys` | other deployments on the target | removed |
+    /// | --- | --- | --- |
+    /// | keep | – | no |
+    /// | delete | – | yes |
+    /// | auto | no | yes |
+    /// | auto | yes | no: they may be theirs |
+    async fn removes_extra(&self, outcome: &mut Outcome) -> Result<bool, Error> {
+        let removes = match self.group.pipelines[0].stale_keys {
+            StaleKeys::Keep => false,
+            StaleKeys::Delete => true,
+            StaleKeys::Auto => !repair::is_shared(&self.group).await?,
+        };
+        if !removes {
+            let note = "keys that the source does not have are not removed: output.replay.staleKeys is keep, or other syncs use the target";
+            outcome.notes.push(note.to_owned());
+        }
+        Ok(removes)
+    }
+
     /// Counts what there is.
     pub(super) fn end(mut self, outcome: &mut Outcome) -> Result<(), Error> {
         outcome.followed &= self.passage.follows();
@@ -212,6 +258,17 @@ impl Settling {
             let keys = known.iter().map(|row| (row.db, &row.key[..]));
             Ok(self.found.suspects.remove(keys)?)
         })
+    }
+}
+
+fn sum(before: Option<Repaired>, more: Repaired) -> Repaired {
+    let before = before.unwrap_or_default();
+    Repaired {
+        dry: more.dry,
+        copied: before.copied + more.copied,
+        removed: before.removed + more.removed,
+        kept: before.kept + more.kept,
+        refused: before.refused + more.refused,
     }
 }
 

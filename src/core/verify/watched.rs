@@ -65,7 +65,7 @@ impl<'a> Watched<'a> {
     }
 
     async fn company(&mut self, db: u32, rows: &[Noted], outcome: &mut Outcome) -> Result<(), Error> {
-        let places = self.places(db);
+        let places = places(self.group, db);
         let mut is_sure = vec![true; rows.len()];
         for place in &places {
             watch(&mut self.sources[place.origin], place.db, rows, &mut is_sure).await?;
@@ -124,20 +124,6 @@ impl<'a> Watched<'a> {
         Ok(())
     }
 
-    /// Where in the sources the keys of that database are, or would be.
-    fn places(&self, db: u32) -> Vec<Place> {
-        let mut places = self.group.places(db);
-        if let Some(feeder) = self.group.feeder(db) {
-            for origin in 0..self.group.origins.len() {
-                let place = Place { origin, db: feeder };
-                if !places.contains(&place) {
-                    places.push(place);
-                }
-            }
-        }
-        places
-    }
-
     fn apply(
         &self,
         db: u32,
@@ -173,8 +159,27 @@ impl<'a> Watched<'a> {
     }
 }
 
+/// Where in the sources the keys of a database of the target are, or would be.
+pub(super) fn places(group: &Group, db: u32) -> Vec<Place> {
+    let mut places = group.places(db);
+    if let Some(feeder) = group.feeder(db) {
+        for origin in 0..group.origins.len() {
+            let place = Place { origin, db: feeder };
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+    }
+    places
+}
+
 /// Watches keys; of those that another node has by now nothing is sure.
-async fn watch(lines: &mut Lines, db: u32, rows: &[Noted], is_sure: &mut [bool]) -> Result<(), Error> {
+pub(super) async fn watch(
+    lines: &mut Lines,
+    db: u32,
+    rows: &[Noted],
+    is_sure: &mut [bool],
+) -> Result<(), Error> {
     let answers = lines.ask(db, rows, 1, |request, number| {
         encode_command(request, &[b"WATCH", &rows[number].key]);
     });
@@ -185,7 +190,7 @@ async fn watch(lines: &mut Lines, db: u32, rows: &[Noted], is_sure: &mut [bool])
 }
 
 /// Ends the watch: for each node whether nothing that was watched there has been touched.
-async fn unwatch(lines: &mut Lines) -> Result<Vec<bool>, Error> {
+pub(super) async fn unwatch(lines: &mut Lines) -> Result<Vec<bool>, Error> {
     let mut untouched = Vec::new();
     for node in 0..lines.side().nodes.len() {
         let talk = lines.talk(node).await?;
