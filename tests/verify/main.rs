@@ -15,6 +15,8 @@ mod support;
 mod clusters;
 mod command;
 mod live;
+mod many;
+mod repairing;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
