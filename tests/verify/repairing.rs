@@ -22,7 +22,7 @@ struct Counting {
 }
 
 impl Counting {
-    fn start(servers: &[Server]) -> Counting {
+    fn start(servers: &[Server], per_second: f64) -> Counting {
         let stop = Arc::new(AtomicBool::new(false));
         let (urls, stopped) = (servers.iter().map(Server::url).collect(), Arc::clone(&stop));
         let mut rng = Seed::pick().rng(0xC0);
@@ -30,7 +30,7 @@ impl Counting {
             let urls: Vec<String> = urls;
             let mut conns: Vec<_> = urls.iter().map(|url| connect(url).unwrap()).collect();
             let mut sent: BTreeMap<usize, u64> = BTreeMap::new();
-            let mut pace = Pace::new(Some(400.0));
+            let mut pace = Pace::new(Some(per_second));
             while !stopped.load(Ordering::SeqCst) {
                 let number = rng.usize(..COUNTERS);
                 let next = sent.entry(number).or_insert(0);
@@ -127,7 +127,7 @@ fn every_write_counts_once_while_what_differs_is_repaired() {
             ],
         ],
     );
-    let counting = Counting::start(&source);
+    let counting = Counting::start(&source, 400.0);
     let _gunyu = Gunyu::between(&source[0], &target[0]);
     let spoil = [
         "for n = 0, 99 do redis.call('SET', '{' .. n .. '}:counter', 7) end",
@@ -171,7 +171,7 @@ fn every_write_counts_once_while_what_differs_is_repaired() {
 fn on_clusters_too_every_write_counts_once_while_what_differs_is_repaired() {
     let (source, target) = (Cluster::start(2), Cluster::start(2));
     source.set_keys(200);
-    let counting = Counting::start(&source.masters);
+    let counting = Counting::start(&source.masters, 100.0);
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
     gunyu.wait_ready(SOON * 2);
     for number in 0..40 {

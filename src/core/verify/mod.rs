@@ -23,7 +23,7 @@
 //! | `group.rs` | which databases of which sources feed which of the target |
 //! | `walk.rs` | both walks |
 //! | `passage.rs` | whether a pipeline has passed a position |
-//! | `settle.rs`, `watched.rs` | what becomes of candidates |
+//! | `settle.rs`, `watched.rs`, `watchers.rs` | what becomes of candidates |
 //! | `repair.rs` | copying anew what differs |
 //!
 //! # What is compared
@@ -53,6 +53,7 @@ mod talk;
 mod values;
 mod walk;
 mod watched;
+mod watchers;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -102,7 +102,7 @@ impl Passage {
         Ok(())
     }
 
-    /// Waits until the target has what the sources had said at these marks; where nothing follows, for a moment.
+    /// Waits until the target has what the sources had said at these marks.
     pub(super) async fn wait(&mut self, marks: &[Option<Mark>]) -> Result<(), Error> {
         for (way, mark) in self.ways.iter_mut().zip(marks) {
             let Some(mark) = mark else { continue };
@@ -115,10 +115,14 @@ impl Passage {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// Where nothing follows, waits for a moment: whatever else writes there may do so meanwhile.
+    pub(super) async fn rest(&self) {
         if !self.follows() {
             tokio::time::sleep(STILL).await;
         }
-        Ok(())
     }
 }
 

@@ -22,6 +22,7 @@
 //! | no | none, or of another history: a full sync comes first | yes |
 //! | no | in the source's history | no: [`Error::Stalled`] |
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -34,7 +35,7 @@ use super::seen::{Difference, Kind};
 use super::settle::{Told, next_of_one_database};
 use super::side::Lines;
 use super::sizes::{Sized, measure};
-use super::watched::{places, unwatch, watch};
+use super::watchers::{self, Watchers};
 use crate::core::catalog::{Mark, Noted, Table};
 use crate::core::command;
 use crate::core::rdb::Version;
@@ -42,20 +43,20 @@ use crate::core::rdb::payload::{FOOTER_BYTES, Modules, Payload, version_of};
 use crate::core::resp::{Value, encode_command};
 use crate::core::target::checkpoint::{self, KEY_PREFIX};
 
-/// So many keys are copied together, in that order: what changes often spoils it for the others.
-const COMPANIES: [usize; 4] = [100, 10, 1, 1];
+/// So many keys at a time, in so many companies: what changes often spoils it for its company.
+const COMPANIES: [(usize, usize); 4] = [(1_000, 10), (320, 32), (32, 32), (32, 32)];
 
-/// On a cluster a transaction is of one slot, and each has a connection of its own: so many at a time.
-const SLOTS_TOGETHER: usize = 8;
+/// As many as there are companies at most.
+const WATCHERS: usize = 32;
 
-/// Values of a company take at most about so much.
-const COMPANY_BYTES: u64 = 16 << 20;
+/// Values that are copied together take at most about so much.
+const TOGETHER_BYTES: u64 = 16 << 20;
 
 /// A value above this is not copied.
 const VALUE_BYTES_MAX: u64 = 256 << 20;
 
-/// So long for all companies of one key.
-const SINGLE_LIMIT: Duration = Duration::from_secs(60);
+/// So long for what changes often, each time.
+const SMALL_COMPANIES_LIMIT: Duration = Duration::from_secs(60);
 
 /// What was done, or would be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,7 +77,9 @@ pub struct Repaired {
 pub(super) struct Repair<'a> {
     group: &'a Group,
     passage: &'a mut Passage,
+    watchers: Watchers,
     sources: Vec<Lines>,
+    /// For each company.
     targets: Vec<Lines>,
     removes: bool,
     /// The version of the target's format, where it has refused the source's.
@@ -108,13 +111,10 @@ enum State {
 
 impl<'a> Repair<'a> {
     pub(super) fn new(group: &'a Group, passage: &'a mut Passage, removes: bool) -> Repair<'a> {
-        let connections = match group.target.is_cluster() {
-            true => SLOTS_TOGETHER,
-            false => 1,
-        };
         Repair {
             sources: group.source_lines(),
-            targets: (0..connections).map(|_| Lines::new(&group.target)).collect(),
+            targets: (0..WATCHERS).map(|_| Lines::new(&group.target)).collect(),
+            watchers: Watchers::new(group, WATCHERS),
             group,
             passage,
             removes,
@@ -126,78 +126,74 @@ impl<'a> Repair<'a> {
     /// Copies or removes all keys of the table. Those that are settled leave it, but for those that cannot be repaired.
     pub(super) async fn run(mut self, differences: &Table) -> Result<Repaired, Error> {
         self.passage.check_safe().await?;
-        for company in COMPANIES {
+        for (number, (count, companies)) in COMPANIES.into_iter().enumerate() {
             let (mut mark, began) = (Mark::default(), Instant::now());
-            let company = match self.group.target.is_cluster() {
-                true => company.min(SLOTS_TOGETHER),
-                false => company,
+            let count = match self.group.target.is_cluster() {
+                // Each slot is a company.
+                true => count.min(WATCHERS),
+                false => count,
             };
-            while company > 1 || began.elapsed() < SINGLE_LIMIT {
-                let Some((db, rows)) = next_of_one_database(differences, &mut mark, company)? else {
+            while number == 0 || began.elapsed() < SMALL_COMPANIES_LIMIT {
+                let Some((db, rows)) = next_of_one_database(differences, &mut mark, count)? else {
                     break;
                 };
-                // What cannot be repaired has lost its note, and is passed over.
+                // What is done with has lost its note, and is passed over.
                 let rows: Vec<Noted> = rows.into_iter().filter(|row| !row.note.is_empty()).collect();
                 if !rows.is_empty() {
-                    self.company(db, &rows, differences).await?;
+                    let companies = self.companies(&rows, companies);
+                    self.some(db, &rows, &companies, differences).await?;
                 }
             }
         }
         Ok(self.done)
     }
 
-    async fn company(&mut self, db: u32, rows: &[Noted], differences: &Table) -> Result<(), Error> {
-        let places = places(self.group, db);
-        let mut is_sure = vec![true; rows.len()];
-        for place in &places {
-            watch(&mut self.sources[place.origin], place.db, rows, &mut is_sure).await?;
-        }
+    async fn some(
+        &mut self,
+        db: u32,
+        rows: &[Noted],
+        companies: &[Vec<usize>],
+        differences: &Table,
+    ) -> Result<(), Error> {
+        let places = watchers::places(self.group, db);
+        let mut is_sure = self.watchers.watch(&places, rows, companies).await?;
         let mut copies = self.read(rows, &places).await?;
         let marks = self.passage.marks().await?;
         self.passage.wait(&marks).await?;
         self.passage.check_safe().await?;
-        let units = self.units(rows);
-        for (unit, target) in units.iter().zip(&mut self.targets) {
-            let keys: Vec<&[u8]> = unit.iter().map(|place| &rows[*place].key[..]).collect();
+        for (company, target) in companies.iter().zip(&mut self.targets) {
+            let keys: Vec<&[u8]> = company.iter().map(|row| &rows[*row].key[..]).collect();
             let answers = target.ask(db, &keys, 1, |request, number| {
                 encode_command(request, &[b"WATCH", keys[number]]);
             });
-            for (place, answer) in unit.iter().zip(answers.await?) {
-                is_sure[*place] &= answer.error().is_none();
+            for (row, answer) in company.iter().zip(answers.await?) {
+                is_sure[*row] &= answer.error().is_none();
             }
         }
-        for place in &places {
-            let lines = &mut self.sources[place.origin];
-            let untouched = unwatch(lines).await?;
-            for (row, is_sure) in rows.iter().zip(&mut is_sure) {
-                *is_sure &= untouched[lines.side().node_of(&row.key)];
-            }
-        }
+        // Only now: what touches the key from here on is seen by the watch at the target, or comes after the copy.
+        let untouched = self.watchers.unwatch(&places, rows, companies, &mut is_sure);
+        untouched.await?;
         for (copy, is_sure) in copies.iter_mut().zip(is_sure) {
             if copy.state == State::Open && !is_sure {
                 copy.state = State::Touched;
             }
         }
-        for (number, unit) in units.iter().enumerate() {
-            self.write(db, number, unit, &mut copies).await?;
+        for (number, company) in companies.iter().enumerate() {
+            self.write(db, number, company, &mut copies).await?;
         }
         self.note(db, &copies, differences)
     }
 
-    /// For each connection the places of the keys that go over it: all, or those of one slot.
-    fn units(&self, rows: &[Noted]) -> Vec<Vec<usize>> {
+    /// Which keys are watched, and written, together; on a cluster those of one slot.
+    fn companies(&self, rows: &[Noted], count: usize) -> Vec<Vec<usize>> {
         if !self.group.target.is_cluster() {
-            return vec![(0..rows.len()).collect()];
+            return watchers::companies(rows.len(), count);
         }
-        let mut units: Vec<(u16, Vec<usize>)> = Vec::new();
+        let mut by_slot: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
         for (place, row) in rows.iter().enumerate() {
-            let slot = command::slot(&row.key);
-            match units.iter_mut().find(|(one, _)| *one == slot) {
-                Some((_, unit)) => unit.push(place),
-                None => units.push((slot, vec![place])),
-            }
+            by_slot.entry(command::slot(&row.key)).or_default().push(place);
         }
-        units.into_iter().map(|(_, unit)| unit).collect()
+        by_slot.into_values().collect()
     }
 
     /// What the source has of these keys.
@@ -227,7 +223,7 @@ impl<'a> Repair<'a> {
                 }
                 // What is too much for this time is left for another.
                 bytes += key.bytes;
-                if bytes > COMPANY_BYTES && bytes != key.bytes && copy.state == State::Open {
+                if bytes > TOGETHER_BYTES && bytes != key.bytes && copy.state == State::Open {
                     copy.state = State::Touched;
                 }
                 copy.state == State::Open

@@ -196,6 +196,7 @@ impl Settling {
         }
         let marks = self.passage.marks().await?;
         self.passage.wait(&marks).await?;
+        self.passage.rest().await;
         let mut target = Lines::new(&self.group.target);
         let mut mark = Mark::default();
         while let Some((db, rows)) = next_of_one_database(&candidates, &mut mark, CHUNK)? {

@@ -7,19 +7,21 @@
 use std::time::{Duration, Instant};
 
 use super::Error;
-use super::group::{Group, Place};
+use super::group::Group;
 use super::pieces::{self, Compared, Large};
 use super::seen::{self, Seen, Verdict, judge, judge_all};
 use super::settle::{Settling, Told, difference, next_of_one_database};
-use super::side::{self, Lines};
+use super::side::Lines;
 use super::sizes::{Sized, measure};
+use super::watchers::{self, Watchers};
 use super::{Outcome, passage::Passage, settle::Found};
 use crate::core::catalog::{Mark, Noted};
-use crate::core::resp::{Value, encode_command};
 
-/// So many keys are watched together, and at most so many in all, one company after the other. A server looks through all that a connection watches with each further
-/// key.
-const COMPANIES: [(usize, usize); 3] = [(500, usize::MAX), (25, 20_000), (1, 500)];
+/// So many keys at a time, in so many companies, and at most so many in all. A server looks through all that a connection watches with each further key.
+const COMPANIES: [(usize, usize, usize); 3] = [(8_000, 16, usize::MAX), (640, 32, 64_000), (32, 32, 1_000)];
+
+/// As many as there are companies at most.
+const WATCHERS: usize = 32;
 
 /// So long for all small companies of one size.
 const SMALL_COMPANIES_LIMIT: Duration = Duration::from_secs(20);
@@ -29,6 +31,7 @@ pub(super) struct Watched<'a> {
     group: &'a Group,
     passage: &'a mut Passage,
     found: &'a Found,
+    watchers: Watchers,
     sources: Vec<Lines>,
     target: Lines,
 }
@@ -36,6 +39,7 @@ pub(super) struct Watched<'a> {
 impl<'a> Watched<'a> {
     pub(super) fn new(settling: &'a mut Settling) -> Watched<'a> {
         Watched {
+            watchers: Watchers::new(&settling.group, WATCHERS),
             sources: settling.group.source_lines(),
             target: Lines::new(&settling.group.target),
             group: &settling.group,
@@ -46,14 +50,15 @@ impl<'a> Watched<'a> {
 
     /// Settles what suspects stand still; the others stay. False where the source does not permit to watch.
     pub(super) async fn settle(mut self, outcome: &mut Outcome) -> Result<bool, Error> {
-        for (company, most) in COMPANIES {
+        for (number, (count, companies, most)) in COMPANIES.into_iter().enumerate() {
             let (mut mark, mut watched) = (Mark::default(), 0);
             // Small companies are for what changes often: they may take their time, but not all of it.
             let began = Instant::now();
-            while watched < most && (company == COMPANIES[0].0 || began.elapsed() < SMALL_COMPANIES_LIMIT) {
-                let next = next_of_one_database(&self.found.suspects, &mut mark, company)?;
+            while watched < most && (number == 0 || began.elapsed() < SMALL_COMPANIES_LIMIT) {
+                let next = next_of_one_database(&self.found.suspects, &mut mark, count)?;
                 let Some((db, rows)) = next else { break };
-                match self.company(db, &rows, outcome).await {
+                let companies = watchers::companies(rows.len(), companies);
+                match self.look(db, &rows, &companies, outcome).await {
                     Ok(()) => {}
                     Err(error @ Error::Refused { .. }) if error.is_denied() => return Ok(false),
                     Err(error) => return Err(error),
@@ -64,12 +69,15 @@ impl<'a> Watched<'a> {
         Ok(true)
     }
 
-    async fn company(&mut self, db: u32, rows: &[Noted], outcome: &mut Outcome) -> Result<(), Error> {
-        let places = places(self.group, db);
-        let mut is_sure = vec![true; rows.len()];
-        for place in &places {
-            watch(&mut self.sources[place.origin], place.db, rows, &mut is_sure).await?;
-        }
+    async fn look(
+        &mut self,
+        db: u32,
+        rows: &[Noted],
+        companies: &[Vec<usize>],
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
+        let places = watchers::places(self.group, db);
+        let mut is_sure = self.watchers.watch(&places, rows, companies).await?;
         let source = self.group.look_at_source(&mut self.sources, db, rows).await?;
         let marks = self.passage.marks().await?;
         self.passage.wait(&marks).await?;
@@ -77,13 +85,8 @@ impl<'a> Watched<'a> {
         for ((row, source), target) in rows.iter().zip(&source).zip(&mut target) {
             self.large(db, row, source, target).await?;
         }
-        for place in &places {
-            let lines = &mut self.sources[place.origin];
-            let untouched = unwatch(lines).await?;
-            for (row, is_sure) in rows.iter().zip(&mut is_sure) {
-                *is_sure &= untouched[lines.side().node_of(&row.key)];
-            }
-        }
+        let untouched = self.watchers.unwatch(&places, rows, companies, &mut is_sure);
+        untouched.await?;
         self.apply(db, rows, (source, target), &is_sure, outcome)
     }
 
@@ -157,45 +160,4 @@ impl<'a> Watched<'a> {
             .remove(gone.iter().map(|key| (db, &key[..])))?;
         Ok(())
     }
-}
-
-/// Where in the sources the keys of a database of the target are, or would be.
-pub(super) fn places(group: &Group, db: u32) -> Vec<Place> {
-    let mut places = group.places(db);
-    if let Some(feeder) = group.feeder(db) {
-        for origin in 0..group.origins.len() {
-            let place = Place { origin, db: feeder };
-            if !places.contains(&place) {
-                places.push(place);
-            }
-        }
-    }
-    places
-}
-
-/// Watches keys; of those that another node has by now nothing is sure.
-pub(super) async fn watch(
-    lines: &mut Lines,
-    db: u32,
-    rows: &[Noted],
-    is_sure: &mut [bool],
-) -> Result<(), Error> {
-    let answers = lines.ask(db, rows, 1, |request, number| {
-        encode_command(request, &[b"WATCH", &rows[number].key]);
-    });
-    for (answer, is_sure) in answers.await?.iter().zip(is_sure) {
-        *is_sure &= !answer.error().is_some_and(side::is_elsewhere);
-    }
-    Ok(())
-}
-
-/// Ends the watch: for each node whether nothing that was watched there has been touched.
-pub(super) async fn unwatch(lines: &mut Lines) -> Result<Vec<bool>, Error> {
-    let mut untouched = Vec::new();
-    for node in 0..lines.side().nodes.len() {
-        let talk = lines.talk(node).await?;
-        talk.call(&[b"MULTI"]).await?;
-        untouched.push(matches!(talk.call(&[b"EXEC"]).await?, Value::Array(_)));
-    }
-    Ok(untouched)
 }
