@@ -18,6 +18,9 @@ use super::{Error, failed};
 const CACHE_BYTES: u64 = 8 << 20;
 const JOURNAL_BYTES: u64 = 64 << 20;
 
+/// No more is read at a time, whatever was asked for, but for one key that is longer.
+const CHUNK_BYTES: usize = 2 << 20;
+
 /// A place for tables. Whoever names the folder removes it.
 #[derive(Clone)]
 pub struct Spill {
@@ -129,21 +132,25 @@ impl Table {
         batch.commit().map_err(failed("remove from", "spilled keys"))
     }
 
-    /// The next keys, at most `limit`, by their databases; none at the end. Moves `mark` on. Keys may be put in and taken out meanwhile.
+    /// The next keys, at most `limit` and about [`CHUNK_BYTES`], by their databases; none at the end. Moves `mark` on. Keys may be put in and taken out meanwhile.
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::Damaged`].
     pub fn next(&self, mark: &mut Mark, limit: usize) -> Result<Vec<Noted>, Error> {
         let from = mark.0.clone().map_or(Unbounded, Excluded);
-        let mut found = Vec::new();
+        let (mut found, mut bytes) = (Vec::new(), 0);
         for entry in self.rows.range((from, Unbounded)).take(limit) {
             let (row, value) = entry.into_inner().map_err(failed("read", "spilled keys"))?;
             let noted = noted(&row, &value).ok_or_else(|| Error::Damaged {
                 record: "spilled key".to_string(),
                 why: "the row has another shape".to_string(),
             })?;
+            bytes += noted.key.len() + noted.note.len();
             found.push(noted);
             mark.0 = Some(row.to_vec());
+            if bytes > CHUNK_BYTES {
+                break;
+            }
         }
         Ok(found)
     }

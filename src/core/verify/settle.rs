@@ -2,12 +2,15 @@
 //!
 //! One round looks at the source (S1), notes where the source is, waits until the target has all that, looks at the target (T), and at the source again (S2):
 //!
-//! | S1 or S2 is as T | S1 is as S2 | the source has said nothing since S1 | |
+//! | S1 is as S2 | T is as S2 | the source has said nothing since S1 | |
 //! | --- | --- | --- | --- |
-//! | yes | – | – | equal: gone |
-//! | no | no | – | it changes: the next round |
-//! | no | yes | yes | a difference |
-//! | no | yes | no | a suspect: it may have changed to and fro between the two looks, and T may be of between. It is looked at under watch ([`super::watched`]) |
+//! | yes | yes | – | equal: gone |
+//! | yes | no | yes | a difference |
+//! | yes | no | no | a suspect: it may have changed to and fro, and T may be of between |
+//! | no | – | – | a suspect: that T is as the one or the other may be chance, as with counters that are apart |
+//!
+//! Suspects are looked at under watch ([`super::watched`]), which knows for sure of all that stand still for as long as that takes. What does not is looked at in the next
+//! round.
 //!
 //! What still changes after the last round is told apart. Each step is done for all candidates, a chunk at a time, so that one wait serves all of them.
 
@@ -27,6 +30,9 @@ use crate::core::pipeline::StaleKeys;
 
 /// So many keys are looked at together.
 const CHUNK: usize = 500;
+
+/// So often what still differs is repaired again.
+const REPAIRS_MAX: u32 = 3;
 
 /// The tables of a group, by the target's databases.
 #[derive(Debug)]
@@ -133,16 +139,31 @@ impl Settling {
             outcome.repaired = Some(sum(outcome.repaired, planned));
             return Ok(());
         }
-        self.group.refresh().await?;
-        let repairing = Repair::new(&self.group, &mut self.passage, removes);
-        let repaired = repairing.run(&self.found.differences).await?;
-        outcome.repaired = Some(sum(outcome.repaired, repaired));
-        each(&self.found.differences, CHUNK, |rows| {
-            let rows = rows.iter().map(|row| (row.db, &row.key[..], &b"[]"[..]));
-            Ok(self.found.candidates.insert(rows)?)
-        })?;
-        self.found.differences.clear()?;
-        self.run(outcome).await
+        let before = outcome.repaired;
+        let mut all = Repaired::default();
+        for _ in 0..REPAIRS_MAX {
+            self.group.refresh().await?;
+            let repairing = Repair::new(&self.group, &mut self.passage, removes);
+            let repaired = repairing.run(&self.found.differences).await?;
+            all = Repaired {
+                copied: all.copied + repaired.copied,
+                removed: all.removed + repaired.removed,
+                ..repaired
+            };
+            each(&self.found.differences, CHUNK, |rows| {
+                let rows = rows.iter().map(|row| (row.db, &row.key[..], &b"[]"[..]));
+                Ok(self.found.candidates.insert(rows)?)
+            })?;
+            self.found.differences.clear()?;
+            self.run(outcome).await?;
+            // What changes often may need another time; what cannot be repaired never will be.
+            let left = self.found.differences.count()?;
+            if left <= repaired.kept + repaired.refused {
+                break;
+            }
+        }
+        outcome.repaired = Some(sum(before, all));
+        Ok(())
     }
 
     /// Whether keys that the source does not have are removed.
@@ -222,14 +243,14 @@ impl Settling {
         for (row, (target, after)) in rows.iter().zip(target.into_iter().zip(again)) {
             let before: Option<Vec<Seen>> = serde_json::from_slice(&row.note).ok();
             let before = before.ok_or_else(|| Error::Bug("a candidate's note cannot be read".to_owned()))?;
-            let verdict = judge_all(&after, &target, tolerance_ms);
             let is_still = is_same(&before, &after, tolerance_ms);
-            let was_equal = judge_all(&before, &target, tolerance_ms) == Verdict::Equal;
+            let verdict = match is_still {
+                true => judge_all(&after, &target, tolerance_ms),
+                false => Verdict::Unknown,
+            };
             match verdict {
                 Verdict::Equal => {}
-                _ if was_equal => {}
                 Verdict::Uncompared => outcome.uncompared += 1,
-                Verdict::Unknown | Verdict::Differs(_) if !is_still => continue,
                 Verdict::Unknown | Verdict::Differs(_) => {
                     let told = Told {
                         difference: difference(verdict),

@@ -24,7 +24,7 @@ const COMPANIES: [(usize, usize, usize); 3] = [(8_000, 16, usize::MAX), (640, 32
 const WATCHERS: usize = 32;
 
 /// So long for all small companies of one size.
-const SMALL_COMPANIES_LIMIT: Duration = Duration::from_secs(20);
+const SMALL_COMPANIES_LIMIT: Duration = Duration::from_secs(5);
 
 /// Watches and looks.
 pub(super) struct Watched<'a> {
