@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use super::{Args, Pairs};
 use crate::cmd::file::Out;
 use crate::cmd::{Failure, print};
-use crate::core::catalog::{Mark, Noted};
+use crate::core::catalog::{self, Mark, Noted};
 use crate::core::resp::harmless;
-use crate::core::verify::{Difference, Error, Outcome, Repaired, Seen, Told};
+use crate::core::verify::{Difference, Outcome, Repaired, Seen, Told};
 
 /// So many lines are written at a time.
 const CHUNK: usize = 1000;
@@ -110,9 +110,7 @@ fn repaired_line(repaired: Repaired) -> String {
 fn some(outcome: &Outcome) -> Result<String, Failure> {
     let (mut text, mut left) = (String::new(), SHOWN_MAX);
     for table in &outcome.differences {
-        let rows = table
-            .next(&mut Mark::default(), left)
-            .map_err(|error| cannot_read(error.into()))?;
+        let rows = table.next(&mut Mark::default(), left).map_err(cannot_read)?;
         left -= rows.len();
         for (row, told) in rows.iter().filter_map(|row| Some((row, Told::of(row)?))) {
             let kind = told.difference.map_or("", Difference::name);
@@ -198,9 +196,7 @@ pub(super) fn write_all(outcome: &Outcome, out: &mut Out) -> Result<(), Failure>
     for table in &outcome.differences {
         let mut mark = Mark::default();
         loop {
-            let rows = table
-                .next(&mut mark, CHUNK)
-                .map_err(|error| cannot_read(error.into()))?;
+            let rows = table.next(&mut mark, CHUNK).map_err(cannot_read)?;
             if rows.is_empty() {
                 break;
             }
@@ -250,6 +246,6 @@ fn text(bytes: &[u8]) -> Value {
     }
 }
 
-fn cannot_read(error: Error) -> Failure {
-    super::failure(&error)
+fn cannot_read(error: catalog::Error) -> Failure {
+    super::failure(&error.into())
 }

@@ -1,6 +1,6 @@
 //! Servers that belong together: a target, and all sources that feed it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::look::{self, Clock, Look, RELATIVE_SLACK_MS};
@@ -20,7 +20,15 @@ const SOURCE_DATABASES: u32 = 1024;
 pub(super) struct Origin {
     pub(super) side: Arc<Side>,
     /// Its databases that hold keys.
-    pub(super) databases: BTreeSet<u32>,
+    pub(super) databases: BTreeMap<u32, Counts>,
+}
+
+/// How many keys there are in a database, as the server counts them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) keys: u64,
+    /// Those that expire.
+    pub(super) expiring: u64,
 }
 
 /// A target, and what feeds it.
@@ -30,7 +38,7 @@ pub(super) struct Group {
     pub(super) origins: Vec<Origin>,
     pub(super) target: Arc<Side>,
     /// The databases of the target that hold keys.
-    pub(super) databases: BTreeSet<u32>,
+    pub(super) databases: BTreeMap<u32, Counts>,
     pub(super) filter: Arc<Filter>,
     pub(super) look: Look,
     pub(super) tolerance_ms: i64,
@@ -67,7 +75,7 @@ impl Group {
             filter: Arc::clone(&first.filter),
             origins: Vec::new(),
             target: Arc::new(Side::one(first.target.endpoint.clone())),
-            databases: BTreeSet::new(),
+            databases: BTreeMap::new(),
             look: Look {
                 compare: settings.compare,
                 clock: Clock::Relative,
@@ -118,12 +126,12 @@ impl Group {
         self.origins.clear();
         for side in origins {
             self.origins.push(Origin {
-                databases: databases(&side).await?.keys().copied().collect(),
+                databases: databases(&side).await?,
                 side: Arc::new(side),
             });
         }
         self.target = Arc::new(self.find_target().await?);
-        self.databases = databases(&self.target).await?.keys().copied().collect();
+        self.databases = databases(&self.target).await?;
         Ok(())
     }
 
@@ -141,7 +149,7 @@ impl Group {
         let mut places = Vec::new();
         for (number, origin) in self.origins.iter().enumerate() {
             let feed = |db: &&u32| self.filter.target_db(**db) == Some(target_db);
-            places.extend(origin.databases.iter().filter(feed).map(|db| Place {
+            places.extend(origin.databases.keys().filter(feed).map(|db| Place {
                 origin: number,
                 db: *db,
             }));
@@ -157,17 +165,21 @@ impl Group {
         (0..SOURCE_DATABASES).find(|db| self.filter.target_db(*db) == Some(target_db))
     }
 
-    /// How many keys there are on both sides, as the servers count them.
-    pub(super) async fn count_keys(&self) -> Result<u64, Error> {
-        let mut keys = 0;
-        for origin in &self.origins {
-            let all = databases(&origin.side).await?;
-            let walked = all.iter().filter(|(db, _)| self.filter.target_db(**db).is_some());
-            keys += walked.map(|(_, count)| count).sum::<u64>();
-        }
-        let all = databases(&self.target).await?;
-        let walked = all.iter().filter(|(db, _)| self.feeder(**db).is_some());
-        Ok(keys + walked.map(|(_, count)| count).sum::<u64>())
+    /// How many keys there were on both sides when it was last refreshed, as the servers count them.
+    pub(super) fn count_keys(&self) -> u64 {
+        let sources = self.origins.iter().flat_map(|origin| &origin.databases);
+        let sources = sources.filter(|(db, _)| self.filter.target_db(**db).is_some());
+        let target = self
+            .databases
+            .iter()
+            .filter(|(db, _)| self.feeder(**db).is_some());
+        sources.chain(target).map(|(_, counts)| counts.keys).sum()
+    }
+
+    /// Whether there may be keys that expire in a database of a source, or in the one of the target that it feeds.
+    pub(super) fn expires(&self, place: Place, target_db: u32) -> bool {
+        let has = |all: &BTreeMap<u32, Counts>, db: u32| all.get(&db).is_some_and(|one| one.expiring > 0);
+        has(&self.origins[place.origin].databases, place.db) || has(&self.databases, target_db)
     }
 
     /// What the source says of keys of a database of the target: of each, what is there in any of the places that feed it.
@@ -199,25 +211,36 @@ impl Group {
 }
 
 /// The databases of a side that hold keys, with how many.
-async fn databases(side: &Side) -> Result<BTreeMap<u32, u64>, Error> {
-    let mut all = BTreeMap::new();
+async fn databases(side: &Side) -> Result<BTreeMap<u32, Counts>, Error> {
+    let mut all: BTreeMap<u32, Counts> = BTreeMap::new();
     for node in 0..side.nodes.len() {
         let mut talk = side.open(node).await?;
         let answer = talk.call(&[b"INFO", b"keyspace"]).await?;
         let text = answer.text().ok_or_else(|| talk.unexpected("INFO keyspace"))?;
-        for (db, keys) in keyspace(&String::from_utf8_lossy(text)) {
-            *all.entry(db).or_insert(0) += keys;
+        for (db, counts) in keyspace(&String::from_utf8_lossy(text)) {
+            let sum = all.entry(db).or_default();
+            sum.keys += counts.keys;
+            sum.expiring += counts.expiring;
         }
     }
     Ok(all)
 }
 
 /// `db0:keys=12,expires=3,…` for each database that holds keys.
-fn keyspace(text: &str) -> BTreeMap<u32, u64> {
+fn keyspace(text: &str) -> BTreeMap<u32, Counts> {
     let line = |line: &str| {
-        let (db, facts) = line.strip_prefix("db")?.split_once(":keys=")?;
-        let keys = facts.split(',').next()?;
-        Some((db.parse().ok()?, keys.trim().parse().ok()?))
+        let (db, facts) = line.trim().strip_prefix("db")?.split_once(':')?;
+        let fact = |name: &str| {
+            facts
+                .split(',')
+                .find_map(|fact| fact.strip_prefix(name)?.parse().ok())
+        };
+        let counts = Counts {
+            keys: fact("keys=")?,
+            // Where it is not said, some may.
+            expiring: fact("expires=").unwrap_or(1),
+        };
+        Some((db.parse().ok()?, counts))
     };
     text.lines().filter_map(line).collect()
 }
@@ -237,7 +260,9 @@ mod tests {
     #[test]
     fn the_keyspace_is_read_as_servers_write_it() {
         let text = "# Keyspace\r\ndb0:keys=12,expires=3,avg_ttl=0\r\ndb10:keys=1,expires=0,avg_ttl=0,subexpiry=0\r\n";
-        assert_eq!(keyspace(text), BTreeMap::from([(0, 12), (10, 1)]));
+        let counts = |keys, expiring| Counts { keys, expiring };
+        let expected = BTreeMap::from([(0, counts(12, 3)), (10, counts(1, 0))]);
+        assert_eq!(keyspace(text), expected);
         assert_eq!(keyspace("# Keyspace\r\n"), BTreeMap::new());
     }
 }

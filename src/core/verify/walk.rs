@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::group::{Group, int};
+use super::group::{Group, Place, int};
 use super::guess::Guess;
 use super::look::Clock;
 use super::look::Look;
@@ -112,13 +112,14 @@ async fn walk_source(shared: &Arc<Shared>) -> Result<(), Error> {
     for number in 0..shared.group.origins.len() {
         let origin = &shared.group.origins[number];
         let is_fed = |db: &u32| shared.group.filter.target_db(*db).is_some();
-        let databases: Vec<u32> = origin.databases.iter().copied().filter(is_fed).collect();
+        let databases: Vec<u32> = origin.databases.keys().copied().filter(is_fed).collect();
         let mut tasks = JoinSet::new();
         let batches = scan_all(&mut tasks, shared, &origin.side, &databases, |shared, db, key| {
             shared.group.filter.key(db, key).is_none()
         });
         for _ in 0..WORKERS {
             let worker = Forward {
+                origin: number,
                 source: Lines::new(&origin.side),
                 target: Lines::new(&shared.group.target),
                 guess: Guess::new(),
@@ -135,7 +136,7 @@ async fn walk_source(shared: &Arc<Shared>) -> Result<(), Error> {
 async fn walk_target(shared: &Arc<Shared>) -> Result<(), Error> {
     shared.shown.enters(Stage::Target);
     let fed = |db: &u32| shared.group.feeder(*db).is_some();
-    let databases: Vec<u32> = shared.group.databases.iter().copied().filter(fed).collect();
+    let databases: Vec<u32> = shared.group.databases.keys().copied().filter(fed).collect();
     let mut tasks = JoinSet::new();
     let batches = scan_all(
         &mut tasks,
@@ -253,8 +254,11 @@ impl Scan {
     }
 }
 
-/// The next cursor and the keys; otherwise what was said instead.
-fn step(answer: Option<Value>) -> Result<(Vec<u8>, Vec<Vec<u8>>), Option<Vec<u8>>> {
+/// The next cursor, and keys.
+type Step = (Vec<u8>, Vec<Vec<u8>>);
+
+/// What a step of `SCAN` says; otherwise what was said instead.
+fn step(answer: Option<Value>) -> Result<Step, Option<Vec<u8>>> {
     let mut parts = match answer {
         Some(Value::Array(parts)) => parts.into_iter(),
         Some(Value::Error(text)) => return Err(Some(text)),
@@ -281,6 +285,8 @@ fn is_sampled(key: &[u8], sample: Option<f64>) -> bool {
 /// Asks both sides for keys of the source.
 struct Forward {
     shared: Arc<Shared>,
+    /// Which source.
+    origin: usize,
     source: Lines,
     target: Lines,
     guess: Guess,
@@ -318,24 +324,32 @@ impl Forward {
         }
     }
 
-    /// Asks both sides for the length, by the type that the key probably has, and for its expiry.
+    /// Asks both sides for the length, by the type that the key probably has, and for its expiry, unless no key of the database expires on either side.
     async fn quickly(&mut self, batch: &Batch, target_db: u32, sorted: &mut Sorted) -> Result<(), Error> {
         let group = &self.shared.group;
         let (keys, clock) = (&batch.keys, group.look.clock);
         let guess = &self.guess;
+        let place = Place {
+            origin: self.origin,
+            db: batch.db,
+        };
+        let expires = group.expires(place, target_db);
+        let each = if expires { 2 } else { 1 };
         let ask = |request: &mut BytesMut, number: usize| {
             let key = &keys[number];
             let verb = guess.kind(key).length_verb().unwrap_or(b"STRLEN");
             encode_command(request, &[verb, key]);
-            encode_command(request, &[clock.verb(), key]);
+            if expires {
+                encode_command(request, &[clock.verb(), key]);
+            }
         };
         let (source, target) = tokio::try_join!(
-            self.source.ask(batch.db, keys, 2, ask),
-            self.target.ask(target_db, keys, 2, ask),
+            self.source.ask(batch.db, keys, each, ask),
+            self.target.ask(target_db, keys, each, ask),
         )?;
         let mut unsure = Vec::new();
-        for number in 0..keys.len() {
-            let pair = number * 2..number * 2 + 2;
+        for (number, key) in keys.iter().enumerate() {
+            let pair = number * each..(number + 1) * each;
             match fits(
                 &source[pair.clone()],
                 &target[pair.clone()],
@@ -343,7 +357,7 @@ impl Forward {
                 group.tolerance_ms,
             ) {
                 Fit::Fits if group.look.compare == Compare::Value => {
-                    let kind = guess.kind(&keys[number]).clone();
+                    let kind = guess.kind(key).clone();
                     sorted
                         .fits
                         .push((number, kind, int(&source[pair.start]).unwrap_or(0)));
@@ -424,15 +438,27 @@ enum Fit {
     Not,
 }
 
+/// What a key answers that does not expire.
+const NEVER: i64 = -1;
+
 fn fits(source: &[Value], target: &[Value], clock: Clock, tolerance_ms: i64) -> Fit {
     let is_other_type = |answer: &Value| answer.error().is_some_and(|text| text.starts_with(b"WRONGTYPE"));
     if is_other_type(&source[0]) {
         return Fit::Guessed;
     }
-    let numbers = |pair: &[Value]| Some((int(&pair[0])?, int(&pair[1])?));
-    let (Some(source), Some(target)) = (numbers(source), numbers(target)) else {
+    let numbers = |answers: &[Value]| match answers {
+        [length, expiry] => Some((int(length)?, int(expiry)?)),
+        [length] => Some((int(length)?, NEVER)),
+        _ => None,
+    };
+    let (Some(one), Some(other)) = (numbers(source), numbers(target)) else {
         return Fit::Not;
     };
+    // Without its expiry, nobody has said whether the key is there: an empty string has no length either.
+    if source.len() == 1 && (one.0 == 0 || other.0 == 0) {
+        return Fit::Guessed;
+    }
+    let (source, target) = (one, other);
     debug_assert!(clock == Clock::Absolute || tolerance_ms > 0);
     let same_expiry = match (source.1, target.1) {
         (one @ 0.., other @ 0..) => one.abs_diff(other) <= tolerance_ms.unsigned_abs(),
@@ -536,6 +562,16 @@ mod tests {
         for (source, target, expected) in rows {
             let fit = fits(&source, &target, Clock::Absolute, 500);
             assert_eq!(fit, expected, "{source:?} {target:?}");
+        }
+        let of_lengths = [
+            (3, 3, Fit::Fits),
+            (3, 4, Fit::Not),
+            (0, 0, Fit::Guessed),
+            (0, 1, Fit::Guessed),
+        ];
+        for (source, target, expected) in of_lengths {
+            let fit = fits(&[int(source)], &[int(target)], Clock::Absolute, 500);
+            assert_eq!(fit, expected, "{source} {target}");
         }
     }
 
