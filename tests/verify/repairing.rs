@@ -107,7 +107,10 @@ fn repair(source: &str, target: &str, more: &[&str]) -> (u64, u64) {
         removed += done.json["repair"]["removed"].as_u64().unwrap_or(0);
         // A key that is written all the time may need another time, and is told so.
         match done.json["changing"] == 0 && done.code == Some(0) {
-            true => Ok(done.found_only(&[])),
+            true => {
+                done.found_only(&[]);
+                Ok(())
+            }
             false => Err(done.said),
         }
     });
@@ -162,7 +165,7 @@ fn every_write_counts_once_while_what_differs_is_repaired() {
     assert!(missing >= 500, "nothing was done: {}", dry.said);
     let (copied, removed) = repair(&source[0].url(), &target[0].url(), &[]);
     assert_eq!(removed, 300);
-    assert!(copied >= 500 + 100 + 100 + 1, "{copied}");
+    assert!(copied > 500 + 100 + 100, "{copied}");
     let sent = counting.stop();
     wait_for(SOON, "everything is applied", || {
         match verify(&source[0].url(), &target[0].url(), &["--compare", "value"]).code {
