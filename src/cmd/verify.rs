@@ -69,8 +69,8 @@ pub struct Args {
     /// Write the keys that differ to this file, a JSON object a line
     #[arg(long, value_name = "FILE")]
     differences: Option<PathBuf>,
-    /// Copy what differs anew from the source, while the stream goes on, and look at it again; keys that the source does not have are removed, unless
-    /// output.replay.staleKeys is keep, or other syncs use the target
+    /// Copy what differs anew from the source, while the stream goes on, and look at it again; keys that the source does not have are removed where
+    /// output.replay.staleKeys has a full sync delete them: if it is auto, in databases that were empty at the first sync, and if no other sync uses the target
     #[arg(long)]
     repair: bool,
     /// With --repair: only say what would be done

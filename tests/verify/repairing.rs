@@ -260,6 +260,67 @@ fn what_others_may_have_written_is_not_removed() {
     let mut gunyu = Gunyu::between(&other, &target);
     gunyu.wait_applied(&other, PATIENCE);
     verify(&source.url(), &target.url(), &["--repair"]).found_only(&[(0, "extra", "extra")]);
+    assert_eq!(target.run::<String>(&["GET", "extra"]), "1");
     let deleted = ["--repair", "--set", "output.replay.staleKeys=delete"];
     verify(&source.url(), &target.url(), &deleted).found_only(&[]);
+}
+
+#[test]
+fn a_repair_keeps_what_a_full_sync_would_keep_and_removes_what_it_would_delete() {
+    let (source, target) = (Server::start(), Server::start());
+    for db in [0, 1, 2] {
+        tell(&source, db, &[&["SET", "a", "1"]]);
+    }
+    // Database 1 was another's when the sync first came, and so what comes into it later may be.
+    tell(&target, 1, &[&["SET", "foreign", "1"]]);
+    let mut gunyu = Gunyu::between(&source, &target);
+    gunyu.wait_applied(&source, PATIENCE);
+    for db in [0, 1, 2] {
+        tell(&target, db, &[&["SET", "extra", "1"], &["DEL", "a"]]);
+    }
+    let stays = [(1, "foreign", "extra"), (1, "extra", "extra")];
+    let dry = verify(&source.url(), &target.url(), &["--repair", "--dry-run"]);
+    let counts = |json: &serde_json::Value| {
+        ["copied", "removed", "kept"].map(|name| json["repair"][name].as_u64().unwrap())
+    };
+    assert_eq!(counts(&dry.json), [3, 2, 2], "{}", dry.said);
+    for policy in ["keep", "auto"] {
+        tell(&target, 2, &[&["SET", "extra", "1"]]);
+        let set = format!("output.replay.staleKeys={policy}");
+        let done = verify(&source.url(), &target.url(), &["--repair", "--set", &set]);
+        match policy {
+            "keep" => assert_eq!(counts(&done.json), [3, 0, 4], "{}", done.said),
+            _ => {
+                done.found_only(&stays);
+                assert_eq!(counts(&done.json), [0, 2, 2], "{}", done.said);
+            }
+        }
+        let notes = done.json["notes"].to_string();
+        assert!(notes.contains("staleKeys"), "{}", done.said);
+    }
+    let there: u64 = target.run(&["EXISTS", "extra"]);
+    assert_eq!(there, 0, "database 0 was empty at the first sync");
+    // Another sync comes: now nobody knows whose database 2 is.
+    let other = Server::start();
+    tell(&other, 7, &[&["SET", "b", "1"]]);
+    let mut another = Gunyu::between(&other, &target);
+    another.wait_applied(&other, PATIENCE);
+    tell(&target, 2, &[&["SET", "extra", "1"]]);
+    let shared = [
+        (1, "foreign", "extra"),
+        (1, "extra", "extra"),
+        (2, "extra", "extra"),
+        (7, "b", "extra"),
+    ];
+    verify(&source.url(), &target.url(), &["--repair"]).found_only(&shared);
+    let set = [
+        "--repair",
+        "--set",
+        "output.replay.staleKeys=delete",
+        "--match",
+        "extra",
+    ];
+    let deleted = verify(&source.url(), &target.url(), &set);
+    deleted.found_only(&[]);
+    assert_eq!(counts(&deleted.json), [0, 2, 0], "{}", deleted.said);
 }

@@ -24,7 +24,7 @@
 //! | `walk.rs` | both walks |
 //! | `passage.rs` | whether a pipeline has passed a position |
 //! | `settle.rs`, `watched.rs`, `watchers.rs` | what becomes of candidates |
-//! | `repair.rs` | copying anew what differs |
+//! | `repair.rs`, `extra.rs` | copying anew what differs; where what the source does not have is removed |
 //!
 //! # What is compared
 //!
@@ -39,6 +39,7 @@
 //! have expired and that the server has not removed yet, as `HLEN` does.
 
 mod digest;
+mod extra;
 mod group;
 mod guess;
 mod look;

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::Error;
+use super::extra::Removal;
 use super::group::{Group, Place};
 use super::look::Clock;
 use super::passage::Passage;
@@ -41,7 +42,6 @@ use crate::core::command;
 use crate::core::rdb::Version;
 use crate::core::rdb::payload::{FOOTER_BYTES, Modules, Payload, version_of};
 use crate::core::resp::{Value, encode_command};
-use crate::core::target::checkpoint::{self, KEY_PREFIX};
 
 /// So many keys at a time, in so many companies: what changes often spoils it for its company.
 const COMPANIES: [(usize, usize); 4] = [(1_000, 10), (320, 32), (32, 32), (32, 32)];
@@ -67,7 +67,7 @@ pub struct Repaired {
     pub copied: u64,
     /// Keys removed from the target: the source has none.
     pub removed: u64,
-    /// Keys that the source does not have and that stay, as the configuration wants it, or because other syncs use the target.
+    /// Keys that the source does not have and that stay: `staleKeys` would keep them ([`super::extra`]).
     pub kept: u64,
     /// Keys that the target does not take as the source writes them, or that several databases of the source feed, or that are too large.
     pub refused: u64,
@@ -81,7 +81,7 @@ pub(super) struct Repair<'a> {
     sources: Vec<Lines>,
     /// For each company.
     targets: Vec<Lines>,
-    removes: bool,
+    removal: &'a Removal,
     /// The version of the target's format, where it has refused the source's.
     version: Option<Version>,
     done: Repaired,
@@ -110,14 +110,14 @@ enum State {
 }
 
 impl<'a> Repair<'a> {
-    pub(super) fn new(group: &'a Group, passage: &'a mut Passage, removes: bool) -> Repair<'a> {
+    pub(super) fn new(group: &'a Group, passage: &'a mut Passage, removal: &'a Removal) -> Repair<'a> {
         Repair {
             sources: group.source_lines(),
             targets: (0..WATCHERS).map(|_| Lines::new(&group.target)).collect(),
             watchers: Watchers::new(group, WATCHERS),
             group,
             passage,
-            removes,
+            removal,
             version: None,
             done: Repaired::default(),
         }
@@ -157,7 +157,7 @@ impl<'a> Repair<'a> {
     ) -> Result<(), Error> {
         let places = watchers::places(self.group, db);
         let mut is_sure = self.watchers.watch(&places, rows, companies).await?;
-        let mut copies = self.read(rows, &places).await?;
+        let mut copies = self.read(db, rows, &places).await?;
         let marks = self.passage.marks().await?;
         self.passage.wait(&marks).await?;
         self.passage.check_safe().await?;
@@ -197,7 +197,12 @@ impl<'a> Repair<'a> {
     }
 
     /// What the source has of these keys.
-    async fn read<'b>(&mut self, rows: &'b [Noted], places: &[Place]) -> Result<Vec<Copy<'b>>, Error> {
+    async fn read<'b>(
+        &mut self,
+        db: u32,
+        rows: &'b [Noted],
+        places: &[Place],
+    ) -> Result<Vec<Copy<'b>>, Error> {
         let copy = |row| Copy {
             row,
             value: None,
@@ -248,7 +253,7 @@ impl<'a> Repair<'a> {
         }
         for copy in &mut copies {
             let is_extra = copy.value.is_none() && copy.state == State::Open;
-            if is_extra && !self.removes {
+            if is_extra && !self.removal.removes(db) {
                 copy.state = State::Kept;
             }
         }
@@ -409,15 +414,15 @@ fn fitted(dump: &[u8], target: Version) -> Option<BytesMut> {
 }
 
 /// What a repair would do.
-pub(super) fn plan(group: &Group, differences: &Table, removes: bool) -> Result<Repaired, Error> {
+pub(super) fn plan(group: &Group, differences: &Table, removal: &Removal) -> Result<Repaired, Error> {
     let mut planned = Repaired {
         dry: true,
         ..Repaired::default()
     };
     super::settle::each(differences, 1_000, |rows| {
-        for told in rows.iter().filter_map(Told::of) {
+        for (row, told) in rows.iter().filter_map(|row| Some((row, Told::of(row)?))) {
             let counter = match told.difference {
-                Some(Difference::Extra) if removes => &mut planned.removed,
+                Some(Difference::Extra) if removal.removes(row.db) => &mut planned.removed,
                 Some(Difference::Extra) => &mut planned.kept,
                 _ if told.source.len() > 1 && group.origins.len() > 1 => &mut planned.refused,
                 _ => &mut planned.copied,
@@ -427,41 +432,4 @@ pub(super) fn plan(group: &Group, differences: &Table, removes: bool) -> Result<
         Ok(())
     })?;
     Ok(planned)
-}
-
-/// Whether other deployments keep checkpoints on the target: what the source does not have may be theirs.
-pub(super) async fn is_shared(group: &Group) -> Result<bool, Error> {
-    let ours: Vec<_> = group
-        .pipelines
-        .iter()
-        .flat_map(|one| [checkpoint::key(&one.name), checkpoint::session_key(&one.name)])
-        .collect();
-    let pattern = format!("{KEY_PREFIX}:*");
-    for node in 0..group.target.nodes.len() {
-        let mut talk = group.target.open(node).await?;
-        let mut cursor = b"0".to_vec();
-        loop {
-            let args = [
-                &b"SCAN"[..],
-                &cursor,
-                b"MATCH",
-                pattern.as_bytes(),
-                b"COUNT",
-                b"5000",
-            ];
-            let answer = talk.call(&args).await?;
-            let Some([Value::Bulk(next), Value::Array(keys)]) = answer.array() else {
-                return Err(talk.unexpected("SCAN"));
-            };
-            let mut keys = keys.iter().filter_map(Value::text);
-            if keys.any(|key| !ours.iter().any(|ours| ours == key)) {
-                return Ok(true);
-            }
-            if next == b"0" {
-                break;
-            }
-            cursor.clone_from(next);
-        }
-    }
-    Ok(false)
 }

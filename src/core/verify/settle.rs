@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::extra::Removal;
 use super::group::Group;
 use super::passage::Passage;
 use super::repair::{self, Repair, Repaired};
@@ -26,7 +27,6 @@ use super::side::Lines;
 use super::watched::Watched;
 use super::{Error, Outcome, Settings, Shown};
 use crate::core::catalog::{Mark, Noted, Table};
-use crate::core::pipeline::StaleKeys;
 
 /// So many keys are looked at together.
 const CHUNK: usize = 500;
@@ -133,9 +133,10 @@ impl Settling {
         if self.settings.repair == super::Repair::No || self.found.differences.is_empty()? {
             return Ok(());
         }
-        let removes = self.removes_extra(outcome).await?;
+        let removal = Removal::find(&self.group).await?;
         if self.settings.repair == super::Repair::Dry {
-            let planned = repair::plan(&self.group, &self.found.differences, removes)?;
+            let planned = repair::plan(&self.group, &self.found.differences, &removal)?;
+            note_kept(planned, outcome);
             outcome.repaired = Some(sum(outcome.repaired, planned));
             return Ok(());
         }
@@ -143,7 +144,7 @@ impl Settling {
         let mut all = Repaired::default();
         for _ in 0..REPAIRS_MAX {
             self.group.refresh().await?;
-            let repairing = Repair::new(&self.group, &mut self.passage, removes);
+            let repairing = Repair::new(&self.group, &mut self.passage, &removal);
             let repaired = repairing.run(&self.found.differences).await?;
             all = Repaired {
                 copied: all.copied + repaired.copied,
@@ -162,29 +163,9 @@ impl Settling {
                 break;
             }
         }
+        note_kept(all, outcome);
         outcome.repaired = Some(sum(before, all));
         Ok(())
-    }
-
-    /// Whether keys that the source does not have are removed.
-    ///
-    /// | `staleKeys` | other deployments on the target | removed |
-    /// | --- | --- | --- |
-    /// | keep | – | no |
-    /// | delete | – | yes |
-    /// | auto | no | yes |
-    /// | auto | yes | no: they may be theirs |
-    async fn removes_extra(&self, outcome: &mut Outcome) -> Result<bool, Error> {
-        let removes = match self.group.pipelines[0].stale_keys {
-            StaleKeys::Keep => false,
-            StaleKeys::Delete => true,
-            StaleKeys::Auto => !repair::is_shared(&self.group).await?,
-        };
-        if !removes {
-            let note = "keys that the source does not have are not removed: output.replay.staleKeys is keep, or other syncs use the target";
-            outcome.notes.push(note.to_owned());
-        }
-        Ok(removes)
     }
 
     /// Counts what there is.
@@ -280,6 +261,13 @@ impl Settling {
             let keys = known.iter().map(|row| (row.db, &row.key[..]));
             Ok(self.found.suspects.remove(keys)?)
         })
+    }
+}
+
+fn note_kept(repaired: Repaired, outcome: &mut Outcome) {
+    if repaired.kept > 0 {
+        let note = "keys that the source does not have stay where a full sync would keep them (output.replay.staleKeys): they may be others'";
+        outcome.notes.push(note.to_owned());
     }
 }
 
