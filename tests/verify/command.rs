@@ -115,3 +115,22 @@ fn what_cannot_be_done_is_told_with_the_exit_codes_of_every_command() {
         assert!(said.contains(part), "{more:?}: {said}");
     }
 }
+
+#[test]
+fn keys_that_gunyu_makes_for_itself_are_not_compared_on_either_side() {
+    let (source, target) = (Server::start(), Server::start());
+    tell(
+        &source,
+        0,
+        &[&["RPUSH", "redis-gunyu-staged:one:0", "half"], &["SET", "a", "1"]],
+    );
+    tell(
+        &target,
+        0,
+        &[&["RPUSH", "redis-gunyu-staged:two:0", "half"], &["SET", "a", "1"]],
+    );
+    let found = verify(&source.url(), &target.url(), &[]);
+    found.found_only(&[]);
+    assert_eq!(found.json["keys"]["source"], 1, "{}", found.said);
+    assert_eq!(found.json["keys"]["target"], 1, "{}", found.said);
+}

@@ -9,7 +9,7 @@ use super::side::{Lines, Node, Side};
 use super::{Error, Settings};
 use crate::core::filter::Filter;
 use crate::core::net::Endpoint;
-use crate::core::pipeline;
+use crate::core::pipeline::{self, stale};
 use crate::core::resp::Value;
 
 /// So many databases of a source are considered.
@@ -163,6 +163,12 @@ impl Group {
             return Some(target_db);
         }
         (0..SOURCE_DATABASES).find(|db| self.filter.target_db(*db) == Some(target_db))
+    }
+
+    /// Whether a key of a source's database is compared. A source that is itself a target has keys of gunyu, those that are being built up among them: a sync
+    /// lets these through, as they become others by `RENAME`.
+    pub(super) fn compares(&self, source_db: u32, key: &[u8]) -> bool {
+        !key.starts_with(stale::OWN_PREFIX) && self.filter.key(source_db, key).is_none()
     }
 
     /// How many keys there were on both sides when it was last refreshed, as the servers count them.

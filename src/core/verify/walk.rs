@@ -115,7 +115,7 @@ async fn walk_source(shared: &Arc<Shared>) -> Result<(), Error> {
         let databases: Vec<u32> = origin.databases.keys().copied().filter(is_fed).collect();
         let mut tasks = JoinSet::new();
         let batches = scan_all(&mut tasks, shared, &origin.side, &databases, |shared, db, key| {
-            shared.group.filter.key(db, key).is_none()
+            shared.group.compares(db, key)
         });
         for _ in 0..WORKERS {
             let worker = Forward {
@@ -145,7 +145,7 @@ async fn walk_target(shared: &Arc<Shared>) -> Result<(), Error> {
         &databases,
         |shared, db, key| {
             let feeder = shared.group.feeder(db);
-            feeder.is_some_and(|feeder| shared.group.filter.key(feeder, key).is_none())
+            feeder.is_some_and(|feeder| shared.group.compares(feeder, key))
         },
     );
     for _ in 0..WORKERS {
