@@ -41,7 +41,7 @@ Examples:
   gunyu verify --config gunyu.yaml --match 'user:*' --differences differing.jsonl
   gunyu verify --config gunyu.yaml --compare value --repair --dry-run
 
-Exit codes: 0 equal (after --repair: now), 1 it failed, 2 usage or configuration, 4 source and target differ, 130 interrupted.")]
+Exit codes: 0 no key is known to differ (after --repair: any more), 1 it failed, or a server does not say what it has, 2 usage or configuration, 4 source and target differ, 130 interrupted.")]
 pub struct Args {
     #[command(flatten)]
     given: ConfigArgs,
@@ -151,6 +151,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     told::tell(args, &outcome, &pairs, began.elapsed())?;
     match outcome.different() {
+        0 if outcome.unknown > 0 => Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "{} keys are not known: look at CLUSTER NODES, and run it again",
+                outcome.unknown
+            ),
+        )),
         0 => Ok(()),
         // What differs has been told on stdout.
         _ => Err(Failure::new(Exit::Differ, "")),

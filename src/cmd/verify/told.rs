@@ -46,6 +46,7 @@ pub(super) fn tell(args: &Args, outcome: &Outcome, pairs: &Pairs, took: Duration
         HumanCount(per_second),
     ));
     match outcome.different() {
+        0 if outcome.equal().is_none() => text.push_str("no key is known to differ\n"),
         0 => text.push_str("no key differs\n"),
         count => {
             let kinds = outcome.counts.iter();
@@ -66,7 +67,11 @@ pub(super) fn tell(args: &Args, outcome: &Outcome, pairs: &Pairs, took: Duration
         ),
         (
             outcome.uncompared,
-            "hold values that cannot be compared: of modules, or newer than this gunyu",
+            "hold values that cannot be compared: of modules, or newer than this gunyu, or see the notes",
+        ),
+        (
+            outcome.unknown,
+            "are not known: the servers do not say what they have, as their slots are on their way",
         ),
     ] {
         if count > 0 {
@@ -164,7 +169,7 @@ fn object(args: &Args, outcome: &Outcome, pairs: &Pairs, seconds: f64, per_secon
         .iter()
         .map(|(source, target)| json!({ "source": source, "target": target }));
     json!({
-        "equal": outcome.different() == 0,
+        "equal": outcome.equal(),
         "pairs": pairs.collect::<Vec<_>>(),
         "compare": args.compare.name(),
         "sample": args.sample,
@@ -173,6 +178,7 @@ fn object(args: &Args, outcome: &Outcome, pairs: &Pairs, seconds: f64, per_secon
         "differences": counts.collect::<Map<String, Value>>(),
         "changing": outcome.changing,
         "uncompared": outcome.uncompared,
+        "unknown": outcome.unknown,
         "repair": outcome.repaired.map(|one| json!({
             "dry_run": one.dry,
             "copied": one.copied,

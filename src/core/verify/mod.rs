@@ -64,6 +64,7 @@ use std::time::Duration;
 use crate::core::catalog::{self, Spill, Table};
 use crate::core::net::{self, Address};
 use crate::core::pipeline;
+use crate::core::target::refusal;
 use crate::core::{resp, survey};
 use passage::Passage;
 pub use repair::Repaired;
@@ -184,9 +185,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Net(error) => error.hint(),
-            Error::Refused { .. } => {
-                Some("check user, password and permissions (README.md lists what gunyu needs)".to_owned())
-            }
+            Error::Refused { reply, .. } => refused_hint(reply).map(str::to_owned),
             Error::Protocol { address, .. } => {
                 Some(format!("check that {address} is a Redis or Valkey server"))
             }
@@ -208,12 +207,37 @@ impl Error {
         match self {
             Error::Net(error) => error.needs_a_person(),
             Error::Survey(error) => error.needs_a_person(),
-            Error::Refused { reply, .. } => ["NOAUTH", "WRONGPASS", "NOPERM"]
-                .iter()
-                .any(|code| reply.starts_with(code)),
+            Error::Refused { reply, .. } => {
+                let kind = refusal::Kind::of(reply);
+                matches!(kind, refusal::Kind::Credentials | refusal::Kind::Permission)
+            }
             _ => false,
         }
     }
+
+    /// Whether the server does not let us have this command: it is not permitted, or has been renamed away, or a replica does not take it.
+    fn is_unavailable(&self) -> bool {
+        let starts = |reply: &str, code: &str| reply.starts_with(code);
+        self.is_denied()
+            || matches!(self, Error::Refused { reply, .. }
+                if starts(reply, "ERR unknown command") || starts(reply, "MOVED "))
+    }
+}
+
+/// What a person may do about a refusal.
+fn refused_hint(reply: &str) -> Option<&'static str> {
+    Some(match refusal::Kind::of(reply) {
+        refusal::Kind::Credentials | refusal::Kind::Permission => {
+            "check user, password and permissions (README.md lists what gunyu needs)"
+        }
+        refusal::Kind::Transient => {
+            "it lasted too long to wait for it: mend what the server says, and run this again"
+        }
+        refusal::Kind::Cluster => {
+            "slots are on their way, or another node serves them by now: run this again"
+        }
+        refusal::Kind::KeyExists | refusal::Kind::Payload | refusal::Kind::Command => return None,
+    })
 }
 
 /// What the work is at.
@@ -279,6 +303,8 @@ pub struct Outcome {
     pub counts: std::collections::BTreeMap<Difference, u64>,
     /// Keys that changed whenever they were looked at.
     pub changing: u64,
+    /// Keys of which a server does not say what it has: their slots are on their way.
+    pub unknown: u64,
     /// Keys whose values cannot be compared.
     pub uncompared: u64,
     /// Candidates were looked at so often at most.
@@ -296,6 +322,15 @@ impl Outcome {
     #[must_use]
     pub fn different(&self) -> u64 {
         self.counts.values().sum()
+    }
+
+    /// Whether both sides hold the same; nothing where no key is known to differ and some could not be judged.
+    #[must_use]
+    pub fn equal(&self) -> Option<bool> {
+        match self.different() {
+            0 if self.changing + self.unknown + self.uncompared > 0 => None,
+            count => Some(count == 0),
+        }
     }
 }
 

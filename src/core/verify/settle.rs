@@ -22,7 +22,7 @@ use super::extra::Removal;
 use super::group::Group;
 use super::passage::Passage;
 use super::repair::{self, Repair, Repaired};
-use super::seen::{Difference, Seen, Verdict, is_same, judge_all};
+use super::seen::{Difference, Kind, Seen, Verdict, is_same, judge_all};
 use super::side::Lines;
 use super::watched::Watched;
 use super::{Error, Outcome, Settings, Shown};
@@ -30,6 +30,9 @@ use crate::core::catalog::{Mark, Noted, Table};
 
 /// So many keys are looked at together.
 const CHUNK: usize = 500;
+
+/// Notes a candidate of which a server did not say what it has.
+const UNKNOWN: &[u8] = b"?";
 
 /// So often what still differs is repaired again.
 const REPAIRS_MAX: u32 = 3;
@@ -108,22 +111,30 @@ impl Settling {
             outcome.rounds = outcome.rounds.max(round);
             self.group.refresh().await?;
             let is_quiet = self.round(outcome).await?;
-            if is_quiet || !can_watch && round == self.settings.rounds {
+            if is_quiet {
                 self.believe()?;
             }
             if can_watch {
                 can_watch = Watched::new(self).settle(outcome).await?;
             }
+            if !can_watch && round == self.settings.rounds {
+                self.believe()?;
+                Watched::new(self).settle_large(outcome).await?;
+            }
             // What changed under watch, too, is looked at again.
             each(&self.found.suspects, CHUNK, |rows| {
-                let rows = rows.iter().map(|row| (row.db, &row.key[..], &b"[]"[..]));
+                let notes: Vec<&[u8]> = rows.iter().map(looked_at).collect();
+                let rows = rows.iter().zip(notes);
+                let rows = rows.map(|(row, note)| (row.db, &row.key[..], note));
                 Ok(self.found.candidates.insert(rows)?)
             })?;
             self.found.suspects.clear()?;
         }
         if !can_watch {
-            let note = "the source does not permit WATCH and MULTI: a key that changes to and fro may be taken for a difference";
-            outcome.notes.push(note.to_owned());
+            note(
+                outcome,
+                "the source does not permit WATCH and MULTI: a key that changes to and fro may be taken for a difference",
+            );
         }
         Ok(())
     }
@@ -172,7 +183,14 @@ impl Settling {
     pub(super) fn end(mut self, outcome: &mut Outcome) -> Result<(), Error> {
         outcome.followed &= self.passage.follows();
         outcome.notes.extend(self.passage.notes());
-        outcome.changing += self.found.candidates.count()?;
+        let all = self.found.candidates.count()?;
+        let mut unknown = 0;
+        each(&self.found.candidates, CHUNK, |rows| {
+            unknown += rows.iter().filter(|row| row.note == UNKNOWN).count() as u64;
+            Ok(())
+        })?;
+        outcome.unknown += unknown;
+        outcome.changing += all - unknown;
         each(&self.found.differences, CHUNK, |rows| {
             for told in rows.iter().filter_map(Told::of) {
                 if let Some(difference) = told.difference {
@@ -264,10 +282,31 @@ impl Settling {
     }
 }
 
+/// What an operator should know, once.
+fn note(outcome: &mut Outcome, note: &str) {
+    if !outcome.notes.iter().any(|told| told == note) {
+        outcome.notes.push(note.to_owned());
+    }
+}
+
+/// The note of a candidate that was a suspect: whether a server says of it what it has.
+fn looked_at(row: &Noted) -> &'static [u8] {
+    let is_torn = |told: Told| {
+        let mut seen = told.source.iter().chain([&told.target]);
+        seen.any(|seen| seen.kind == Kind::Torn)
+    };
+    match Told::of(row).is_some_and(is_torn) {
+        true => UNKNOWN,
+        false => b"[]",
+    }
+}
+
 fn note_kept(repaired: Repaired, outcome: &mut Outcome) {
     if repaired.kept > 0 {
-        let note = "keys that the source does not have stay where a full sync would keep them (output.replay.staleKeys): they may be others'";
-        outcome.notes.push(note.to_owned());
+        note(
+            outcome,
+            "keys that the source does not have stay where a full sync would keep them (output.replay.staleKeys): they may be others'",
+        );
     }
 }
 

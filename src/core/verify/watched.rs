@@ -20,6 +20,9 @@ use crate::core::catalog::{Mark, Noted};
 /// So many keys at a time, in so many companies, and at most so many in all. A server looks through all that a connection watches with each further key.
 const COMPANIES: [(usize, usize, usize); 3] = [(8_000, 16, usize::MAX), (640, 32, 64_000), (32, 32, 1_000)];
 
+/// So many keys at a time where nobody may watch.
+const UNWATCHED: usize = 500;
+
 /// As many as there are companies at most.
 const WATCHERS: usize = 32;
 
@@ -60,13 +63,38 @@ impl<'a> Watched<'a> {
                 let companies = watchers::companies(rows.len(), companies);
                 match self.look(db, &rows, &companies, outcome).await {
                     Ok(()) => {}
-                    Err(error @ Error::Refused { .. }) if error.is_denied() => return Ok(false),
+                    Err(error @ Error::Refused { .. }) if error.is_unavailable() => return Ok(false),
                     Err(error) => return Err(error),
                 }
                 watched += rows.len();
             }
         }
         Ok(true)
+    }
+
+    /// Where nobody may watch: large values, of which the rounds only look at the length, between two looks at the source.
+    pub(super) async fn settle_large(mut self, outcome: &mut Outcome) -> Result<(), Error> {
+        let is_large = |told: Told| {
+            let mut seen = told.source.iter().chain([&told.target]);
+            told.difference.is_none() && seen.any(|seen| seen.value == seen::Value::Large)
+        };
+        let mut mark = Mark::default();
+        while let Some((db, mut rows)) = next_of_one_database(&self.found.suspects, &mut mark, UNWATCHED)? {
+            rows.retain(|row| Told::of(row).is_some_and(is_large));
+            let source = self.group.look_at_source(&mut self.sources, db, &rows).await?;
+            let marks = self.passage.marks().await?;
+            self.passage.wait(&marks).await?;
+            let mut target = self.group.look.at(&mut self.target, db, &rows).await?;
+            for ((row, source), target) in rows.iter().zip(&source).zip(&mut target) {
+                self.large(db, row, source, target).await?;
+            }
+            let again = self.group.look_at_source(&mut self.sources, db, &rows).await?;
+            let still = source.iter().zip(&again);
+            let still = still.map(|(before, after)| seen::is_same(before, after, self.group.tolerance_ms));
+            let is_sure: Vec<bool> = still.collect();
+            self.apply(db, &rows, (source, target), &is_sure, outcome)?;
+        }
+        Ok(())
     }
 
     async fn look(

@@ -33,6 +33,14 @@ impl Watchers {
                     encode_command(request, &[b"WATCH", keys[number]]);
                 });
                 for (row, answer) in company.iter().zip(answers.await?) {
+                    // A replica that refers to its own master (before 6.2) watches nothing, now or later.
+                    let side = lines[place.origin].side();
+                    let refused = answer
+                        .error()
+                        .filter(|text| side.refers_home(&rows[*row].key, text));
+                    if let Some(text) = refused {
+                        return Err(side.refused(&rows[*row].key, b"WATCH", text));
+                    }
                     is_sure[*row] &= !answer.error().is_some_and(side::is_elsewhere);
                 }
             }
