@@ -1,11 +1,13 @@
 //! What stands in the way of a comparison, or of a repair, is told, and never taken for equality or for a difference.
 
 use super::support::cluster::Cluster;
+use super::support::gunyu::Gunyu;
 use super::support::matrix;
+use super::support::port::Port;
 use super::support::server::Server;
 use super::support::typed::since;
 use super::support::{SOON, wait_for};
-use super::{run, tell, verify};
+use super::{PATIENCE, run, tell, verify};
 
 #[test]
 fn without_permission_to_watch_differences_are_found_in_one_round_large_values_among_them() {
@@ -90,6 +92,98 @@ fn keys_of_a_slot_that_is_on_its_way_are_compared_and_what_nobody_says_is_no_equ
     found.found_only(&[]);
     assert_eq!(found.json["equal"], true, "{}", found.said);
     assert_eq!(found.json["keys"]["source"], 20, "{}", found.said);
+}
+
+#[test]
+fn a_source_that_is_behind_the_target_is_no_measure_of_it() {
+    let (master, replica, target) = (Server::start(), Server::start(), Server::start());
+    let port = master.port().to_string();
+    tell(&master, 0, &[&["SET", "a", "old"]]);
+    tell(&replica, 0, &[&["REPLICAOF", "127.0.0.1", &port]]);
+    wait_for(SOON, "the replica has all", || {
+        match replica.run::<Option<String>>(&["GET", "a"]) {
+            Some(_) => Ok(()),
+            None => Err("nothing yet".to_owned()),
+        }
+    });
+    let name = "input.name=one";
+    let mut gunyu = Gunyu::start(&master.url(), &target.url(), &[name]);
+    gunyu.wait_ready(SOON);
+    let nobody = Port::free();
+    let nowhere = nobody.addr().port().to_string();
+    tell(&replica, 0, &[&["REPLICAOF", "127.0.0.1", &nowhere]]);
+    tell(&master, 0, &[&["SET", "a", "new"], &["SET", "b", "new"]]);
+    gunyu.wait_applied(&master, PATIENCE);
+    let (source, target_url) = (replica.url(), target.url());
+    let args = [
+        "verify",
+        "--source",
+        &source,
+        "--target",
+        &target_url,
+        "--set",
+        name,
+    ];
+    for more in [&["--compare", "value"][..], &["--compare", "value", "--repair"]] {
+        let output = run(&[&args[..], more].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("is behind the target"), "{said}");
+    }
+    assert_eq!(target.run::<String>(&["GET", "a"]), "new");
+    verify(&master.url(), &target_url, &["--set", name]).found_only(&[]);
+}
+
+#[test]
+fn a_target_that_is_full_for_a_while_is_repaired_when_it_has_room() {
+    let (source, target) = (Server::start(), Server::start());
+    tell(&source, 0, &[&["SET", "a", "1"], &["SET", "b", "1"]]);
+    tell(&target, 0, &[&["CONFIG", "SET", "maxmemory", "1"]]);
+    let mut conn = target.conn();
+    let relieve = std::thread::spawn(move || {
+        wait_for(PATIENCE, "a write is refused", || {
+            let stats: String = redis::cmd("INFO").arg("errorstats").query(&mut conn).unwrap();
+            match stats.contains("errorstat_OOM") {
+                true => Ok(()),
+                false => Err(stats),
+            }
+        });
+        let set = redis::cmd("CONFIG")
+            .arg(&["SET", "maxmemory", "0"])
+            .query::<()>(&mut conn);
+        set.unwrap();
+    });
+    let done = verify(&source.url(), &target.url(), &["--repair"]);
+    relieve.join().unwrap();
+    done.found_only(&[]);
+    assert_eq!(done.json["repair"]["copied"], 2, "{}", done.said);
+    assert_eq!(done.json["repair"]["refused"], 0, "{}", done.said);
+}
+
+#[test]
+fn a_repair_keeps_the_expiry_where_servers_do_not_tell_it_as_a_time() {
+    for (_, binary) in matrix() {
+        if !since(&binary, (5, 0), (7, 0)) || since(&binary, (7, 0), (7, 0)) {
+            continue;
+        }
+        let (source, target) = (Server::of(&binary, &[]), Server::of(&binary, &[]));
+        tell(
+            &source,
+            0,
+            &[
+                &["SET", "expires", "1", "EX", "1000"],
+                &["SET", "stays", "1"],
+                &["HSET", "hash", "a", "1"],
+            ],
+        );
+        let done = verify(&source.url(), &target.url(), &["--repair"]);
+        done.found_only(&[]);
+        let left: i64 = target.run(&["PTTL", "expires"]);
+        let at_most: i64 = source.run(&["PTTL", "expires"]);
+        assert!(left > 900_000 && left <= at_most + 500, "{left} of {at_most}");
+        let stays: i64 = target.run(&["PTTL", "stays"]);
+        assert_eq!(stays, -1);
+    }
 }
 
 #[test]

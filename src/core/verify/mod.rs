@@ -22,7 +22,7 @@
 //! | `guess.rs` | of which type a key probably is |
 //! | `group.rs` | which databases of which sources feed which of the target |
 //! | `walk.rs` | both walks |
-//! | `passage.rs` | whether a pipeline has passed a position |
+//! | `passage.rs`, `ahead.rs` | whether a pipeline has passed a position; whether a source is as far as the target |
 //! | `settle.rs`, `watched.rs`, `watchers.rs` | what becomes of candidates |
 //! | `repair.rs`, `extra.rs` | copying anew what differs; where what the source does not have is removed |
 //!
@@ -38,6 +38,7 @@
 //! Left out: keys of gunyu itself, keys that the filter drops, databases of the target that nothing feeds, libraries of functions. A hash's length counts fields that
 //! have expired and that the server has not removed yet, as `HLEN` does.
 
+mod ahead;
 mod digest;
 mod extra;
 mod group;
@@ -174,6 +175,14 @@ pub enum Error {
         /// The source.
         source_address: Address,
     },
+    /// What is looked at of a source is older than what the target has.
+    #[error(
+        "{source_address} is behind the target: what it has yet to receive would be taken for differences"
+    )]
+    Behind {
+        /// The source.
+        source_address: Address,
+    },
     /// A bug of ours.
     #[error("a part of the work ended badly: {0}")]
     Bug(String),
@@ -197,6 +206,9 @@ impl Error {
             Error::Stalled { .. } => Some(
                 "start gunyu sync with this configuration, or resume it, and repair while it runs; or copy everything anew: gunyu fullsync".to_owned(),
             ),
+            Error::Behind { source_address } => Some(format!(
+                "look at INFO replication on {source_address}: it is a replica that lags or has lost its master; wait, or compare with the node that is followed"
+            )),
             Error::Unexpected { .. } | Error::Bug(_) => None,
         }
     }

@@ -28,13 +28,14 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::Error;
+use super::ahead::Ahead;
 use super::extra::Removal;
 use super::group::{Group, Place};
 use super::look::Clock;
 use super::passage::Passage;
 use super::seen::{Difference, Kind};
 use super::settle::{Told, next_of_one_database};
-use super::side::Lines;
+use super::side::{self, Lines, TRANSIENT_LIMIT, TRANSIENT_PAUSE};
 use super::sizes::{Sized, measure};
 use super::watchers::{self, Watchers};
 use crate::core::catalog::{Mark, Noted, Table};
@@ -77,6 +78,7 @@ pub struct Repaired {
 pub(super) struct Repair<'a> {
     group: &'a Group,
     passage: &'a mut Passage,
+    ahead: &'a mut Ahead,
     watchers: Watchers,
     sources: Vec<Lines>,
     /// For each company.
@@ -84,6 +86,8 @@ pub(super) struct Repair<'a> {
     removal: &'a Removal,
     /// The version of the target's format, where it has refused the source's.
     version: Option<Version>,
+    /// Since when the target refuses everything, in a state that passes by itself.
+    refused_since: Option<Instant>,
     done: Repaired,
 }
 
@@ -91,8 +95,31 @@ pub(super) struct Repair<'a> {
 struct Copy<'a> {
     row: &'a Noted,
     /// The value, with its expiry; nothing where the source has none.
-    value: Option<(Vec<u8>, i64)>,
+    value: Option<Valued>,
     state: State,
+}
+
+/// A value as the source has it.
+struct Valued {
+    dump: Vec<u8>,
+    /// What the source answered to the question for its expiry.
+    expiry: i64,
+    asked: Instant,
+}
+
+impl Valued {
+    /// The expiry as `RESTORE` takes it, 0 for none; nothing where it has passed.
+    fn expiry(&self, clock: Clock, now: Instant) -> Option<i64> {
+        match (self.expiry, clock) {
+            (..0, _) => Some(0),
+            (at, Clock::Absolute) => Some(at.max(1)),
+            (left, Clock::Relative) => {
+                let gone = now.saturating_duration_since(self.asked).as_millis();
+                let left = left - i64::try_from(gone).unwrap_or(i64::MAX);
+                (left > 0).then_some(left)
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,13 +137,19 @@ enum State {
 }
 
 impl<'a> Repair<'a> {
-    pub(super) fn new(group: &'a Group, passage: &'a mut Passage, removal: &'a Removal) -> Repair<'a> {
+    pub(super) fn new(
+        group: &'a Group,
+        (passage, ahead): (&'a mut Passage, &'a mut Ahead),
+        removal: &'a Removal,
+    ) -> Repair<'a> {
         Repair {
             sources: group.source_lines(),
             targets: (0..WATCHERS).map(|_| Lines::new(&group.target)).collect(),
             watchers: Watchers::new(group, WATCHERS),
             group,
             passage,
+            ahead,
+            refused_since: None,
             removal,
             version: None,
             done: Repaired::default(),
@@ -170,6 +203,8 @@ impl<'a> Repair<'a> {
                 is_sure[*row] &= answer.error().is_none();
             }
         }
+        // What was read holds up to where the source is now, as nothing touches it meanwhile: that must be as far as what the target has.
+        self.ahead.check().await?;
         // Only now: what touches the key from here on is seen by the watch at the target, or comes after the copy.
         let untouched = self.watchers.unwatch(&places, rows, companies, &mut is_sure);
         untouched.await?;
@@ -238,14 +273,18 @@ impl<'a> Repair<'a> {
                 encode_command(request, &[b"DUMP", keys[number].key]);
                 encode_command(request, &[clock, keys[number].key]);
             });
+            let before = Instant::now();
             let mut answers = answers.await?.into_iter();
+            let asked = before + before.elapsed() / 2;
             for key in &keys {
                 let copy = &mut copies[key.place];
                 match (answers.next(), answers.next()) {
                     (Some(Value::Bulk(_)), Some(Value::Int(_))) if copy.value.is_some() => {
                         copy.state = State::Refused;
                     }
-                    (Some(Value::Bulk(dump)), Some(Value::Int(expiry))) => copy.value = Some((dump, expiry)),
+                    (Some(Value::Bulk(dump)), Some(Value::Int(expiry))) => {
+                        copy.value = Some(Valued { dump, expiry, asked });
+                    }
                     (Some(Value::Nil), _) => {}
                     _ => copy.state = State::Touched,
                 }
@@ -268,7 +307,6 @@ impl<'a> Repair<'a> {
         unit: &[usize],
         copies: &mut [Copy<'_>],
     ) -> Result<(), Error> {
-        let absolute = self.group.look.clock == Clock::Absolute;
         let open: Vec<usize> = unit
             .iter()
             .copied()
@@ -286,50 +324,49 @@ impl<'a> Repair<'a> {
         encode_command(&mut request, &[b"MULTI"]);
         for place in &open {
             let copy = &copies[*place];
-            encode(&mut request, copy, absolute, self.version);
+            encode(&mut request, copy, self.group.look.clock, self.version);
         }
         encode_command(&mut request, &[b"EXEC"]);
         let answers = talk.ask(db, &mut request, open.len() + 2).await?;
-        match answers.last() {
-            Some(Value::Array(answers)) if answers.len() == open.len() => {
-                let mut refused = false;
+        let outcome = written(&answers, open.len()).map_err(|_| talk.unexpected("EXEC"))?;
+        let (mut waits, mut refused) = (None, false);
+        match outcome {
+            Written::Done(answers) => {
                 for (place, answer) in open.iter().zip(answers) {
                     copies[*place].state = match answer.error() {
                         None => State::Done,
+                        Some(text) if side::passes(text) => {
+                            waits = Some(text);
+                            State::Touched
+                        }
                         // Of another version of the format: once more, with what the target itself writes.
-                        Some(_) if self.version.is_none() => State::Touched,
+                        Some(_) if self.version.is_none() => {
+                            refused = true;
+                            State::Touched
+                        }
                         Some(_) => State::Refused,
                     };
-                    refused |= answer.error().is_some();
-                }
-                if refused && self.version.is_none() {
-                    self.version = self.learn(db, number, node).await?;
                 }
             }
-            Some(Value::Nil) => open
-                .iter()
-                .for_each(|place| copies[*place].state = State::Touched),
-            // A command that is not taken at all spoils the transaction: nothing was done.
-            Some(Value::Error(text))
-                if !super::side::is_elsewhere(text) && !text.starts_with(b"EXECABORT") =>
-            {
-                return Err(talk.refused(b"EXEC", text));
+            Written::Touched => touch(&open, copies),
+            Written::Refused(text) if side::passes(text) => {
+                touch(&open, copies);
+                waits = Some(text);
             }
-            Some(Value::Error(_)) => {
-                let refusal = answers
-                    .iter()
-                    .filter_map(Value::error)
-                    .find(|text| !text.starts_with(b"EXECABORT"));
-                match refusal {
-                    Some(text) if !super::side::is_elsewhere(text) => {
-                        return Err(talk.refused(b"RESTORE", text));
-                    }
-                    _ => open
-                        .iter()
-                        .for_each(|place| copies[*place].state = State::Touched),
+            Written::Refused(text) => return Err(talk.refused(b"RESTORE", text)),
+        }
+        match waits {
+            None => self.refused_since = None,
+            Some(text) => {
+                let since = *self.refused_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > TRANSIENT_LIMIT {
+                    return Err(talk.refused(b"RESTORE", text));
                 }
+                tokio::time::sleep(TRANSIENT_PAUSE).await;
             }
-            _ => return Err(talk.unexpected("EXEC")),
+        }
+        if refused {
+            self.version = self.learn(db, number, node).await?;
         }
         Ok(())
     }
@@ -381,17 +418,54 @@ impl<'a> Repair<'a> {
     }
 }
 
+/// What a transaction came to.
+enum Written<'a> {
+    /// Its answers.
+    Done(&'a [Value]),
+    /// Something has touched a key of it: nothing was done.
+    Touched,
+    /// A command was not taken at all, or the transaction was not: nothing was done.
+    Refused(&'a [u8]),
+}
+
+fn written(answers: &[Value], expected: usize) -> Result<Written<'_>, ()> {
+    match answers.last() {
+        Some(Value::Array(answers)) if answers.len() == expected => Ok(Written::Done(answers)),
+        Some(Value::Nil) => Ok(Written::Touched),
+        Some(Value::Error(exec)) => {
+            let mut refusals = answers.iter().filter_map(Value::error);
+            let refusal = refusals.find(|text| !text.starts_with(b"EXECABORT"));
+            let refusal = refusal.unwrap_or(exec);
+            match side::is_elsewhere(refusal) {
+                true => Ok(Written::Touched),
+                false => Ok(Written::Refused(refusal)),
+            }
+        }
+        _ => Err(()),
+    }
+}
+
+fn touch(open: &[usize], copies: &mut [Copy<'_>]) {
+    for place in open {
+        copies[*place].state = State::Touched;
+    }
+}
+
 /// The command that makes a key as on the source.
-fn encode(request: &mut BytesMut, copy: &Copy<'_>, absolute: bool, version: Option<Version>) {
+fn encode(request: &mut BytesMut, copy: &Copy<'_>, clock: Clock, version: Option<Version>) {
     let key = &copy.row.key[..];
-    let Some((dump, expiry)) = &copy.value else {
+    let absolute = clock == Clock::Absolute;
+    let value = copy.value.as_ref();
+    let value = value.and_then(|value| Some((&value.dump, value.expiry(clock, Instant::now())?)));
+    let Some((dump, expiry)) = value else {
         let verb: &[u8] = if absolute { b"UNLINK" } else { b"DEL" };
         return encode_command(request, &[verb, key]);
     };
-    let expiry = (*expiry).max(0).to_string();
+    let expiry = expiry.to_string();
     let fitted = version.and_then(|version| fitted(dump, version));
     let dump = fitted.as_ref().map_or(&dump[..], |fitted| &fitted[..]);
     let mut args: Vec<&[u8]> = vec![b"RESTORE", key, expiry.as_bytes(), dump, b"REPLACE"];
+    // Without an expiry there is none, in whichever way it is given.
     if absolute {
         args.push(b"ABSTTL");
     }
@@ -432,4 +506,48 @@ pub(super) fn plan(group: &Group, differences: &Table, removal: &Removal) -> Res
         Ok(())
     })?;
     Ok(planned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_expires_while_it_is_copied_is_not_copied_for_good() {
+        let asked = Instant::now();
+        let later = asked + Duration::from_millis(300);
+        #[rustfmt::skip]
+        let rows = [
+            (-1,    Clock::Relative, Some(0)),
+            (1_000, Clock::Relative, Some(700)),
+            (300,   Clock::Relative, None),
+            (0,     Clock::Relative, None),
+            (-1,    Clock::Absolute, Some(0)),
+            (1_000, Clock::Absolute, Some(1_000)),
+        ];
+        for (expiry, clock, expected) in rows {
+            let value = Valued {
+                dump: Vec::new(),
+                expiry,
+                asked,
+            };
+            assert_eq!(value.expiry(clock, later), expected, "{expiry} {clock:?}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_that_was_not_taken_tells_why() {
+        let error = |text: &str| Value::Error(text.as_bytes().to_vec());
+        let aborted = || error("EXECABORT Transaction discarded because of previous errors.");
+        let refusal = |answers: &[Value]| match written(answers, 1) {
+            Ok(Written::Refused(text)) => Some(String::from_utf8_lossy(text).into_owned()),
+            _ => None,
+        };
+        assert_eq!(refusal(&[error("OOM no"), aborted()]).as_deref(), Some("OOM no"));
+        assert!(refusal(&[aborted()]).is_some());
+        let touched = [error("MOVED 1 h:1"), aborted()];
+        assert!(matches!(written(&touched, 1), Ok(Written::Touched)));
+        assert!(matches!(written(&[Value::Nil], 1), Ok(Written::Touched)));
+        assert!(written(&[Value::Array(Vec::new())], 1).is_err());
+    }
 }

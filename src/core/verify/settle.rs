@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ahead::Ahead;
 use super::extra::Removal;
 use super::group::Group;
 use super::passage::Passage;
@@ -80,6 +81,8 @@ pub(super) struct Settling {
     settings: Arc<Settings>,
     pub(super) group: Group,
     pub(super) passage: Passage,
+    /// For this round.
+    pub(super) ahead: Option<Ahead>,
     pub(super) found: Found,
     shown: Arc<Shown>,
 }
@@ -96,6 +99,7 @@ impl Settling {
             settings: Arc::clone(settings),
             group,
             passage,
+            ahead: None,
             found,
             shown: Arc::clone(shown),
         }
@@ -110,6 +114,9 @@ impl Settling {
             }
             outcome.rounds = outcome.rounds.max(round);
             self.group.refresh().await?;
+            let mut ahead = Ahead::of(&self.group).await?;
+            ahead.check().await?;
+            self.ahead = Some(ahead);
             let is_quiet = self.round(outcome).await?;
             if is_quiet {
                 self.believe()?;
@@ -145,6 +152,7 @@ impl Settling {
             return Ok(());
         }
         let removal = Removal::find(&self.group).await?;
+        let mut ahead = Ahead::of(&self.group).await?;
         if self.settings.repair == super::Repair::Dry {
             let planned = repair::plan(&self.group, &self.found.differences, &removal)?;
             note_kept(planned, outcome);
@@ -155,7 +163,7 @@ impl Settling {
         let mut all = Repaired::default();
         for _ in 0..REPAIRS_MAX {
             self.group.refresh().await?;
-            let repairing = Repair::new(&self.group, &mut self.passage, &removal);
+            let repairing = Repair::new(&self.group, (&mut self.passage, &mut ahead), &removal);
             let repaired = repairing.run(&self.found.differences).await?;
             all = Repaired {
                 copied: all.copied + repaired.copied,
@@ -224,6 +232,10 @@ impl Settling {
             let again = self.group.look_at_source(&mut sources, db, &rows).await?;
             Shown::add(&self.shown.settled, rows.len());
             self.apply(db, &rows, seen, again, outcome)?;
+        }
+        // A replica that lags is quiet, too, and not so when it has caught up.
+        if let Some(ahead) = &mut self.ahead {
+            ahead.check().await?;
         }
         Ok(self.passage.follows() && self.passage.marks().await? == marks)
     }

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::Error;
+use super::ahead::Ahead;
 use super::group::Group;
 use super::pieces::{self, Compared, Large};
 use super::seen::{self, Seen, Verdict, judge, judge_all};
@@ -33,6 +34,7 @@ const SMALL_COMPANIES_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Watched<'a> {
     group: &'a Group,
     passage: &'a mut Passage,
+    ahead: Option<&'a mut Ahead>,
     found: &'a Found,
     watchers: Watchers,
     sources: Vec<Lines>,
@@ -47,6 +49,7 @@ impl<'a> Watched<'a> {
             target: Lines::new(&settling.group.target),
             group: &settling.group,
             passage: &mut settling.passage,
+            ahead: settling.ahead.as_mut(),
             found: &settling.found,
         }
     }
@@ -112,6 +115,10 @@ impl<'a> Watched<'a> {
         let mut target = self.group.look.at(&mut self.target, db, rows).await?;
         for ((row, source), target) in rows.iter().zip(&source).zip(&mut target) {
             self.large(db, row, source, target).await?;
+        }
+        // The watch must reach as far as what the target has: a replica that lags hears of it later.
+        if let Some(ahead) = &mut self.ahead {
+            ahead.check().await?;
         }
         let untouched = self.watchers.unwatch(&places, rows, companies, &mut is_sure);
         untouched.await?;
