@@ -189,7 +189,7 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('--rounds', '--rounds', [CompletionResultType]::ParameterName, 'Look at what differs so often again at most')
             [CompletionResult]::new('--patience', '--patience', [CompletionResultType]::ParameterName, 'Take a checkpoint that does not move for so long for one that nobody writes')
             [CompletionResult]::new('--differences', '--differences', [CompletionResultType]::ParameterName, 'Write the keys that differ to this file, a JSON object a line')
-            [CompletionResult]::new('--repair', '--repair', [CompletionResultType]::ParameterName, 'Copy what differs anew from the source, while the stream goes on, and look at it again; keys that the source does not have are removed, unless output.replay.staleKeys is keep, or other syncs use the target')
+            [CompletionResult]::new('--repair', '--repair', [CompletionResultType]::ParameterName, 'Copy what differs anew from the source, while the stream goes on, and look at it again; keys that the source does not have are removed where output.replay.staleKeys has a full sync delete them: if it is auto, in databases that were empty at the first sync, and if no other sync uses the target')
             [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'With --repair: only say what would be done')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the outcome as JSON; draw no progress')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Draw no progress')

@@ -178,7 +178,7 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand --rounds 'Look at what differs so often again at most'
             cand --patience 'Take a checkpoint that does not move for so long for one that nobody writes'
             cand --differences 'Write the keys that differ to this file, a JSON object a line'
-            cand --repair 'Copy what differs anew from the source, while the stream goes on, and look at it again; keys that the source does not have are removed, unless output.replay.staleKeys is keep, or other syncs use the target'
+            cand --repair 'Copy what differs anew from the source, while the stream goes on, and look at it again; keys that the source does not have are removed where output.replay.staleKeys has a full sync delete them: if it is auto, in databases that were empty at the first sync, and if no other sync uses the target'
             cand --dry-run 'With --repair: only say what would be done'
             cand --json 'Print the outcome as JSON; draw no progress'
             cand -q 'Draw no progress'

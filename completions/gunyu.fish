@@ -145,7 +145,7 @@ complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l rate -d 'At most 
 complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l rounds -d 'Look at what differs so often again at most' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l patience -d 'Take a checkpoint that does not move for so long for one that nobody writes' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l differences -d 'Write the keys that differ to this file, a JSON object a line' -r -F
-complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l repair -d 'Copy what differs anew from the source, while the stream goes on, and look at it again; keys that the source does not have are removed, unless output.replay.staleKeys is keep, or other syncs use the target'
+complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l repair -d 'Copy what differs anew from the source, while the stream goes on, and look at it again; keys that the source does not have are removed where output.replay.staleKeys has a full sync delete them: if it is auto, in databases that were empty at the first sync, and if no other sync uses the target'
 complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l dry-run -d 'With --repair: only say what would be done'
 complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l json -d 'Print the outcome as JSON; draw no progress'
 complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -s q -l quiet -d 'Draw no progress'
