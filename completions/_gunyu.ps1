@@ -33,6 +33,7 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('rdb-load', 'rdb-load', [CompletionResultType]::ParameterValue, 'Load an RDB file into a running server')
             [CompletionResult]::new('rdb-print', 'rdb-print', [CompletionResultType]::ParameterValue, 'Print what is in an RDB file, one JSON object a line')
             [CompletionResult]::new('rdb-stats', 'rdb-stats', [CompletionResultType]::ParameterValue, 'Show what takes the room in an RDB file')
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Compare source and target, while a daemon syncs them or not')
             [CompletionResult]::new('pause', 'pause', [CompletionResultType]::ParameterValue, 'Stop replaying some inputs; what their sources send is still received and kept')
             [CompletionResult]::new('resume', 'resume', [CompletionResultType]::ParameterValue, 'Go on replaying paused inputs')
             [CompletionResult]::new('restart', 'restart', [CompletionResultType]::ParameterValue, 'Let every input begin anew from its checkpoint')
@@ -190,6 +191,33 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
+        'gunyu;verify' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Configuration file (YAML)')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file (YAML)')
+            [CompletionResult]::new('--source', '--source', [CompletionResultType]::ParameterName, 'Source, as redis://[user[:password]@]host:port[/db]')
+            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Target, as redis://[user[:password]@]host:port[/db]')
+            [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key of the configuration by its dotted path; may be repeated')
+            [CompletionResult]::new('--compare', '--compare', [CompletionResultType]::ParameterName, 'How much is compared; each includes those before it')
+            [CompletionResult]::new('--ttl-tolerance', '--ttl-tolerance', [CompletionResultType]::ParameterName, 'Times of expiry that are no farther apart are the same')
+            [CompletionResult]::new('--sample', '--sample', [CompletionResultType]::ParameterName, 'Only this part of the keys, chosen by their names: the same on both sides')
+            [CompletionResult]::new('--match', '--match', [CompletionResultType]::ParameterName, 'Only keys like this, as SCAN MATCH has it')
+            [CompletionResult]::new('--rate', '--rate', [CompletionResultType]::ParameterName, 'At most so many keys a second')
+            [CompletionResult]::new('--rounds', '--rounds', [CompletionResultType]::ParameterName, 'Look at what differs so often again at most')
+            [CompletionResult]::new('--patience', '--patience', [CompletionResultType]::ParameterName, 'Take a checkpoint that does not move for so long for one that nobody writes')
+            [CompletionResult]::new('--differences', '--differences', [CompletionResultType]::ParameterName, 'Write the keys that differ to this file, a JSON object a line')
+            [CompletionResult]::new('--repair', '--repair', [CompletionResultType]::ParameterName, 'Copy what differs anew from the source, while the stream goes on, and look at it again; keys that the source does not have are removed where output.replay.staleKeys has a full sync delete them: if it is auto, in databases that were empty at the first sync, and if no other sync uses the target')
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'With --repair: only say what would be done')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the outcome as JSON; draw no progress')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Draw no progress')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Draw no progress')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Trace on stderr what is going on, as log.level says')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Trace on stderr what is going on, as log.level says')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
         'gunyu;pause' {
             [CompletionResult]::new('--inputs', '--inputs', [CompletionResultType]::ParameterName, '`all`, or source addresses (host:port) between commas, as `gunyu status` shows them')
             [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]')
@@ -315,6 +343,7 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             [CompletionResult]::new('rdb-load', 'rdb-load', [CompletionResultType]::ParameterValue, 'Load an RDB file into a running server')
             [CompletionResult]::new('rdb-print', 'rdb-print', [CompletionResultType]::ParameterValue, 'Print what is in an RDB file, one JSON object a line')
             [CompletionResult]::new('rdb-stats', 'rdb-stats', [CompletionResultType]::ParameterValue, 'Show what takes the room in an RDB file')
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Compare source and target, while a daemon syncs them or not')
             [CompletionResult]::new('pause', 'pause', [CompletionResultType]::ParameterValue, 'Stop replaying some inputs; what their sources send is still received and kept')
             [CompletionResult]::new('resume', 'resume', [CompletionResultType]::ParameterValue, 'Go on replaying paused inputs')
             [CompletionResult]::new('restart', 'restart', [CompletionResultType]::ParameterValue, 'Let every input begin anew from its checkpoint')
@@ -349,6 +378,9 @@ Register-ArgumentCompleter -Native -CommandName 'gunyu' -ScriptBlock {
             break
         }
         'gunyu;help;rdb-stats' {
+            break
+        }
+        'gunyu;help;verify' {
             break
         }
         'gunyu;help;pause' {

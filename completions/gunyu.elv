@@ -30,6 +30,7 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand rdb-load 'Load an RDB file into a running server'
             cand rdb-print 'Print what is in an RDB file, one JSON object a line'
             cand rdb-stats 'Show what takes the room in an RDB file'
+            cand verify 'Compare source and target, while a daemon syncs them or not'
             cand pause 'Stop replaying some inputs; what their sources send is still received and kept'
             cand resume 'Go on replaying paused inputs'
             cand restart 'Let every input begin anew from its checkpoint'
@@ -178,6 +179,32 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'gunyu;verify'= {
+            cand -c 'Configuration file (YAML)'
+            cand --config 'Configuration file (YAML)'
+            cand --source 'Source, as redis://[user[:password]@]host:port[/db]'
+            cand --target 'Target, as redis://[user[:password]@]host:port[/db]'
+            cand --set 'Set any key of the configuration by its dotted path; may be repeated'
+            cand --compare 'How much is compared; each includes those before it'
+            cand --ttl-tolerance 'Times of expiry that are no farther apart are the same'
+            cand --sample 'Only this part of the keys, chosen by their names: the same on both sides'
+            cand --match 'Only keys like this, as SCAN MATCH has it'
+            cand --rate 'At most so many keys a second'
+            cand --rounds 'Look at what differs so often again at most'
+            cand --patience 'Take a checkpoint that does not move for so long for one that nobody writes'
+            cand --differences 'Write the keys that differ to this file, a JSON object a line'
+            cand --repair 'Copy what differs anew from the source, while the stream goes on, and look at it again; keys that the source does not have are removed where output.replay.staleKeys has a full sync delete them: if it is auto, in databases that were empty at the first sync, and if no other sync uses the target'
+            cand --dry-run 'With --repair: only say what would be done'
+            cand --json 'Print the outcome as JSON; draw no progress'
+            cand -q 'Draw no progress'
+            cand --quiet 'Draw no progress'
+            cand -v 'Trace on stderr what is going on, as log.level says'
+            cand --verbose 'Trace on stderr what is going on, as log.level says'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'gunyu;pause'= {
             cand --inputs '`all`, or source addresses (host:port) between commas, as `gunyu status` shows them'
             cand --server 'The daemon''s address [default: GUNYU_SERVER, then server.listen of --config, then http://127.0.0.1:18001]'
@@ -294,6 +321,7 @@ set edit:completion:arg-completer[gunyu] = {|@words|
             cand rdb-load 'Load an RDB file into a running server'
             cand rdb-print 'Print what is in an RDB file, one JSON object a line'
             cand rdb-stats 'Show what takes the room in an RDB file'
+            cand verify 'Compare source and target, while a daemon syncs them or not'
             cand pause 'Stop replaying some inputs; what their sources send is still received and kept'
             cand resume 'Go on replaying paused inputs'
             cand restart 'Let every input begin anew from its checkpoint'
@@ -320,6 +348,8 @@ set edit:completion:arg-completer[gunyu] = {|@words|
         &'gunyu;help;rdb-print'= {
         }
         &'gunyu;help;rdb-stats'= {
+        }
+        &'gunyu;help;verify'= {
         }
         &'gunyu;help;pause'= {
         }

@@ -33,6 +33,7 @@ const ROOMS: &[&str] = &[
     "survey",
     "doctor",
     "pipeline",
+    "verify",
     "lease",
     "peer",
     "supervisor",

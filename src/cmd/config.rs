@@ -48,6 +48,7 @@ pub use sections::{
     RateLimit, Redis, RedisKind, Replay, Server, ServerTls, Tls,
 };
 pub use token::NoToken;
+pub use units::duration;
 pub use url::{Endpoint, NotAUrl};
 
 /// A checked configuration: plain data, every default filled in.

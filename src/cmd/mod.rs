@@ -27,6 +27,7 @@ mod survey;
 pub mod sync;
 pub mod title;
 pub mod traces;
+pub mod verify;
 
 use std::fmt;
 
@@ -79,6 +80,8 @@ pub enum Command {
     RdbPrint(rdb_print::Args),
     /// Show what takes the room in an RDB file.
     RdbStats(rdb_stats::Args),
+    /// Compare source and target, while a daemon syncs them or not.
+    Verify(Box<verify::Args>),
     /// Stop replaying some inputs; what their sources send is still received and kept.
     Pause(calls::Pause),
     /// Go on replaying paused inputs.
@@ -114,6 +117,7 @@ impl Command {
             Command::RdbLoad(args) => rdb_load::run(&args),
             Command::RdbPrint(args) => rdb_print::run(&args),
             Command::RdbStats(args) => rdb_stats::run(&args),
+            Command::Verify(args) => verify::run(&args),
             Command::Pause(args) => args.run(),
             Command::Resume(args) => args.run(),
             Command::Restart(args) => args.run(),
@@ -148,6 +152,8 @@ pub enum Exit {
     Usage = 2,
     /// No daemon answers.
     Unreachable = 3,
+    /// Source and target differ.
+    Differ = 4,
     /// The daemon refused.
     Refused = 5,
     /// Interrupted.

@@ -3,6 +3,7 @@
 //! Owns the terminal's last lines. Traces are written above them, through [`stderr`]. What is shown comes as status, of pipelines in this
 //! process and of a daemon's alike.
 
+mod checked;
 mod download;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration, MultiProgress, ProgressBa
 use crate::core::supervisor::Handle;
 use crate::http::model::{FullSync, InputStatus};
 
+pub use checked::Checked;
 pub use download::Download;
 
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);

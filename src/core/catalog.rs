@@ -36,6 +36,7 @@
 mod keys;
 mod opened;
 mod series;
+mod spill;
 mod written;
 
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ use serde::{Deserialize, Serialize};
 pub use keys::{KeySet, ParkedKey, ParkedKeys, SourceKey};
 use opened::{Base, FORMAT, small_keyspace};
 pub use series::Series;
+pub use spill::{Mark, Noted, Spill, Table};
 use written::WrittenLog;
 
 use crate::core::crash::{self, Step};

@@ -33,6 +33,7 @@ pub mod resume;
 pub mod survey;
 pub mod doctor;
 pub mod pipeline;
+pub mod verify;
 pub mod lease;
 pub mod peer;
 pub mod supervisor;

@@ -33,7 +33,8 @@ const SIZES: [(&str, u64); 14] = [
 ];
 
 /// Reads a duration as Go does: numbers with units, one after the other, fractions allowed. `0` needs no unit.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }

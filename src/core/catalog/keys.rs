@@ -37,7 +37,7 @@ fn is_long(key: &[u8]) -> bool {
     key.len() > SHORT_BYTES_MAX
 }
 
-fn row(db: u32, key: &[u8]) -> Vec<u8> {
+pub(super) fn row(db: u32, key: &[u8]) -> Vec<u8> {
     let mut row = Vec::with_capacity(5 + key.len().min(24 + SHORT_BYTES_MAX));
     row.extend_from_slice(&db.to_be_bytes());
     if !is_long(key) {
@@ -53,12 +53,12 @@ fn row(db: u32, key: &[u8]) -> Vec<u8> {
 }
 
 /// What the value must carry of a key that its row does not.
-fn rest(key: &[u8]) -> &[u8] {
+pub(super) fn rest(key: &[u8]) -> &[u8] {
     if is_long(key) { key } else { &[] }
 }
 
 /// The key of a row and of the rest in its value.
-fn key_of(row: &[u8], rest: &[u8]) -> Option<SourceKey> {
+pub(super) fn key_of(row: &[u8], rest: &[u8]) -> Option<SourceKey> {
     let (db, tagged) = row.split_first_chunk::<4>()?;
     let key = match tagged.split_first()? {
         (&SHORT, key) => Bytes::copy_from_slice(key),

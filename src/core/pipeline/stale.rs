@@ -40,7 +40,7 @@ use crate::core::target::library;
 use crate::core::target::session::Session;
 
 /// All keys that gunyu itself makes on a target begin so.
-const OWN_PREFIX: &[u8] = b"redis-gunyu-";
+pub const OWN_PREFIX: &[u8] = b"redis-gunyu-";
 
 /// What is known for the decision.
 #[derive(Debug, Clone, Copy)]
@@ -91,12 +91,16 @@ pub async fn checkpoint_keys(session: &mut Session) -> Result<Vec<Vec<u8>>, End>
 /// # Errors
 /// The target fails.
 async fn is_shared(session: &mut Session, name: &str, siblings: Option<&Shard>) -> Result<bool, End> {
+    Ok(has_others(&checkpoint_keys(session).await?, name, siblings))
+}
+
+/// Whether any of these keys of checkpoints is neither that deployment's nor a sibling's.
+#[must_use]
+pub fn has_others(keys: &[Vec<u8>], name: &str, siblings: Option<&Shard>) -> bool {
     let (ours, session_key) = (checkpoint::key(name), checkpoint::session_key(name));
-    let keys = checkpoint_keys(session).await?;
     let is_sibling = |key: &Vec<u8>| siblings.is_some_and(|shard| shard.is_sibling(key));
-    Ok(keys
-        .iter()
-        .any(|key| *key != ours && *key != session_key && !is_sibling(key)))
+    keys.iter()
+        .any(|key| *key != ours && *key != session_key && !is_sibling(key))
 }
 
 /// The databases that the siblings of this shard's pipeline have for their own: what is in them is the cluster's.
