@@ -212,6 +212,7 @@ impl<'a> Repair<'a> {
                 kind: Kind::Any,
                 length: 0,
                 bytes: 0,
+                is_guess: false,
             };
             let mut keys: Vec<Sized<'b>> = rows.iter().enumerate().map(sized).collect();
             measure(lines, place.db, &mut keys).await?;

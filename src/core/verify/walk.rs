@@ -422,6 +422,7 @@ impl Sorted {
             kind,
             length: u64::try_from(length).unwrap_or(0),
             bytes: 0,
+            is_guess: false,
         };
         there.map(sized).collect()
     }
