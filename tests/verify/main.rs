@@ -17,6 +17,7 @@ mod command;
 mod live;
 mod many;
 mod repairing;
+mod values;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
