@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::look::{self, Clock, Look, RELATIVE_SLACK_MS};
+use super::pacing::Pacing;
 use super::seen::Seen;
 use super::side::{Lines, Node, Side};
 use super::{Error, Settings};
@@ -42,6 +43,7 @@ pub(super) struct Group {
     pub(super) filter: Arc<Filter>,
     pub(super) look: Look,
     pub(super) tolerance_ms: i64,
+    pub(super) pacing: Pacing,
 }
 
 /// Where in a source something is that feeds a database of the target.
@@ -81,6 +83,7 @@ impl Group {
                 clock: Clock::Relative,
             },
             tolerance_ms: settings.ttl_tolerance_ms,
+            pacing: Pacing::new(settings.keys_per_sec),
             pipelines,
         };
         group.refresh().await?;

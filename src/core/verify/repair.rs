@@ -155,6 +155,7 @@ impl<'a> Repair<'a> {
         companies: &[Vec<usize>],
         differences: &Table,
     ) -> Result<(), Error> {
+        self.group.pacing.spend(rows.len()).await;
         let places = watchers::places(self.group, db);
         let mut is_sure = self.watchers.watch(&places, rows, companies).await?;
         let mut copies = self.read(rows, &places).await?;

@@ -75,6 +75,8 @@ impl<'a> Watched<'a> {
         companies: &[Vec<usize>],
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
+        // Before the watch: what is touched meanwhile would spoil it.
+        self.group.pacing.spend(rows.len()).await;
         let places = watchers::places(self.group, db);
         let mut is_sure = self.watchers.watch(&places, rows, companies).await?;
         let mut placed = self.group.look_at_places(&mut self.sources, db, rows).await?;
