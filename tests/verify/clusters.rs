@@ -7,7 +7,7 @@ use super::support::cluster::Cluster;
 use super::support::gunyu::Gunyu;
 use super::support::server::Server;
 use super::support::workload::Pace;
-use super::{Toggling, tell, verify};
+use super::{Toggling, run, tell, verify};
 use crate::support::SOON;
 
 /// Runs a command on whichever master takes it.
@@ -93,4 +93,31 @@ fn from_a_server_onto_a_cluster_planted_differences_are_found_and_none_is_invent
     let _toggling = Toggling::start(&source);
     PLANTED.iter().for_each(|command| told(&target, command));
     verify(&source.url(), &target.url(), &[]).found_only(EXPECTED);
+}
+
+#[test]
+fn while_a_slot_is_marked_as_moving_nothing_is_said_of_what_differs() {
+    let (source, target) = (Cluster::start(2), Server::start());
+    let [giver, taker] = &source.masters[..] else {
+        panic!("there are two masters");
+    };
+    let [from, to]: [String; 2] = [giver, taker].map(|master| master.run(&["CLUSTER", "MYID"]));
+    let () = giver.run(&["CLUSTER", "SETSLOT", "0", "MIGRATING", &to]);
+    let () = taker.run(&["CLUSTER", "SETSLOT", "0", "IMPORTING", &from]);
+    let ends = [
+        "--source",
+        &source.url(),
+        "--target",
+        &target.url(),
+        "--patience",
+        "1",
+    ];
+    let output = run(&[&["verify"], &ends[..]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("slots of the cluster"), "{said}");
+    for master in [giver, taker] {
+        let () = master.run(&["CLUSTER", "SETSLOT", "0", "STABLE"]);
+    }
+    verify(&source.url(), &target.url(), &[]).found_only(&[]);
 }

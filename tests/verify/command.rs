@@ -134,3 +134,37 @@ fn keys_that_gunyu_makes_for_itself_are_not_compared_on_either_side() {
     assert_eq!(found.json["keys"]["source"], 1, "{}", found.said);
     assert_eq!(found.json["keys"]["target"], 1, "{}", found.said);
 }
+
+#[test]
+fn a_checkpoint_that_stands_behind_its_source_is_told_of_where_no_gunyu_is_at_work() {
+    let (source, target) = (Server::start(), Server::start());
+    tell(&source, 0, &[&["SET", "a", "1"]]);
+    let mut gunyu = Gunyu::between(&source, &target);
+    gunyu.wait_applied(&source, PATIENCE);
+    let before = verify(&source.url(), &target.url(), &[]);
+    before.found_only(&[]);
+    assert!(
+        !before.json["notes"].to_string().contains("behind"),
+        "{}",
+        before.said
+    );
+    drop(gunyu);
+    tell(&source, 0, &[&["SET", "b", "1"]]);
+    let after = verify(&source.url(), &target.url(), &[]);
+    after.found_only(&[(0, "b", "missing")]);
+    let notes = after.json["notes"].to_string();
+    assert!(notes.contains("bytes behind"), "{}", after.said);
+}
+
+#[test]
+fn a_rate_holds_for_what_is_looked_at_again() {
+    let (source, target) = (Server::start(), Server::start());
+    let fill = "for n = 1, 600 do redis.call('SET', 'a:' .. n, n) end";
+    tell(&source, 0, &[&["EVAL", fill, "0"]]);
+    let began = std::time::Instant::now();
+    let found = verify(&source.url(), &target.url(), &["--rate", "1000"]);
+    assert_eq!(found.json["different"], 600, "{}", found.said);
+    // Once in the walk, and at least twice afterwards.
+    let took = began.elapsed();
+    assert!(took > std::time::Duration::from_millis(1_000), "{took:?}");
+}

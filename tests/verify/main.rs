@@ -18,6 +18,7 @@ mod live;
 mod many;
 mod repairing;
 mod trouble;
+mod values;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};

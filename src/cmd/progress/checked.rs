@@ -40,14 +40,20 @@ impl Checked {
     /// Shows how far it is now.
     pub fn show(&mut self, shown: &Shown) {
         let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let (met, total) = (read(&shown.met), read(&shown.total));
         let candidates = read(&shown.candidates);
+        let (met, total) = match shown.stage() {
+            Stage::Source | Stage::Target => (read(&shown.met), read(&shown.total)),
+            Stage::Settling => (read(&shown.settled), candidates),
+        };
         let stage = stage(shown.stage());
         match self.how {
             How::Not => {}
             How::Bars => {
                 self.bar.set_prefix(stage);
-                self.bar.set_length(total.max(met));
+                match total {
+                    0 => self.bar.unset_length(),
+                    total => self.bar.set_length(total.max(met)),
+                }
                 self.bar.set_position(met);
                 self.bar
                     .set_message(format!("{} to be looked at again", HumanCount(candidates)));
@@ -83,13 +89,16 @@ fn stage(stage: Stage) -> &'static str {
 
 /// `rate` is in keys a second.
 fn line(stage: &str, met: u64, total: u64, rate: u64, candidates: u64) -> String {
-    let percent = match total {
-        0 => 100,
-        total => (met.saturating_mul(100) / total).min(100),
+    let part = match total {
+        // Nobody knows how many there are.
+        0 => format!("{} keys", HumanCount(met)),
+        total => {
+            let percent = (met.saturating_mul(100) / total).min(100);
+            format!("{percent}% of {} keys", HumanCount(total))
+        }
     };
     format!(
-        "{stage}: {percent}% of {} keys, {} keys/s, {} to be looked at again",
-        HumanCount(total),
+        "{stage}: {part}, {} keys/s, {} to be looked at again",
         HumanCount(rate),
         HumanCount(candidates)
     )
@@ -106,8 +115,8 @@ mod tests {
             "source: 25% of 4,000 keys, 500 keys/s, 3 to be looked at again"
         );
         assert_eq!(
-            line("settling", 0, 0, 0, 0),
-            "settling: 100% of 0 keys, 0 keys/s, 0 to be looked at again"
+            line("target", 1_000, 0, 500, 3),
+            "target: 1,000 keys, 500 keys/s, 3 to be looked at again"
         );
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::look::{self, Clock, Look, RELATIVE_SLACK_MS};
+use super::pacing::Pacing;
 use super::seen::Seen;
 use super::side::{Lines, Node, Side};
 use super::{Error, Settings};
@@ -42,6 +43,7 @@ pub(super) struct Group {
     pub(super) filter: Arc<Filter>,
     pub(super) look: Look,
     pub(super) tolerance_ms: i64,
+    pub(super) pacing: Pacing,
 }
 
 /// Where in a source something is that feeds a database of the target.
@@ -81,6 +83,7 @@ impl Group {
                 clock: Clock::Relative,
             },
             tolerance_ms: settings.ttl_tolerance_ms,
+            pacing: Pacing::new(settings.keys_per_sec),
             pipelines,
         };
         group.refresh().await?;
@@ -195,12 +198,24 @@ impl Group {
         target_db: u32,
         keys: &[K],
     ) -> Result<Vec<Vec<Seen>>, Error> {
-        let mut all: Vec<Vec<Seen>> = vec![Vec::new(); keys.len()];
+        let all = self.look_at_places(lines, target_db, keys).await?;
+        let seen = |places: Vec<(Place, Seen)>| places.into_iter().map(|(_, seen)| seen).collect();
+        Ok(all.into_iter().map(seen).collect())
+    }
+
+    /// The same, with where each was seen.
+    pub(super) async fn look_at_places<K: AsRef<[u8]>>(
+        &self,
+        lines: &mut [Lines],
+        target_db: u32,
+        keys: &[K],
+    ) -> Result<Vec<Vec<(Place, Seen)>>, Error> {
+        let mut all: Vec<Vec<(Place, Seen)>> = vec![Vec::new(); keys.len()];
         for place in self.places(target_db) {
             let seen = self.look.at(&mut lines[place.origin], place.db, keys).await?;
             for (all, seen) in all.iter_mut().zip(seen) {
                 if seen.is_there() {
-                    all.push(seen);
+                    all.push((place, seen));
                 }
             }
         }

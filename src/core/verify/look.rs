@@ -33,11 +33,36 @@ impl Clock {
     }
 
     /// What a side answers, as a time of expiry; nothing where there is none.
-    fn at(self, answer: i64) -> Option<i64> {
+    fn at(self, answer: i64, asked: Asked) -> Option<i64> {
         match (self, answer) {
             (_, ..0) => None,
             (Clock::Absolute, at) => Some(at),
-            (Clock::Relative, left) => Some(now_ms() + left),
+            (Clock::Relative, left) => Some(asked.at_ms.saturating_add(left)),
+        }
+    }
+
+    /// By how much that may be wrong.
+    fn slack_ms(self, asked: Asked) -> i64 {
+        match self {
+            Clock::Absolute => 0,
+            Clock::Relative => asked.slack_ms,
+        }
+    }
+}
+
+/// When a side has answered: in the middle between question and answer, give or take half the time between them.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    at_ms: i64,
+    slack_ms: i64,
+}
+
+impl Asked {
+    fn between(before_ms: i64, after_ms: i64) -> Asked {
+        let slack_ms = after_ms.saturating_sub(before_ms).max(0) / 2;
+        Asked {
+            at_ms: before_ms.saturating_add(slack_ms),
+            slack_ms,
         }
     }
 }
@@ -66,7 +91,7 @@ impl Look {
             return Ok(Vec::new());
         }
         if self.compare == Compare::Existence {
-            return existence(lines, db, keys).await;
+            return self.existence(lines, db, keys).await;
         }
         let clock = self.clock.verb();
         let ask = |request: &mut BytesMut, number: usize| {
@@ -74,9 +99,11 @@ impl Look {
             encode_command(request, &[b"TYPE", key]);
             encode_command(request, &[clock, key]);
         };
+        let before_ms = now_ms();
         let answers = lines.ask(db, keys, 2, ask).await?;
+        let asked = Asked::between(before_ms, now_ms());
         let pairs = answers.chunks_exact(2);
-        let mut all: Vec<Seen> = pairs.map(|pair| self.typed(&pair[0], &pair[1])).collect();
+        let mut all: Vec<Seen> = pairs.map(|pair| self.typed(&pair[0], &pair[1], asked)).collect();
         if self.compare >= Compare::Length {
             lengths(lines, db, keys, &mut all).await?;
         }
@@ -86,7 +113,7 @@ impl Look {
         Ok(all)
     }
 
-    fn typed(self, kind: &Value, expiry: &Value) -> Seen {
+    fn typed(self, kind: &Value, expiry: &Value, asked: Asked) -> Seen {
         let (Some(name), Value::Int(expiry)) = (kind.text(), expiry) else {
             return Seen::of(Kind::Torn);
         };
@@ -97,22 +124,39 @@ impl Look {
             (kind, _) => kind,
         };
         Seen {
-            expires_ms: self.clock.at(*expiry),
+            expires_ms: self.clock.at(*expiry, asked),
+            slack_ms: self.clock.slack_ms(asked),
             ..Seen::of(kind)
         }
     }
-}
 
-async fn existence<K: AsRef<[u8]>>(lines: &mut Lines, db: u32, keys: &[K]) -> Result<Vec<Seen>, Error> {
-    let ask =
-        |request: &mut BytesMut, number: usize| encode_command(request, &[b"EXISTS", keys[number].as_ref()]);
-    let answers = lines.ask(db, keys, 1, ask).await?;
-    let seen = |answer: &Value| match answer {
-        Value::Int(0) => Kind::Missing,
-        Value::Int(_) => Kind::Any,
-        _ => Kind::Torn,
-    };
-    Ok(answers.iter().map(seen).map(Seen::of).collect())
+    /// With when they expire: of two sides one may have a key no longer that expires now.
+    async fn existence<K: AsRef<[u8]>>(
+        self,
+        lines: &mut Lines,
+        db: u32,
+        keys: &[K],
+    ) -> Result<Vec<Seen>, Error> {
+        let clock = self.clock.verb();
+        let ask = |request: &mut BytesMut, number: usize| {
+            let key = keys[number].as_ref();
+            encode_command(request, &[b"EXISTS", key]);
+            encode_command(request, &[clock, key]);
+        };
+        let before_ms = now_ms();
+        let answers = lines.ask(db, keys, 2, ask).await?;
+        let asked = Asked::between(before_ms, now_ms());
+        let seen = |pair: &[Value]| match pair {
+            [Value::Int(0), Value::Int(_)] => Seen::of(Kind::Missing),
+            [Value::Int(_), Value::Int(expiry)] => Seen {
+                expires_ms: self.clock.at(*expiry, asked),
+                slack_ms: self.clock.slack_ms(asked),
+                ..Seen::of(Kind::Any)
+            },
+            _ => Seen::of(Kind::Torn),
+        };
+        Ok(answers.chunks_exact(2).map(seen).collect())
+    }
 }
 
 /// Asks for the lengths of those that have one.
@@ -155,6 +199,7 @@ async fn values<K: AsRef<[u8]>>(
             kind: seen.kind.clone(),
             length: seen.length.unwrap_or(0),
             bytes: 0,
+            is_guess: false,
         })
     };
     let mut there: Vec<Sized<'_>> = all.iter().enumerate().filter_map(sized).collect();
@@ -162,6 +207,11 @@ async fn values<K: AsRef<[u8]>>(
     let (large, small): (Vec<Sized<'_>>, Vec<Sized<'_>>) = there.into_iter().partition(Sized::is_large);
     for one in &large {
         all[one.place].value = seen::Value::Large;
+    }
+    let (too_large, small): (Vec<Sized<'_>>, Vec<Sized<'_>>) =
+        small.into_iter().partition(Sized::is_too_large);
+    for one in &too_large {
+        all[one.place].value = seen::Value::TooLarge;
     }
     for some in together(&small) {
         for (one, dump) in some.iter().zip(dump(lines, db, some).await?) {
@@ -193,5 +243,24 @@ pub(super) async fn knows_absolute(lines: &mut Lines) -> Result<bool, Error> {
         Ok(_) => Ok(true),
         Err(Error::Refused { reply, .. }) => Ok(side::is_elsewhere(reply.as_bytes())),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_left_counts_from_the_middle_of_question_and_answer() {
+        let asked = Asked::between(1_000, 1_600);
+        assert_eq!((asked.at_ms, asked.slack_ms), (1_300, 300));
+        assert_eq!(Clock::Relative.at(5_000, asked), Some(6_300));
+        assert_eq!(Clock::Relative.slack_ms(asked), 300);
+        assert_eq!(Clock::Relative.at(i64::MAX, asked), Some(i64::MAX));
+        assert_eq!(Clock::Relative.at(-1, asked), None);
+        assert_eq!(Clock::Absolute.at(5_000, asked), Some(5_000));
+        assert_eq!(Clock::Absolute.slack_ms(asked), 0);
+        // The clock was set back meanwhile.
+        assert_eq!(Asked::between(2_000, 1_000).slack_ms, 0);
     }
 }

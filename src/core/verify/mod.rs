@@ -21,7 +21,7 @@
 //! | `values.rs`, `digest.rs`, `sizes.rs`, `pieces.rs` | values of both sides; what one comes to; how large it is; large ones side by side |
 //! | `guess.rs` | of which type a key probably is |
 //! | `group.rs` | which databases of which sources feed which of the target |
-//! | `walk.rs` | both walks |
+//! | `walk.rs`, `standing.rs`, `pacing.rs` | both walks; whether slots stood still meanwhile; how fast |
 //! | `passage.rs`, `ahead.rs` | whether a pipeline has passed a position; whether a source is as far as the target |
 //! | `settle.rs`, `watched.rs`, `watchers.rs` | what becomes of candidates |
 //! | `repair.rs`, `extra.rs` | copying anew what differs; where what the source does not have is removed |
@@ -35,8 +35,8 @@
 //! | length | yes | yes | yes | – |
 //! | value | yes | yes | yes | yes |
 //!
-//! Left out: keys of gunyu itself, keys that the filter drops, databases of the target that nothing feeds, libraries of functions. A hash's length counts fields that
-//! have expired and that the server has not removed yet, as `HLEN` does.
+//! Left out: keys of gunyu itself, keys that the filter drops, databases of the target that nothing feeds, libraries of functions. By `length`, a hash's counts fields that
+//! have expired and that the server has not removed yet, as `HLEN` does; by `value` it does not.
 
 mod ahead;
 mod digest;
@@ -44,6 +44,7 @@ mod extra;
 mod group;
 mod guess;
 mod look;
+mod pacing;
 mod passage;
 mod pieces;
 mod repair;
@@ -51,6 +52,7 @@ mod seen;
 mod settle;
 mod side;
 mod sizes;
+mod standing;
 mod talk;
 mod values;
 mod walk;
@@ -161,6 +163,24 @@ pub enum Error {
         /// Who.
         address: Address,
     },
+    /// Slots of a cluster move, or have moved again and again.
+    #[error("slots of the cluster of {address} move: keys that move with them may be met nowhere")]
+    Moving {
+        /// One of its nodes.
+        address: Address,
+    },
+    /// A source that is followed does not say where it is.
+    #[error("{address} does not say in INFO replication where its stream is")]
+    NoOffset {
+        /// Who.
+        address: Address,
+    },
+    /// An answer is longer than any value that servers take.
+    #[error("an answer of {address} is too long to be looked at")]
+    TooLong {
+        /// Who.
+        address: Address,
+    },
     /// Where the pipelines are could not be asked.
     #[error(transparent)]
     Survey(#[from] survey::Error),
@@ -201,6 +221,15 @@ impl Error {
             Error::Slots { address } => Some(format!(
                 "look at CLUSTER NODES on {address}; while slots move, try again later"
             )),
+            Error::Moving { address } => Some(format!(
+                "run it again when the migration has ended; CLUSTER NODES on {address} shows what moves, as [slot->-node]"
+            )),
+            Error::NoOffset { address } => Some(format!(
+                "look at INFO replication on {address} as the user that gunyu logs in as: without master_repl_offset nobody knows what is still on its way"
+            )),
+            Error::TooLong { .. } => Some(
+                "leave the largest values out (--match, or the filter), or compare by length".to_owned(),
+            ),
             Error::Survey(error) => Some(error.hint()),
             Error::Spill(error) => error.hint().map(str::to_owned),
             Error::Stalled { .. } => Some(
@@ -268,7 +297,7 @@ pub enum Stage {
 #[derive(Debug, Default)]
 pub struct Shown {
     stage: AtomicU8,
-    /// Keys that both walks will meet, as the servers count them.
+    /// Keys that both walks will meet, as the servers count them; 0 where nobody knows.
     pub total: AtomicU64,
     /// Keys met so far, those left out among them.
     pub met: AtomicU64,
@@ -295,6 +324,28 @@ impl Shown {
 
     fn enters(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    /// Candidates are looked at again, so many.
+    fn begins_round(&self, candidates: u64) {
+        self.candidates.store(candidates, Ordering::Relaxed);
+        self.settled.store(0, Ordering::Relaxed);
+    }
+
+    /// What the walks have counted.
+    fn counted(&self) -> [u64; 4] {
+        self.counters().map(|counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// Everything is walked again: what was counted since then does not count.
+    fn counts_again(&self, counted: [u64; 4]) {
+        for (counter, before) in self.counters().into_iter().zip(counted) {
+            counter.store(before, Ordering::Relaxed);
+        }
+    }
+
+    fn counters(&self) -> [&AtomicU64; 4] {
+        [&self.met, &self.source, &self.target, &self.candidates]
     }
 
     fn add(counter: &AtomicU64, count: usize) {
@@ -352,8 +403,11 @@ impl Outcome {
 /// A server cannot be asked, or there is no room for candidates.
 pub async fn verify(settings: Settings, shown: Arc<Shown>) -> Result<Outcome, Error> {
     let groups = group::groups(&settings).await?;
-    for group in &groups {
-        shown.total.fetch_add(group.count_keys(), Ordering::Relaxed);
+    // How many there are of a pattern nobody knows.
+    if settings.pattern.is_none() {
+        for group in &groups {
+            shown.total.fetch_add(group.count_keys(), Ordering::Relaxed);
+        }
     }
     let settings = Arc::new(settings);
     let mut outcome = Outcome {

@@ -5,13 +5,16 @@
 //! | no | – | none: the source is as it is, and so is the target |
 //! | yes, or the target does not say | yes | one that follows: its checkpoint is waited for |
 //! | yes, or the target does not say | no | none, and a note says so |
+//!
+//! One that was taken for none is looked for again, for it may only have been between two attempts. A source that takes up another history, after a failover, is asked
+//! again where it is: its old position is in nobody's checkpoint any more.
 
 use std::time::{Duration, Instant};
 
 use super::group::Group;
 use super::{Error, Settings};
 use crate::core::net::Endpoint;
-use crate::core::position::{History, Offset};
+use crate::core::position::{History, Offset, Position};
 use crate::core::survey;
 use crate::core::target::checkpoint::Record;
 
@@ -21,6 +24,12 @@ const STILL: Duration = Duration::from_millis(300);
 /// The checkpoint is read so often at first, and less and less often.
 const ASK_EVERY_MIN: Duration = Duration::from_millis(5);
 const ASK_EVERY_MAX: Duration = Duration::from_millis(100);
+
+/// What follows nothing is looked for again after so long.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A checkpoint that moves is waited for so many times the patience all in all.
+const PATIENCES: u32 = 60;
 
 /// Where a source was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +45,11 @@ struct Way {
     target: Endpoint,
     asks: Option<(survey::Source, survey::Target)>,
     follows: bool,
+    /// When it was last looked for.
+    looked_at: Instant,
+    /// It did not move from here for the patience.
+    stuck: Option<Option<Record>>,
+    is_told: bool,
 }
 
 /// All pipelines of a group.
@@ -47,7 +61,7 @@ pub(super) struct Passage {
 
 impl Passage {
     pub(super) async fn begin(settings: &Settings, group: &Group) -> Result<Passage, Error> {
-        let mut ways = Vec::new();
+        let (mut ways, mut notes) = (Vec::new(), Vec::new());
         for one in &group.pipelines {
             let mut way = Way {
                 name: one.name.clone(),
@@ -55,16 +69,17 @@ impl Passage {
                 target: one.target.endpoint.clone(),
                 asks: None,
                 follows: false,
+                looked_at: Instant::now(),
+                stuck: None,
+                is_told: false,
             };
-            let name = way.name.clone();
-            let in_use = way.asks().await?.1.is_in_use(&name).await?;
-            way.follows = in_use.unwrap_or(true);
+            way.look(&mut notes).await?;
             ways.push(way);
         }
         Ok(Passage {
             ways,
             patience: settings.patience,
-            notes: Vec::new(),
+            notes,
         })
     }
 
@@ -82,8 +97,11 @@ impl Passage {
     pub(super) async fn marks(&mut self) -> Result<Vec<Option<Mark>>, Error> {
         let mut marks = Vec::new();
         for way in &mut self.ways {
+            if !way.follows && way.looked_at.elapsed() > LOOK_EVERY {
+                way.look(&mut self.notes).await?;
+            }
             marks.push(match way.follows {
-                true => way.mark().await?,
+                true => Some(way.mark().await?),
                 false => None,
             });
         }
@@ -106,12 +124,16 @@ impl Passage {
     pub(super) async fn wait(&mut self, marks: &[Option<Mark>]) -> Result<(), Error> {
         for (way, mark) in self.ways.iter_mut().zip(marks) {
             let Some(mark) = mark else { continue };
+            let began = Instant::now();
             if !way.pass(mark, self.patience).await? {
                 way.follows = false;
+                let (source, seconds) = (&way.source.address, self.patience.as_secs());
+                let what = match began.elapsed() < self.patience * PATIENCES {
+                    true => format!("has not moved for {seconds} s"),
+                    false => "moves, and does not come to where its source was".to_owned(),
+                };
                 self.notes.push(format!(
-                    "the checkpoint of {} has not moved for {} s: what was written lately may still be on its way",
-                    way.source.address,
-                    self.patience.as_secs()
+                    "the checkpoint of {source} {what}: what was written lately may still be on its way"
                 ));
             }
         }
@@ -135,10 +157,42 @@ impl Way {
         Ok(self.asks.as_mut().expect("it has just been made"))
     }
 
-    async fn mark(&mut self) -> Result<Option<Mark>, Error> {
+    async fn mark(&mut self) -> Result<Mark, Error> {
         let info = self.asks().await?.0.info().await?;
+        let offset = info.offset.ok_or_else(|| Error::NoOffset {
+            address: self.source.address.clone(),
+        })?;
         let history = info.history;
-        Ok(info.offset.map(|offset| Mark { history, offset }))
+        Ok(Mark { history, offset })
+    }
+
+    /// Whether a pipeline is at work here, or again. Where none is, a checkpoint that stands behind its source is told of.
+    async fn look(&mut self, notes: &mut Vec<String>) -> Result<(), Error> {
+        self.looked_at = Instant::now();
+        let name = self.name.clone();
+        let record = self.asks().await?.1.recorded(&name).await?;
+        let record = record.map(|recorded| recorded.record);
+        if self.stuck.as_ref().is_some_and(|stuck| *stuck == record) {
+            return Ok(());
+        }
+        let in_use = self.asks().await?.1.is_in_use(&name).await?;
+        self.follows = in_use.unwrap_or(true);
+        if self.follows || self.is_told {
+            return Ok(());
+        }
+        let info = self.asks().await?.0.info().await?;
+        let mark = info.offset.map(|offset| Mark {
+            history: info.history,
+            offset,
+        });
+        if let Some(bytes) = mark.zip(record).and_then(|(mark, record)| mark.behind(&record)) {
+            self.is_told = true;
+            notes.push(format!(
+                "the checkpoint of {} is {bytes} bytes behind it, and no gunyu is at work: what was written since differs",
+                self.source.address
+            ));
+        }
+        Ok(())
     }
 
     /// Whether a pipeline that begins later goes on from a checkpoint that stands there.
@@ -152,10 +206,12 @@ impl Way {
         Ok(history.as_ref().is_none_or(goes_on) && checkpoint.is_some())
     }
 
-    /// Waits until the checkpoint is at the mark or after it; false where it does not move for the patience.
+    /// Waits until the checkpoint is at the mark or after it; false where it does not move for the patience, or moves for too long.
     async fn pass(&mut self, mark: &Mark, patience: Duration) -> Result<bool, Error> {
         let name = self.name.clone();
-        let (mut last, mut moved_at) = (None, Instant::now());
+        let mut mark = mark.clone();
+        let began = Instant::now();
+        let (mut last, mut moved_at) = (None, began);
         let mut pause = ASK_EVERY_MIN;
         loop {
             let recorded = self.asks().await?.1.recorded(&name).await?;
@@ -163,10 +219,16 @@ impl Way {
             if record.as_ref().is_some_and(|record| mark.is_passed(record)) {
                 return Ok(true);
             }
-            if record != last {
-                (last, moved_at) = (record, Instant::now());
+            let is_coming = |mark: &Mark| record.as_ref().is_some_and(|record| mark.is_coming(record));
+            if record.is_some() && !is_coming(&mark) {
+                mark = self.mark().await?;
             }
-            if moved_at.elapsed() > patience {
+            let coming = record.clone().filter(|_| is_coming(&mark));
+            if coming != last {
+                (last, moved_at) = (coming, Instant::now());
+            }
+            if moved_at.elapsed() > patience || began.elapsed() > patience * PATIENCES {
+                self.stuck = Some(record);
                 return Ok(false);
             }
             tokio::time::sleep(pause).await;
@@ -180,10 +242,72 @@ impl Mark {
         let Some(checkpoint) = record.checkpoint.filter(|_| record.full_sync.is_none()) else {
             return false;
         };
-        let is_ours = self
-            .history
-            .as_ref()
-            .is_none_or(|history| history.contains(&checkpoint.position));
-        is_ours && checkpoint.position.offset >= self.offset
+        self.is_ours(&checkpoint.position) && checkpoint.position.offset >= self.offset
+    }
+
+    /// Whether what is recorded may come to the mark: it is of the source's history, or a snapshot is copied.
+    fn is_coming(&self, record: &Record) -> bool {
+        let is_ours = |position| self.is_ours(&position);
+        record.full_sync.is_some()
+            || record
+                .checkpoint
+                .is_some_and(|checkpoint| is_ours(checkpoint.position))
+    }
+
+    /// How many bytes it is behind, where it is of the source's history and is behind.
+    fn behind(&self, record: &Record) -> Option<u64> {
+        let checkpoint = record.checkpoint.filter(|one| self.is_ours(&one.position))?;
+        let bytes = self.offset.get().checked_sub(checkpoint.position.offset.get());
+        bytes.filter(|bytes| *bytes > 0)
+    }
+
+    fn is_ours(&self, position: &Position) -> bool {
+        let history = self.history.as_ref();
+        history.is_none_or(|history| history.contains(position))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::position::ReplId;
+    use crate::core::target::checkpoint::Checkpoint;
+
+    #[test]
+    fn every_row_of_what_is_recorded() {
+        let id = |letter: u8| ReplId::parse(&[letter; 40]).unwrap();
+        let at = |letter, offset| Position {
+            id: id(letter),
+            offset: Offset::new(offset),
+        };
+        let mark = Mark {
+            history: Some(History::new(id(b'a'))),
+            offset: Offset::new(100),
+        };
+        let record = |position, full_sync| Record {
+            checkpoint: Some(Checkpoint { position, db: 0 }),
+            full_sync,
+            ..Record::default()
+        };
+        #[rustfmt::skip]
+        let rows = [
+            // recorded,                                    passed, coming, behind
+            (record(at(b'a', 100), None),                   true,  true,  None),
+            (record(at(b'a', 101), None),                   true,  true,  None),
+            (record(at(b'a', 99),  None),                   false, true,  Some(1)),
+            (record(at(b'b', 500), None),                   false, false, None),
+            (record(at(b'b', 50),  None),                   false, false, None),
+            (record(at(b'b', 50),  Some(at(b'a', 70))),     false, true,  None),
+            (record(at(b'a', 500), Some(at(b'a', 70))),     false, true,  None),
+            (Record::default(),                             false, false, None),
+        ];
+        for (record, passed, coming, behind) in rows {
+            let is = (
+                mark.is_passed(&record),
+                mark.is_coming(&record),
+                mark.behind(&record),
+            );
+            assert_eq!(is, (passed, coming, behind), "{record:?}");
+        }
     }
 }

@@ -9,7 +9,8 @@
 //! | hash | `HSCAN`; `HPEXPIRETIME`, where both know it | `HMGET`; the same |
 //! | stream | `XRANGE`, `XINFO`, `XPENDING` | the same |
 //!
-//! Both are of the same length, so that nothing of the target is left over where all of the source is found there.
+//! Both are of the same length, so that nothing of the target is left over where all of the source is found there. Hashes say their length with fields that have
+//! expired, which no question shows: those are walked through on both sides. What is not as long as was said has changed meanwhile.
 
 use bytes::BytesMut;
 
@@ -26,6 +27,9 @@ const PIECE_BYTES: u64 = 256 << 10;
 /// More elements than these make no piece.
 const PIECE_ELEMENTS_MAX: u64 = 1_000;
 
+/// The first piece: how long elements are is only known from answers.
+const FIRST_PIECE: u64 = 16;
+
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compared {
@@ -39,13 +43,12 @@ pub(super) enum Compared {
 
 const DIFFER: Compared = Compared::Differ(Difference::Value);
 
-/// A value that both sides have: on the source of this type and length, and about so many bytes.
+/// A value that both sides have: on the source of this type and length.
 #[derive(Debug, Clone)]
 pub(super) struct Large<'a> {
     pub(super) key: &'a [u8],
     pub(super) kind: &'a Kind,
     pub(super) length: u64,
-    pub(super) bytes: u64,
 }
 
 /// One side of it.
@@ -95,15 +98,13 @@ pub(super) async fn compare(
         },
         key: large.key,
     };
-    let each = (large.bytes / large.length.max(1)).max(1);
-    let piece = (PIECE_BYTES / each).clamp(1, PIECE_ELEMENTS_MAX);
     match large.kind {
-        Kind::String => both.in_order(b"GETRANGE", large.length, PIECE_BYTES).await,
-        Kind::List => both.in_order(b"LRANGE", large.length, piece).await,
-        Kind::Set => both.by_name(b"SSCAN", piece).await,
-        Kind::Zset => both.by_name(b"ZSCAN", piece).await,
-        Kind::Hash => both.by_name(b"HSCAN", piece).await,
-        Kind::Stream => both.stream(piece).await,
+        Kind::String => both.in_order(b"GETRANGE", large.length).await,
+        Kind::List => both.in_order(b"LRANGE", large.length).await,
+        Kind::Set => both.by_name(b"SSCAN", large.length).await,
+        Kind::Zset => both.by_name(b"ZSCAN", large.length).await,
+        Kind::Hash => both.by_name(b"HSCAN", large.length).await,
+        Kind::Stream => both.stream(large.length).await,
         Kind::Missing | Kind::Any | Kind::Other(_) | Kind::Torn => Ok(Compared::Torn),
     }
 }
@@ -121,61 +122,94 @@ impl Both<'_> {
         tokio::try_join!(self.source.ask(args), self.target.ask(args))
     }
 
-    async fn in_order(&mut self, verb: &[u8], length: u64, piece: u64) -> Result<Compared, Error> {
+    async fn in_order(&mut self, verb: &[u8], length: u64) -> Result<Compared, Error> {
+        let mut piece = if verb == b"GETRANGE" {
+            PIECE_BYTES
+        } else {
+            FIRST_PIECE
+        };
         let mut at = 0;
         while at < length {
             let (first, last) = (at.to_string(), (at + piece - 1).to_string());
             let args = [verb, self.key, first.as_bytes(), last.as_bytes()];
             let (source, target) = self.ask(&args).await?;
-            if source.error().or(target.error()).is_some() {
+            if source.error().or(target.error()).is_some() || is_empty(&source) {
                 return Ok(Compared::Torn);
             }
             if source != target {
                 return Ok(DIFFER);
             }
             at += piece;
+            if verb != b"GETRANGE" {
+                piece = next_piece(piece, source.array().unwrap_or_default());
+            }
         }
         Ok(Compared::Same)
     }
 
-    async fn by_name(&mut self, verb: &[u8], piece: u64) -> Result<Compared, Error> {
-        let (mut cursor, count) = (b"0".to_vec(), piece.to_string());
-        let mut knows_expiry = true;
-        let mut expiries_differ = false;
+    async fn by_name(&mut self, verb: &[u8], length: u64) -> Result<Compared, Error> {
+        let walked = self.walk(verb, true).await?;
+        if walked.compared != Compared::Same {
+            return Ok(walked.compared);
+        }
+        if verb != b"HSCAN" && walked.met < length {
+            return Ok(Compared::Torn);
+        }
+        if verb == b"HSCAN" && (walked.expiries.is_some() || walked.met < length) {
+            std::mem::swap(&mut self.source, &mut self.target);
+            let back = self.walk(verb, false).await;
+            std::mem::swap(&mut self.source, &mut self.target);
+            let back = back?.compared;
+            if back != Compared::Same {
+                return Ok(back);
+            }
+        }
+        Ok(match walked.expiries {
+            Some(false) => Compared::Differ(Difference::FieldTtl),
+            Some(true) | None => Compared::Same,
+        })
+    }
+
+    /// Walks through the source, and looks for all of it on the target.
+    async fn walk(&mut self, verb: &[u8], with_expiries: bool) -> Result<Walked, Error> {
+        let (mut cursor, mut piece) = (b"0".to_vec(), FIRST_PIECE);
+        let mut walked = Walked {
+            compared: Compared::Same,
+            met: 0,
+            expiries: (verb == b"HSCAN" && with_expiries).then_some(true),
+        };
         loop {
+            let count = piece.to_string();
             let args = [verb, self.key, &cursor, b"COUNT", count.as_bytes()];
             let answer = self.source.ask(&args).await?;
             let Some([Value::Bulk(next), Value::Array(elements)]) = answer.array() else {
-                return Ok(Compared::Torn);
+                walked.compared = Compared::Torn;
+                return Ok(walked);
             };
+            piece = next_piece(piece, elements);
             let elements: Vec<&[u8]> = elements.iter().filter_map(Value::text).collect();
-            // What is packed comes as a whole, whatever was asked for.
             let each = if verb == b"SSCAN" { 1 } else { 2 };
+            walked.met += (elements.len() / each) as u64;
+            // What is packed comes as a whole, whatever was asked for.
             for elements in elements.chunks(PIECE_ELEMENTS_MAX as usize * each) {
-                let compared = match verb {
+                walked.compared = match verb {
                     b"SSCAN" => self.members(elements).await?,
                     b"ZSCAN" => self.scores(elements).await?,
                     _ => self.fields(elements).await?,
                 };
-                if compared != Compared::Same {
-                    return Ok(compared);
+                if walked.compared != Compared::Same {
+                    return Ok(walked);
                 }
-                if verb == b"HSCAN" && knows_expiry {
-                    match self.expiries(elements).await? {
-                        None => knows_expiry = false,
-                        Some(same) => expiries_differ |= !same,
-                    }
+                if let Some(same) = walked.expiries {
+                    let more = self.expiries(elements).await?;
+                    walked.expiries = more.map(|more| same && more);
                 }
             }
             if next == b"0" {
-                break;
+                return Ok(walked);
             }
             cursor.clone_from(next);
         }
-        Ok(match expiries_differ {
-            true => Compared::Differ(Difference::FieldTtl),
-            false => Compared::Same,
-        })
     }
 
     async fn members(&mut self, members: &[&[u8]]) -> Result<Compared, Error> {
@@ -208,7 +242,8 @@ impl Both<'_> {
             return Ok(Compared::Same);
         }
         let answer = self.target.ask(&args).await?;
-        let Some(values) = answer.array() else {
+        let whole = answer.array().filter(|values| values.len() == args.len() - 2);
+        let Some(values) = whole else {
             return Ok(Compared::Torn);
         };
         let mut same = pairs.chunks_exact(2).zip(values);
@@ -231,13 +266,16 @@ impl Both<'_> {
         Ok(both_know.then(|| source == target))
     }
 
-    async fn stream(&mut self, piece: u64) -> Result<Compared, Error> {
-        let compared = self.entries(piece).await?;
+    async fn stream(&mut self, length: u64) -> Result<Compared, Error> {
+        let compared = self.entries(length).await?;
         if compared != Compared::Same {
             return Ok(compared);
         }
         let about: [&[u8]; 3] = [b"last-generated-id", b"max-deleted-entry-id", b"entries-added"];
         let (source, target) = self.ask(&[b"XINFO", b"STREAM", self.key]).await?;
+        if source.array().and(target.array()).is_none() {
+            return Ok(Compared::Torn);
+        }
         if !agree(&source, &target, &about) {
             return Ok(DIFFER);
         }
@@ -260,9 +298,10 @@ impl Both<'_> {
         Ok(Compared::Same)
     }
 
-    async fn entries(&mut self, piece: u64) -> Result<Compared, Error> {
-        let (mut from, count) = ("-".to_owned(), piece.to_string());
+    async fn entries(&mut self, length: u64) -> Result<Compared, Error> {
+        let (mut from, mut piece, mut met) = ("-".to_owned(), FIRST_PIECE, 0);
         loop {
+            let count = piece.to_string();
             let args = [
                 b"XRANGE",
                 self.key,
@@ -278,11 +317,14 @@ impl Both<'_> {
             if source != target {
                 return Ok(DIFFER);
             }
+            met += entries.len() as u64;
             let last = entries.last().and_then(|entry| entry.array()?.first()?.text());
             match last.and_then(after) {
                 Some(next) => from = next,
-                None => return Ok(Compared::Same),
+                None if met == length => return Ok(Compared::Same),
+                None => return Ok(Compared::Torn),
             }
+            piece = next_piece(piece, entries);
         }
     }
 
@@ -317,6 +359,37 @@ impl Both<'_> {
                 None => return Ok(Compared::Same),
             }
         }
+    }
+}
+
+/// What a walk through one side has come to.
+struct Walked {
+    compared: Compared,
+    /// So many elements were met, some perhaps twice.
+    met: u64,
+    /// Whether fields expire at the same time; nothing where one side does not know that they can.
+    expiries: Option<bool>,
+}
+
+/// How many elements are asked for after an answer to `piece`: not many more than before, for those that follow may be longer.
+fn next_piece(piece: u64, elements: &[Value]) -> u64 {
+    let bytes: u64 = elements.iter().map(bytes_of).sum();
+    let each = (bytes / (elements.len() as u64).max(1)).max(1);
+    (PIECE_BYTES / each).clamp(1, PIECE_ELEMENTS_MAX.min(piece * 2))
+}
+
+fn bytes_of(value: &Value) -> u64 {
+    match value {
+        Value::Array(parts) => parts.iter().map(bytes_of).sum(),
+        other => other.text().map_or(0, |text| text.len() as u64),
+    }
+}
+
+/// Whether a side has nothing there, although the value is longer.
+fn is_empty(answer: &Value) -> bool {
+    match answer {
+        Value::Array(parts) => parts.is_empty(),
+        other => other.text().is_none_or(<[u8]>::is_empty),
     }
 }
 
@@ -366,6 +439,17 @@ mod tests {
         assert_eq!(after(b"5-18446744073709551615").as_deref(), Some("6-0"));
         assert_eq!(after(b"18446744073709551615-18446744073709551615"), None);
         assert_eq!(after(b"none"), None);
+    }
+
+    #[test]
+    fn pieces_grow_slowly_and_are_short_where_elements_are_long() {
+        let elements = |count: usize, bytes: usize| vec![Value::Bulk(vec![b'x'; bytes]); count];
+        assert_eq!(next_piece(16, &elements(16, 10)), 32);
+        assert_eq!(next_piece(800, &elements(800, 10)), PIECE_ELEMENTS_MAX);
+        assert_eq!(next_piece(16, &elements(16, 64 << 10)), 4);
+        assert_eq!(next_piece(16, &elements(2, 1 << 20)), 1);
+        assert_eq!(next_piece(1, &elements(1, 1)), 2);
+        assert_eq!(next_piece(16, &[]), 32);
     }
 
     #[test]

@@ -188,6 +188,7 @@ impl<'a> Repair<'a> {
         companies: &[Vec<usize>],
         differences: &Table,
     ) -> Result<(), Error> {
+        self.group.pacing.spend(rows.len()).await;
         let places = watchers::places(self.group, db);
         let mut is_sure = self.watchers.watch(&places, rows, companies).await?;
         let mut copies = self.read(db, rows, &places).await?;
@@ -252,6 +253,7 @@ impl<'a> Repair<'a> {
                 kind: Kind::Any,
                 length: 0,
                 bytes: 0,
+                is_guess: false,
             };
             let mut keys: Vec<Sized<'b>> = rows.iter().enumerate().map(sized).collect();
             measure(lines, place.db, &mut keys).await?;

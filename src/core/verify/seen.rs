@@ -1,6 +1,8 @@
-//! What a side says of a key, and whether two such say the same. Without I/O.
+//! What a side says of a key, and whether two such say the same. Without I/O, but for a look at the clock.
 
 use serde::{Deserialize, Serialize};
+
+use super::look::now_ms;
 
 /// The type of a key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -84,6 +86,8 @@ pub enum Value {
     Unasked,
     /// It is too large to be looked at as a whole: both sides are asked for it in pieces, when nothing of it changes.
     Large,
+    /// It is a module's, and too large to be asked for.
+    TooLarge,
     /// It was compared in pieces, and is the same, or differs so.
     Pieces(Option<Difference>),
     /// What it comes to, whatever its encoding.
@@ -119,6 +123,9 @@ pub struct Seen {
     pub kind: Kind,
     /// When it expires, Unix time in milliseconds; nothing where it does not, or was not asked for.
     pub expires_ms: Option<i64>,
+    /// That may be wrong by so much: it was told as a time that is left, in an answer that took its time.
+    #[serde(default)]
+    pub slack_ms: i64,
     /// How long it is, where that was asked for and there is a length.
     pub length: Option<u64>,
     /// Its value.
@@ -132,6 +139,7 @@ impl Seen {
         Seen {
             kind,
             expires_ms: None,
+            slack_ms: 0,
             length: None,
             value: Value::Unasked,
         }
@@ -211,10 +219,11 @@ pub(super) enum Verdict {
 /// | torn | any | unknown |
 /// | any | torn | unknown |
 /// | missing | missing | equal |
+/// | one there, and expires about now | the other missing | unknown: clocks may be apart |
 /// | there | missing | missing |
 /// | missing | there | extra |
 /// | types differ | | type |
-/// | lengths differ | | length |
+/// | lengths differ, but for hashes of the same live fields | | length |
 /// | values differ | | value |
 /// | fields expire at other times | | field TTL |
 /// | expires, more than the tolerance from when the other does; or only one of them does | | TTL |
@@ -223,12 +232,22 @@ pub(super) enum Verdict {
 /// | else | | equal |
 #[must_use]
 pub(super) fn judge(source: &Seen, target: &Seen, tolerance_ms: i64) -> Verdict {
+    judge_at(source, target, tolerance_ms, now_ms())
+}
+
+/// The same at that moment.
+fn judge_at(source: &Seen, target: &Seen, tolerance_ms: i64, now_ms: i64) -> Verdict {
     use Difference::{Extra, FieldTtl, Length, Missing, Ttl, Type};
     if source.kind == Kind::Torn || target.kind == Kind::Torn {
         return Verdict::Unknown;
     }
+    let slack_ms = source.slack_ms.saturating_add(target.slack_ms);
+    let tolerance = tolerance_ms.saturating_add(slack_ms).unsigned_abs();
+    let is_expiring = |seen: &Seen| seen.expires_ms.is_some_and(|at| at.abs_diff(now_ms) <= tolerance);
     match (source.is_there(), target.is_there()) {
         (false, false) => return Verdict::Equal,
+        (true, false) if is_expiring(source) => return Verdict::Unknown,
+        (false, true) if is_expiring(target) => return Verdict::Unknown,
         (true, false) => return Verdict::Differs(Missing),
         (false, true) => return Verdict::Differs(Extra),
         (true, true) => {}
@@ -236,16 +255,23 @@ pub(super) fn judge(source: &Seen, target: &Seen, tolerance_ms: i64) -> Verdict 
     if source.kind != target.kind {
         return Verdict::Differs(Type);
     }
-    if source.length != target.length {
-        return Verdict::Differs(Length);
-    }
     let value = values(&source.value, &target.value);
+    if source.length != target.length {
+        // Fields that have expired count in the length of a hash until they are removed, which each side does when it likes.
+        let is_told = source.kind == Kind::Hash && source.value != Value::Unasked;
+        match value {
+            Verdict::Equal | Verdict::Unknown | Verdict::Differs(FieldTtl) if is_told => {}
+            _ => return Verdict::Differs(Length),
+        }
+    }
     if matches!(value, Verdict::Differs(one) if one != FieldTtl) {
         return value;
     }
     let apart = match (source.expires_ms, target.expires_ms) {
         (None, None) => false,
-        (Some(one), Some(other)) => one.abs_diff(other) > tolerance_ms.unsigned_abs(),
+        // Asked for only because of keys that expire while they are looked at.
+        _ if source.kind == Kind::Any => false,
+        (Some(one), Some(other)) => one.abs_diff(other) > tolerance,
         _ => true,
     };
     match (value, apart) {
@@ -258,7 +284,8 @@ fn values(source: &Value, target: &Value) -> Verdict {
     let differ = Verdict::Differs(Difference::Value);
     match (source, target) {
         (Value::Unasked, Value::Unasked) => Verdict::Equal,
-        (_, Value::Pieces(difference)) => difference.map_or(Verdict::Equal, Verdict::Differs),
+        (Value::TooLarge, _) | (_, Value::TooLarge) => Verdict::Uncompared,
+        (Value::Pieces(difference), _) => difference.map_or(Verdict::Equal, Verdict::Differs),
         (Value::Digest(one), Value::Digest(other)) => {
             let counts = one.counts.zip(other.counts);
             match one.elements == other.elements && counts.is_none_or(|(one, other)| one == other) {
@@ -305,11 +332,12 @@ pub(super) fn judge_all(sources: &[Seen], target: &Seen, tolerance_ms: i64) -> V
 #[must_use]
 pub(super) fn is_same(before: &[Seen], after: &[Seen], tolerance_ms: i64) -> bool {
     let same = |(one, other): (&Seen, &Seen)| {
-        let both_large = one.value == Value::Large && other.value == Value::Large;
+        let are_both = |value: Value| one.value == value && other.value == value;
         match judge(one, other, tolerance_ms) {
             Verdict::Equal => true,
-            Verdict::Unknown => both_large && one.kind != Kind::Torn && other.kind != Kind::Torn,
-            Verdict::Uncompared | Verdict::Differs(_) => false,
+            Verdict::Unknown => are_both(Value::Large) && one.kind != Kind::Torn && other.kind != Kind::Torn,
+            Verdict::Uncompared => are_both(Value::TooLarge),
+            Verdict::Differs(_) => false,
         }
     };
     before.len() == after.len() && before.iter().zip(after).all(same)
@@ -387,9 +415,11 @@ mod tests {
             (expiring(None),       expiring(Some(1)),     Verdict::Differs(Ttl)),
             (expiring(Some(1)),    expiring(None),        Verdict::Differs(Ttl)),
             (with(Value::Large),   with(Value::Large),    Verdict::Unknown),
-            (with(Value::Large),   with(Value::Pieces(None)), Verdict::Equal),
-            (with(Value::Large),   with(Value::Pieces(Some(Val))), Verdict::Differs(Val)),
-            (with(Value::Large),   with(Value::Pieces(Some(FieldTtl))), Verdict::Differs(FieldTtl)),
+            (with(Value::Pieces(None)), with(Value::Large), Verdict::Equal),
+            (with(Value::Pieces(Some(Val))), with(Value::Large), Verdict::Differs(Val)),
+            (with(Value::Pieces(Some(FieldTtl))), with(Value::Large), Verdict::Differs(FieldTtl)),
+            (with(Value::TooLarge), with(Value::TooLarge), Verdict::Uncompared),
+            (with(Value::TooLarge), raw(10, 1),           Verdict::Uncompared),
             (raw(10, 1),           raw(11, 1),            Verdict::Equal),
             (raw(10, 1),           raw(11, 2),            Verdict::Uncompared),
             (raw(10, 1),           raw(10, 2),            Verdict::Differs(Val)),
@@ -399,6 +429,77 @@ mod tests {
         for (source, target, verdict) in rows {
             assert_eq!(judge(&source, &target, 1_000), verdict, "{source:?} {target:?}");
         }
+    }
+
+    #[test]
+    fn a_hash_is_as_long_as_its_live_fields_where_those_were_looked_at() {
+        use Difference::{FieldTtl, Length, Value as Val};
+        let longer = |seen: Seen| Seen {
+            length: Some(4),
+            ..seen
+        };
+        #[rustfmt::skip]
+        let rows = [
+            (digest(1, 1, None),         digest(1, 1, None),  Verdict::Equal),
+            (digest(1, 1, None),         digest(1, 2, None),  Verdict::Differs(FieldTtl)),
+            (digest(1, 1, None),         digest(2, 1, None),  Verdict::Differs(Length)),
+            (with(Value::Large),         with(Value::Large),  Verdict::Unknown),
+            (with(Value::Pieces(None)),  with(Value::Large),  Verdict::Equal),
+            (with(Value::Pieces(Some(Val))), with(Value::Large), Verdict::Differs(Length)),
+            (seen(Kind::Hash),           seen(Kind::Hash),    Verdict::Differs(Length)),
+        ];
+        for (source, target, verdict) in rows {
+            let target = longer(target);
+            assert_eq!(judge(&source, &target, 0), verdict, "{source:?} {target:?}");
+        }
+        let list = |seen: Seen| Seen {
+            kind: Kind::List,
+            ..seen
+        };
+        let (one, other) = (list(digest(1, 1, None)), list(longer(digest(1, 1, None))));
+        assert_eq!(judge(&one, &other, 0), Verdict::Differs(Length));
+    }
+
+    #[test]
+    fn a_key_that_is_about_to_expire_may_be_gone_on_one_side_already() {
+        let missing = Seen::of(Kind::Missing);
+        let any = |at| Seen {
+            kind: Kind::Any,
+            ..expiring(at)
+        };
+        #[rustfmt::skip]
+        let rows = [
+            (Some(10_000), 10_000, true),
+            (Some(11_000), 10_000, true),
+            (Some(9_000),  10_000, true),
+            (Some(11_001), 10_000, false),
+            (Some(8_999),  10_000, false),
+            (None,         10_000, false),
+        ];
+        for (at, now, is_unknown) in rows {
+            for there in [expiring(at), any(at)] {
+                let both = [(&there, &missing), (&missing, &there)];
+                let unknown = both.map(|(one, other)| judge_at(one, other, 1_000, now) == Verdict::Unknown);
+                assert_eq!(unknown, [is_unknown; 2], "{at:?}");
+            }
+        }
+        assert_eq!(
+            judge(&any(Some(1)), &any(None), 0),
+            Verdict::Equal,
+            "only whether it is there"
+        );
+    }
+
+    #[test]
+    fn an_answer_that_took_its_time_tells_times_less_exactly() {
+        let slow = |at, slack_ms| Seen {
+            slack_ms,
+            ..expiring(Some(at))
+        };
+        assert_eq!(judge(&slow(5_000, 700), &slow(6_900, 200), 1_000), Verdict::Equal);
+        let apart = judge(&slow(5_000, 700), &slow(6_901, 200), 1_000);
+        assert_eq!(apart, Verdict::Differs(Difference::Ttl));
+        assert_eq!(judge(&slow(0, i64::MAX), &slow(i64::MAX, 1), 1), Verdict::Equal);
     }
 
     #[test]

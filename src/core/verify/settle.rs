@@ -215,8 +215,10 @@ impl Settling {
     async fn round(&mut self, outcome: &mut Outcome) -> Result<bool, Error> {
         let mut sources = self.group.source_lines();
         let candidates = self.found.candidates.clone();
+        self.shown.begins_round(candidates.count()?);
         let mut mark = Mark::default();
         while let Some((db, rows)) = next_of_one_database(&candidates, &mut mark, CHUNK)? {
+            self.group.pacing.spend(rows.len()).await;
             let seen = self.group.look_at_source(&mut sources, db, &rows).await?;
             let notes: Vec<Vec<u8>> = seen.iter().map(written).collect();
             let rows = rows.iter().zip(&notes);
@@ -228,6 +230,7 @@ impl Settling {
         let mut target = Lines::new(&self.group.target);
         let mut mark = Mark::default();
         while let Some((db, rows)) = next_of_one_database(&candidates, &mut mark, CHUNK)? {
+            self.group.pacing.spend(rows.len()).await;
             let seen = self.group.look.at(&mut target, db, &rows).await?;
             let again = self.group.look_at_source(&mut sources, db, &rows).await?;
             Shown::add(&self.shown.settled, rows.len());

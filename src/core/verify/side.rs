@@ -106,6 +106,11 @@ impl Side {
         self.owners == other.owners && addresses(self) == addresses(other)
     }
 
+    /// Whether it may be a replica that is asked.
+    pub(super) fn reads_only(&self) -> bool {
+        self.reads_only
+    }
+
     pub(super) fn is_cluster(&self) -> bool {
         self.owners.is_some()
     }

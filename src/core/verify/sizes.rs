@@ -14,6 +14,9 @@ const TOGETHER_BYTES: u64 = 2 << 20;
 /// An element takes about so much where the server does not say how much memory a value takes.
 const ELEMENT_BYTES: u64 = 1 << 10;
 
+/// A value that only its module reads, and that is larger, is not compared: it could only be asked for as a whole.
+const MODULE_BYTES_MAX: u64 = 64 << 20;
+
 /// A key of which type and length are known.
 #[derive(Debug, Clone)]
 pub(super) struct Sized<'a> {
@@ -24,6 +27,8 @@ pub(super) struct Sized<'a> {
     pub(super) length: u64,
     /// About so much memory.
     pub(super) bytes: u64,
+    /// The server has not said so.
+    pub(super) is_guess: bool,
 }
 
 impl AsRef<[u8]> for Sized<'_> {
@@ -33,9 +38,14 @@ impl AsRef<[u8]> for Sized<'_> {
 }
 
 impl Sized<'_> {
-    /// Whether it is compared in pieces. A module's value cannot be.
+    /// Whether it is compared in pieces. A module's value cannot be; what is not known to be small is.
     pub(super) fn is_large(&self) -> bool {
-        self.bytes > LARGE_BYTES && self.kind.length_verb().is_some()
+        (self.bytes > LARGE_BYTES || self.is_guess) && self.kind.length_verb().is_some()
+    }
+
+    /// Whether it can be compared neither as a whole nor in pieces.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.bytes > MODULE_BYTES_MAX && self.kind.length_verb().is_none()
     }
 }
 
@@ -43,7 +53,12 @@ impl Sized<'_> {
 pub(super) async fn measure(lines: &mut Lines, db: u32, keys: &mut [Sized<'_>]) -> Result<(), Error> {
     let (mut asked, mut places) = (Vec::new(), Vec::new());
     for (place, one) in keys.iter_mut().enumerate() {
-        one.bytes = one.length.saturating_mul(ELEMENT_BYTES);
+        one.is_guess = false;
+        one.bytes = match one.kind.length_verb() {
+            Some(_) => one.length.saturating_mul(ELEMENT_BYTES),
+            // It goes alone.
+            None => TOGETHER_BYTES + 1,
+        };
         if one.kind == Kind::String {
             one.bytes = one.length;
             continue;
@@ -60,8 +75,11 @@ pub(super) async fn measure(lines: &mut Lines, db: u32, keys: &mut [Sized<'_>]) 
         |_| true,
     );
     for (place, answer) in places.into_iter().zip(answers.await?) {
-        if let Value::Int(bytes) = answer {
-            keys[place].bytes = u64::try_from(bytes).unwrap_or(0);
+        match answer {
+            Value::Int(bytes) => keys[place].bytes = u64::try_from(bytes).unwrap_or(0),
+            Value::Error(_) => keys[place].is_guess = true,
+            // There is none any more.
+            _ => keys[place].bytes = 0,
         }
     }
     Ok(())
@@ -95,10 +113,35 @@ mod tests {
             kind: Kind::Other("m".into()),
             length: 0,
             bytes,
+            is_guess: false,
         };
         let keys = [1 << 20, 1 << 20, 1, 9 << 20, 5].map(one);
         let counts: Vec<usize> = together(&keys).map(<[Sized<'_>]>::len).collect();
         assert_eq!(counts, [2, 1, 1, 1]);
         assert_eq!(together(&[]).count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_small_is_compared_in_pieces_and_a_modules_value_as_a_whole_or_not_at_all() {
+        #[rustfmt::skip]
+        let rows = [
+            (Kind::Hash, 5, false, (false, false)),
+            (Kind::Hash, 5, true,  (true, false)),
+            (Kind::Hash, 2 << 20, false, (true, false)),
+            (Kind::Other("m".into()), 5, true, (false, false)),
+            (Kind::Other("m".into()), 60 << 20, false, (false, false)),
+            (Kind::Other("m".into()), 65 << 20, false, (false, true)),
+        ];
+        for (kind, bytes, is_guess, expected) in rows {
+            let one = Sized {
+                place: 0,
+                key: b"k",
+                kind,
+                length: 1,
+                bytes,
+                is_guess,
+            };
+            assert_eq!((one.is_large(), one.is_too_large()), expected, "{one:?}");
+        }
     }
 }

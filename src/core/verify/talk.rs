@@ -116,9 +116,10 @@ impl Talk {
     }
 
     fn protocol(&self, cause: resp::Error) -> Error {
-        Error::Protocol {
-            address: self.address.clone(),
-            cause,
+        let address = self.address.clone();
+        match cause {
+            resp::Error::Reply(resp::Fault::ReplyCost(_)) => Error::TooLong { address },
+            cause => Error::Protocol { address, cause },
         }
     }
 }

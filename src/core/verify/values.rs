@@ -20,7 +20,10 @@ pub(super) async fn differing(
 ) -> Result<Vec<usize>, Error> {
     measure(source.0, source.1, &mut keys).await?;
     let (large, small): (Vec<Sized<'_>>, Vec<Sized<'_>>) = keys.into_iter().partition(Sized::is_large);
-    let mut places = Vec::new();
+    // Whoever looks at them again counts them among those that are not compared.
+    let (too_large, small): (Vec<Sized<'_>>, Vec<Sized<'_>>) =
+        small.into_iter().partition(Sized::is_too_large);
+    let mut places: Vec<usize> = too_large.iter().map(|one| one.place).collect();
     for some in together(&small) {
         let (ours, theirs) =
             tokio::try_join!(dump(source.0, source.1, some), dump(target.0, target.1, some))?;
@@ -34,7 +37,6 @@ pub(super) async fn differing(
             key: one.key,
             kind: &one.kind,
             length: one.length,
-            bytes: one.bytes,
         };
         let both = ((&mut *source.0, source.1), (&mut *target.0, target.1));
         let compared = pieces::compare(both.0, both.1, &value);

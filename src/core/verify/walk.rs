@@ -1,7 +1,8 @@
 //! Both walks: through the source, asking the target; and through the target, asking the source.
 //!
 //! What does not fit together becomes a candidate, no more: between two questions anything may have been written. Promises that every key that is there from
-//! beginning to end is met; where slots of a cluster have changed hands meanwhile, everything is walked again.
+//! beginning to end is met; where slots of a cluster have changed hands meanwhile, or are about to, everything is walked
+//! again, and where they never rest, that is an error.
 //!
 //! ```text
 //! SCAN of each node ─▶ batches of keys ─▶ workers ─▶ questions to both sides at once ─▶ candidates
@@ -9,8 +10,7 @@
 //!
 //! Several workers keep both servers busy: while one waits for the one server, another has the other at work.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::sync::mpsc;
@@ -23,11 +23,11 @@ use super::look::Look;
 use super::seen::{Kind, Verdict, judge};
 use super::side::{Lines, Side};
 use super::sizes::Sized;
+use super::standing::Standing;
 use super::values;
 use super::{Compare, Error, Settings, Shown, Stage};
 use crate::core::catalog::Table;
 use crate::core::resp::{Value, encode_command, write_array_header, write_bulk};
-use crate::core::target::pace::{Pace, RateLimit};
 
 /// So many keys a step of `SCAN`, and so about a batch.
 const SCAN_COUNT: u64 = 1000;
@@ -53,7 +53,6 @@ struct Shared {
     group: Group,
     candidates: Table,
     shown: Arc<Shown>,
-    pace: Mutex<Pace>,
 }
 
 /// Batches, for whoever comes first.
@@ -66,17 +65,12 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) fn new(settings: &Arc<Settings>, group: Group, candidates: Table, shown: &Arc<Shown>) -> Walk {
-        let limit = RateLimit {
-            commands_per_sec: settings.keys_per_sec,
-            bytes_per_sec: None,
-        };
         Walk {
             shared: Shared {
                 settings: Arc::clone(settings),
                 group,
                 candidates,
                 shown: Arc::clone(shown),
-                pace: Mutex::new(Pace::new(limit, Instant::now())),
             },
         }
     }
@@ -84,20 +78,33 @@ impl Walk {
     /// Walks, and gives the group back as it was found at the end.
     pub(super) async fn run(self) -> Result<Group, Error> {
         let mut shared = self.shared;
+        let (counted, patience) = (shared.shown.counted(), shared.settings.patience);
+        let (mut standing, at_once) = Standing::wait(&shared.group, patience).await?;
+        if !at_once {
+            shared.group.refresh().await?;
+        }
         for _ in 0..WALKS_MAX {
+            shared.shown.counts_again(counted);
             let all = Arc::new(shared);
             walk_source(&all).await?;
             walk_target(&all).await?;
             let ended = Arc::into_inner(all);
             shared = ended.ok_or_else(|| Error::Bug("a task outlives its walk".to_owned()))?;
             let before = shared.group.clone();
+            let (now, at_once) = Standing::wait(&before, patience).await?;
             shared.group.refresh().await?;
-            if is_unmoved(&before, &shared.group) {
-                break;
+            if at_once && now == standing && is_unmoved(&before, &shared.group) {
+                return Ok(shared.group);
             }
+            standing = now;
             tracing::info!("slots have changed hands: everything is walked again");
         }
-        Ok(shared.group)
+        let sides = shared.group.origins.iter().map(|origin| &origin.side);
+        let moving = sides.chain([&shared.group.target]).find(|side| side.is_cluster());
+        let address = moving.and_then(|side| Some(side.nodes.first()?.endpoint.address.clone()));
+        let address =
+            address.ok_or_else(|| Error::Bug("slots have moved where there are none".to_owned()))?;
+        Err(Error::Moving { address })
     }
 }
 
@@ -225,8 +232,8 @@ impl Scan {
                     Err(None) => return Err(talk.unexpected("SCAN")),
                 };
                 Shown::add(&self.shared.shown.met, keys.len());
+                self.shared.group.pacing.spend(keys.len()).await;
                 keys.retain(|key| keeps(&self.shared, db, key) && is_sampled(key, settings.sample));
-                self.wait_for_pace(keys.len()).await;
                 if !keys.is_empty() && self.give.send(Batch { db, keys }).await.is_err() {
                     // The workers have failed, and say why.
                     return Ok(());
@@ -238,19 +245,6 @@ impl Scan {
             }
         }
         Ok(())
-    }
-
-    async fn wait_for_pace(&self, keys: usize) {
-        let until = {
-            let mut pace = self.shared.pace.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = Instant::now();
-            let until = pace.wait_until(now);
-            pace.spend(keys as u64, 0, now);
-            until
-        };
-        if let Some(until) = until {
-            tokio::time::sleep_until(until.into()).await;
-        }
     }
 }
 
@@ -422,6 +416,7 @@ impl Sorted {
             kind,
             length: u64::try_from(length).unwrap_or(0),
             bytes: 0,
+            is_guess: false,
         };
         there.map(sized).collect()
     }

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 use super::ahead::Ahead;
-use super::group::Group;
+use super::group::{Group, Place};
 use super::pieces::{self, Compared, Large};
 use super::seen::{self, Seen, Verdict, judge, judge_all};
 use super::settle::{Settling, Told, difference, next_of_one_database};
 use super::side::Lines;
-use super::sizes::{Sized, measure};
 use super::watchers::{self, Watchers};
 use super::{Outcome, passage::Passage, settle::Found};
 use crate::core::catalog::{Mark, Noted};
@@ -107,15 +106,19 @@ impl<'a> Watched<'a> {
         companies: &[Vec<usize>],
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
+        // Before the watch: what is touched meanwhile would spoil it.
+        self.group.pacing.spend(rows.len()).await;
         let places = watchers::places(self.group, db);
         let mut is_sure = self.watchers.watch(&places, rows, companies).await?;
-        let source = self.group.look_at_source(&mut self.sources, db, rows).await?;
+        let mut placed = self.group.look_at_places(&mut self.sources, db, rows).await?;
         let marks = self.passage.marks().await?;
         self.passage.wait(&marks).await?;
-        let mut target = self.group.look.at(&mut self.target, db, rows).await?;
-        for ((row, source), target) in rows.iter().zip(&source).zip(&mut target) {
-            self.large(db, row, source, target).await?;
+        let target = self.group.look.at(&mut self.target, db, rows).await?;
+        for ((row, sources), target) in rows.iter().zip(&mut placed).zip(&target) {
+            self.large(db, row, sources, target).await?;
         }
+        let seen = |all: Vec<(Place, Seen)>| all.into_iter().map(|(_, seen)| seen).collect();
+        let source = placed.into_iter().map(seen).collect();
         // The watch must reach as far as what the target has: a replica that lags hears of it later.
         if let Some(ahead) = &mut self.ahead {
             ahead.check().await?;
@@ -125,39 +128,32 @@ impl<'a> Watched<'a> {
         self.apply(db, rows, (source, target), &is_sure, outcome)
     }
 
-    /// Compares a value that is too large to be looked at as a whole. Where several places feed the key, the first that has it counts.
-    async fn large(&mut self, db: u32, row: &Noted, source: &[Seen], target: &mut Seen) -> Result<(), Error> {
+    /// Compares a value that is too large to be looked at as a whole, with each place of the source that has it.
+    async fn large(
+        &mut self,
+        db: u32,
+        row: &Noted,
+        sources: &mut [(Place, Seen)],
+        target: &Seen,
+    ) -> Result<(), Error> {
         let is_large = |seen: &Seen| seen.value == seen::Value::Large;
-        let Some(first) = source.first() else {
-            return Ok(());
-        };
-        let is_open = judge(first, target, self.group.tolerance_ms) == Verdict::Unknown;
-        if !is_open || !is_large(first) && !is_large(target) {
-            return Ok(());
-        }
-        for place in self.group.places(db) {
-            let lines = &mut self.sources[place.origin];
-            let mut sized = [Sized {
-                place: 0,
-                key: &row.key,
-                kind: first.kind.clone(),
-                length: first.length.unwrap_or(0),
-                bytes: 0,
-            }];
-            measure(lines, place.db, &mut sized).await?;
+        for (place, seen) in sources {
+            let is_open = judge(seen, target, self.group.tolerance_ms) == Verdict::Unknown;
+            if !is_open || !is_large(seen) && !is_large(target) {
+                continue;
+            }
             let large = Large {
                 key: &row.key,
-                kind: &first.kind,
-                length: sized[0].length,
-                bytes: sized[0].bytes,
+                kind: &seen.kind,
+                length: seen.length.unwrap_or(0),
             };
+            let lines = &mut self.sources[place.origin];
             let compared = pieces::compare((lines, place.db), (&mut self.target, db), &large).await?;
             match compared {
-                Compared::Same => target.value = seen::Value::Pieces(None),
-                Compared::Differ(how) => target.value = seen::Value::Pieces(Some(how)),
-                Compared::Torn => continue,
+                Compared::Same => seen.value = seen::Value::Pieces(None),
+                Compared::Differ(how) => seen.value = seen::Value::Pieces(Some(how)),
+                Compared::Torn => {}
             }
-            return Ok(());
         }
         Ok(())
     }
