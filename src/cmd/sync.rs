@@ -85,7 +85,8 @@ async fn serve(config: &Config, args: &Args) -> Result<Served, Failure> {
     let guard = guard(config)?;
     let (at, peers) = listen_everywhere(config).await?;
     let places = settings::Places::of(config);
-    let mut pipelines = settings::sources_at(config, &places).map_err(|error| settings::wrong_filter(&error))?;
+    let mut pipelines =
+        settings::sources_at(config, &places).map_err(|error| settings::wrong_filter(&error))?;
     pipelines.each(|one| one.inherits = args.adopt_redis_gunyu_checkpoint);
     let shared = Shared {
         group: settings::group::group(config)?.map(Arc::new),

@@ -198,9 +198,7 @@ impl Group {
         target_db: u32,
         keys: &[K],
     ) -> Result<Vec<Vec<Seen>>, Error> {
-        let all = self.look_at_places(lines, target_db, keys).await?;
-        let seen = |places: Vec<(Place, Seen)>| places.into_iter().map(|(_, seen)| seen).collect();
-        Ok(all.into_iter().map(seen).collect())
+        Ok(without_places(self.look_at_places(lines, target_db, keys).await?))
     }
 
     /// The same, with where each was seen.
@@ -272,6 +270,12 @@ pub(super) fn int(answer: &Value) -> Option<i64> {
         Value::Int(number) => Some(*number),
         _ => None,
     }
+}
+
+/// What was seen of each key, wherever it was.
+pub(super) fn without_places(all: Vec<Vec<(Place, Seen)>>) -> Vec<Vec<Seen>> {
+    let seen = |places: Vec<(Place, Seen)>| places.into_iter().map(|(_, seen)| seen).collect();
+    all.into_iter().map(seen).collect()
 }
 
 #[cfg(test)]

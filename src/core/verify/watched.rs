@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 use super::ahead::Ahead;
-use super::group::{Group, Place};
+use super::group::{Group, Place, without_places};
 use super::pieces::{self, Compared, Large};
 use super::seen::{self, Seen, Verdict, judge, judge_all};
 use super::settle::{Settling, Told, difference, next_of_one_database};
@@ -83,15 +83,17 @@ impl<'a> Watched<'a> {
         let mut mark = Mark::default();
         while let Some((db, mut rows)) = next_of_one_database(&self.found.suspects, &mut mark, UNWATCHED)? {
             rows.retain(|row| Told::of(row).is_some_and(is_large));
-            let source = self.group.look_at_source(&mut self.sources, db, &rows).await?;
+            let mut placed = self.group.look_at_places(&mut self.sources, db, &rows).await?;
+            let before = without_places(placed.clone());
             let marks = self.passage.marks().await?;
             self.passage.wait(&marks).await?;
-            let mut target = self.group.look.at(&mut self.target, db, &rows).await?;
-            for ((row, source), target) in rows.iter().zip(&source).zip(&mut target) {
-                self.large(db, row, source, target).await?;
+            let target = self.group.look.at(&mut self.target, db, &rows).await?;
+            for ((row, sources), target) in rows.iter().zip(&mut placed).zip(&target) {
+                self.large(db, row, sources, target).await?;
             }
             let again = self.group.look_at_source(&mut self.sources, db, &rows).await?;
-            let still = source.iter().zip(&again);
+            let source = without_places(placed);
+            let still = before.iter().zip(&again);
             let still = still.map(|(before, after)| seen::is_same(before, after, self.group.tolerance_ms));
             let is_sure: Vec<bool> = still.collect();
             self.apply(db, &rows, (source, target), &is_sure, outcome)?;
@@ -117,8 +119,7 @@ impl<'a> Watched<'a> {
         for ((row, sources), target) in rows.iter().zip(&mut placed).zip(&target) {
             self.large(db, row, sources, target).await?;
         }
-        let seen = |all: Vec<(Place, Seen)>| all.into_iter().map(|(_, seen)| seen).collect();
-        let source = placed.into_iter().map(seen).collect();
+        let source = without_places(placed);
         // The watch must reach as far as what the target has: a replica that lags hears of it later.
         if let Some(ahead) = &mut self.ahead {
             ahead.check().await?;
