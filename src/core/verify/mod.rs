@@ -431,6 +431,9 @@ pub async fn verify(settings: Settings, shown: Arc<Shown>) -> Result<Outcome, Er
         settling.repair(&mut outcome).await?;
         settling.end(&mut outcome)?;
     }
+    // Repeated rounds, and groups, repeat theirs.
+    let mut told = std::collections::BTreeSet::new();
+    outcome.notes.retain(|note| told.insert(note.clone()));
     outcome.source = shown.source.load(Ordering::Relaxed);
     outcome.target = shown.target.load(Ordering::Relaxed);
     Ok(outcome)

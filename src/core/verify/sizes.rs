@@ -14,6 +14,9 @@ const TOGETHER_BYTES: u64 = 2 << 20;
 /// An element takes about so much where the server does not say how much memory a value takes.
 const ELEMENT_BYTES: u64 = 1 << 10;
 
+/// So much is allowed for a value of which not even the type was asked for, where the server does not say either: a few go together.
+const UNKNOWN_BYTES: u64 = 512 << 10;
+
 /// A value that only its module reads, and that is larger, is not compared: it could only be asked for as a whole.
 const MODULE_BYTES_MAX: u64 = 64 << 20;
 
@@ -56,6 +59,7 @@ pub(super) async fn measure(lines: &mut Lines, db: u32, keys: &mut [Sized<'_>]) 
         one.is_guess = false;
         one.bytes = match one.kind.length_verb() {
             Some(_) => one.length.saturating_mul(ELEMENT_BYTES),
+            None if one.kind == Kind::Any => UNKNOWN_BYTES,
             // It goes alone.
             None => TOGETHER_BYTES + 1,
         };

@@ -15,17 +15,23 @@ use crate::core::topology::nodes;
 /// As long as slots move, it is asked so often.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
-/// What masters of clusters serve: each with its id, its epoch, and its slots.
+/// What masters of clusters serve.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Standing {
-    masters: Vec<(String, u64, Vec<(u16, u16)>)>,
+    masters: Vec<Master>,
+}
+
+/// What one serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Master {
+    id: String,
+    epoch: u64,
+    slots: Vec<(u16, u16)>,
 }
 
 /// What a node says.
 struct Said {
-    id: String,
-    epoch: u64,
-    slots: Vec<(u16, u16)>,
+    master: Master,
     /// It is a replica: it does not know which slots move.
     is_replica: bool,
     is_moving: bool,
@@ -60,7 +66,7 @@ impl Standing {
                 if said.is_moving {
                     return Ok(Err(node.endpoint.address.clone()));
                 }
-                standing.masters.push((said.id, said.epoch, said.slots));
+                standing.masters.push(said.master);
             }
         }
         Ok(Ok(standing))
@@ -76,7 +82,7 @@ async fn ask_shard(side: &Side, node: &Node) -> Result<Said, Error> {
     for address in &node.shard {
         // One that does not answer is none that slots are moved by.
         match ask_node(&node.endpoint.at(address.clone()), side).await {
-            Ok(master) if !master.is_replica && master.id == said.id => return Ok(master),
+            Ok(master) if !master.is_replica && master.master.id == said.master.id => return Ok(master),
             _ => {}
         }
     }
@@ -98,9 +104,11 @@ fn said(text: &str, asked: &Address) -> Option<Said> {
     let id = own.master.as_ref().unwrap_or(&own.id);
     let master = all.iter().find(|node| node.id == *id)?;
     Some(Said {
-        id: id.clone(),
-        epoch: master.epoch,
-        slots: master.slots.clone(),
+        master: Master {
+            id: id.clone(),
+            epoch: master.epoch,
+            slots: master.slots.clone(),
+        },
         is_replica: own.master.is_some(),
         is_moving: own.moving.as_ref().is_some_and(|moving| !moving.is_empty()),
     })
@@ -132,12 +140,17 @@ mod tests {
         ];
         for (text, expected) in rows {
             let said = said(&text, &asked).unwrap();
+            let master = said.master;
             assert_eq!(
-                (said.id.as_str(), &said.slots[..]),
+                (master.id.as_str(), &master.slots[..]),
                 (ONE, &[(0, 99)][..]),
                 "{text}"
             );
-            assert_eq!((said.epoch, said.is_replica, said.is_moving), expected, "{text}");
+            assert_eq!(
+                (master.epoch, said.is_replica, said.is_moving),
+                expected,
+                "{text}"
+            );
         }
         assert!(said("", &asked).is_none());
     }
