@@ -70,6 +70,9 @@ _gunyu() {
             gunyu,sync)
                 cmd="gunyu__subcmd__sync"
                 ;;
+            gunyu,verify)
+                cmd="gunyu__subcmd__verify"
+                ;;
             gunyu__subcmd__help,completions)
                 cmd="gunyu__subcmd__help__subcmd__completions"
                 ;;
@@ -124,6 +127,9 @@ _gunyu() {
             gunyu__subcmd__help,sync)
                 cmd="gunyu__subcmd__help__subcmd__sync"
                 ;;
+            gunyu__subcmd__help,verify)
+                cmd="gunyu__subcmd__help__subcmd__verify"
+                ;;
             *)
                 ;;
         esac
@@ -131,7 +137,7 @@ _gunyu() {
 
     case "${cmd}" in
         gunyu)
-            opts="-h -V --help --version sync status doctor fullsync rdb-dump rdb-load rdb-print rdb-stats pause resume restart handover gc config stop completions man help"
+            opts="-h -V --help --version sync status doctor fullsync rdb-dump rdb-load rdb-print rdb-stats verify pause resume restart handover gc config stop completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -377,7 +383,7 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__help)
-            opts="sync status doctor fullsync rdb-dump rdb-load rdb-print rdb-stats pause resume restart handover gc config stop completions man help"
+            opts="sync status doctor fullsync rdb-dump rdb-load rdb-print rdb-stats verify pause resume restart handover gc config stop completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -629,6 +635,20 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__help__subcmd__sync)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gunyu__subcmd__help__subcmd__verify)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1029,6 +1049,72 @@ _gunyu() {
                     return 0
                     ;;
                 --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gunyu__subcmd__verify)
+            opts="-c -q -v -h -V --config --source --target --set --compare --ttl-tolerance --sample --match --rate --rounds --patience --differences --repair --dry-run --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --compare)
+                    COMPREPLY=($(compgen -W "existence type length value" -- "${cur}"))
+                    return 0
+                    ;;
+                --ttl-tolerance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sample)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --match)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rounds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --patience)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --differences)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
