@@ -126,4 +126,5 @@ fn where_a_server_does_not_say_how_large_values_are_they_are_compared_in_pieces(
     );
     let values = ["list", "set", "zset", "hash", "stream"].map(|key| (0, key, "value"));
     verify(&source.url(), &target.url(), &["--compare", "value"]).found_only(&values);
+    verify(&source.url(), &target.url(), &["--compare", "value", "--repair"]).found_only(&[]);
 }
