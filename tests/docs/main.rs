@@ -72,6 +72,7 @@ scenes! {
     the_daemon_is_started_and_looked_at: "README.md", ["Before the first start", "Use it"];
     the_daemon_speaks_tls: "README.md", ["TLS"];
     the_daemon_follows_clusters_and_sentinels: "README.md", ["Clusters and sentinels"];
+    both_sides_are_compared: "README.md", ["Comparing both sides"];
     a_migration_is_a_job: "README.md", ["Commands"];
     a_dump_is_written_loaded_and_looked_into: "README.md", ["Dumps", "Loading a file", "Looking into a file"];
     the_source_is_made_ready: "docs/migrating.md", ["Before"];

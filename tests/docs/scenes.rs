@@ -91,6 +91,16 @@ pub fn one_server_becomes_a_cluster(blocks: &[Block]) {
     fleet::assert_equal(&source, &target);
 }
 
+pub fn both_sides_are_compared(blocks: &[Block]) {
+    let (source, target) = (filled(), Server::start());
+    let names = [(ONE, source.addr()), ("10.0.0.2:6379", target.addr())];
+    let stage = Stage::new(&names);
+    let sync = "gunyu sync --source redis://10.0.0.1:6379 --target redis://10.0.0.2:6379";
+    stage.play(&format!("{sync}\n{LIVE}"), blocks);
+    stage.play("gunyu stop --wait", &[]);
+    assert_equal(&source, &target);
+}
+
 pub fn the_daemon_is_started_and_looked_at(blocks: &[Block]) {
     let (source, target) = (filled(), Server::start());
     let names = [(ONE, source.addr()), ("10.0.0.2:6379", target.addr())];
