@@ -272,3 +272,41 @@ fn a_braked_full_sync_can_be_stopped_and_goes_on() {
     gunyu.wait_ready(PATIENCE);
     end_equal(gunyu, &source, &target);
 }
+
+#[test]
+fn keys_that_a_full_sync_has_restored_stay_when_stale_keys_are_to_be_deleted_from_its_middle_on() {
+    let (source, target) = (Server::start(), Server::start());
+    fill(&source, "snapshot", 3_000);
+    let () = target.run(&["SET", "foreign:1", "x"]);
+    let args = |policy: &str, rate: &str| {
+        let urls = [
+            "sync".to_owned(),
+            format!("--source={}", source.url()),
+            format!("--target={}", target.url()),
+        ];
+        let set = [
+            format!("--set=output.replay.staleKeys={policy}"),
+            format!("--set=output.replay.rateLimit.opsPerSec={rate}"),
+        ];
+        urls.into_iter().chain(set).collect::<Vec<String>>()
+    };
+    let mut gunyu = Gunyu::with_args(args("keep", "500"), &[]);
+    gunyu.wait_status(SOON, "keys arrive", |_| target.keys() > 1_000);
+    let ended = gunyu.term();
+    assert!(ended.success(), "{ended}");
+    gunyu.restart_with(args("delete", "0"));
+    gunyu.wait_ready(PATIENCE);
+    assert_eq!(
+        (count(&target, "snapshot"), count(&target, "foreign")),
+        (3_000, 1)
+    );
+    // Another one knows all keys.
+    gunyu.must("POST", "/syncer/fullsync?inputs=all");
+    gunyu.wait_status(PATIENCE, "what the source has not is gone", |status| {
+        status[0]["Phase"] == "incremental" && status[0]["FullSync"]["StaleDeleted"] == 1
+    });
+    assert_eq!(
+        (count(&target, "snapshot"), count(&target, "foreign")),
+        (3_000, 0)
+    );
+}

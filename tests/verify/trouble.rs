@@ -54,7 +54,7 @@ fn nothing_is_said_to_be_equal_while_a_slot_is_on_its_way_and_it_is_when_the_slo
     let id = |server: &Server| server.run::<String>(&["CLUSTER", "MYID"]);
     let (holder_id, other_id) = (id(holder), id(other));
     let set = |server: &Server, what: &str, node: &str| {
-        tell(server, 0, &[&["CLUSTER", "SETSLOT", &slot, what, node]])
+        tell(server, 0, &[&["CLUSTER", "SETSLOT", &slot, what, node]]);
     };
     set(other, "IMPORTING", &holder_id);
     set(holder, "MIGRATING", &other_id);

@@ -131,6 +131,9 @@ impl<'a> FullSync<'a> {
         self.follows_unended = before.full_sync.is_some();
         let same = before.full_sync == Some(position) && before.snapshot_ms == self.snapshot.begun_ms;
         if same && self.snapshot.resumable {
+            if before.cursor.is_none() {
+                self.forget_what_was_before()?;
+            }
             return Ok(before.cursor);
         }
         let resync = before.resync || before.checkpoint.is_some() || before.full_sync.is_some();
@@ -145,6 +148,7 @@ impl<'a> FullSync<'a> {
             snapshot_ms: self.snapshot.begun_ms,
             cursor: None,
             resync,
+            noted: false,
             owned,
             owns_libraries,
             seen: Vec::new(),
@@ -153,8 +157,17 @@ impl<'a> FullSync<'a> {
             marks: Vec::new(),
             ..before
         };
+        // As it is decided here it stays for this snapshot, whatever the settings say after a restart: of keys that were restored before nobody would know.
+        let noted = stale::is_looked_for(&self.context.settings, &record, session.facts.databases);
+        let record = Record { noted, ..record };
         session.write_record(record).await.map_err(End::Target)?;
         crash::pass(crash::Step::SyncBegun);
+        self.forget_what_was_before()?;
+        Ok(None)
+    }
+
+    /// What the catalog says of an earlier snapshot.
+    fn forget_what_was_before(&self) -> Result<(), End> {
         // From here on the record itself says that a full sync is due.
         let name = &self.context.settings.name;
         let catalog = &self.context.catalog;
@@ -165,8 +178,7 @@ impl<'a> FullSync<'a> {
         }
         // Parked keys stay: a key that is not in this snapshot, and that is kept on the target, still waits for its expiry.
         let seen = self.context.catalog.seen(&self.context.settings.name);
-        seen.and_then(|seen| seen.clear()).map_err(End::Catalog)?;
-        Ok(None)
+        seen.and_then(|seen| seen.clear()).map_err(End::Catalog)
     }
 
     fn restoring<'b>(
@@ -199,7 +211,7 @@ impl<'a> FullSync<'a> {
             parked: context.catalog.parked(name).map_err(End::Catalog)?,
             seen_batch: Vec::new(),
             parked_batch: Vec::new(),
-            records_seen: stale::is_looked_for(&context.settings, session),
+            records_seen: session.record.noted,
             letters: self.letters,
             position: self.snapshot.position.offset,
             pace: Pace::new(context.settings.rate_limit, Instant::now()),
@@ -240,6 +252,7 @@ impl<'a> FullSync<'a> {
             full_sync: None,
             cursor: None,
             resync: false,
+            noted: false,
             guarded: self
                 .has_guarded()?
                 .then_some(true)

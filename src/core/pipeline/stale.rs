@@ -65,10 +65,10 @@ pub fn deletes(case: Case) -> bool {
 
 /// Whether keys may be on the target that the source has not, and somebody wants to know.
 #[must_use]
-pub fn is_looked_for(settings: &Settings, session: &Session) -> bool {
-    let is_owned = |(_, target_db): &(u32, u32)| session.record.owned.contains(target_db);
-    let mut fed = settings.filter.fed_databases(session.facts.databases).into_iter();
-    settings.stale_keys != StaleKeys::Keep && (session.record.resync || !fed.all(|one| is_owned(&one)))
+pub fn is_looked_for(settings: &Settings, record: &Record, databases: u32) -> bool {
+    let is_owned = |(_, target_db): (u32, u32)| record.owned.contains(&target_db);
+    let mut fed = settings.filter.fed_databases(databases).into_iter();
+    settings.stale_keys != StaleKeys::Keep && (record.resync || !fed.all(is_owned))
 }
 
 /// The keys of all deployments that keep a checkpoint on this target, their sessions' keys among them; a key may be there twice. Database 0 must be
@@ -140,7 +140,8 @@ pub async fn sweep_all(context: &Context, session: &mut Session, libraries: &Lib
     if settings.stale_keys == StaleKeys::Keep {
         return Ok(());
     }
-    if is_looked_for(settings, session) {
+    // Where the snapshot's keys were not written down from its first (the settings were others then), nobody knows what is stale.
+    if session.record.noted {
         sweep_databases(context, session).await?;
     }
     let keeps =
@@ -169,6 +170,10 @@ async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(),
     for (source_db, target_db) in settings.filter.fed_databases(session.facts.databases) {
         feeders.entry(target_db).or_default().push(source_db);
     }
+    // One that was interrupted counts anew.
+    context
+        .progress
+        .update_full_sync(|one| (one.stale_kept, one.stale_deleted) = (0, 0));
     for (target_db, source_dbs) in feeders {
         let foreign = !session.record.owned.contains(&target_db);
         if !foreign && !session.record.resync {
@@ -348,9 +353,11 @@ async fn sweep(
     while let Some(keys) = walk.step(session).await? {
         let mut commands = Vec::new();
         for key in keys {
-            let ours = source_dbs
-                .iter()
-                .any(|db| context.settings.filter.key(*db, &key).is_none())
+            // What another pipeline writes in pieces is none of ours; our own is let go before.
+            let ours = !key.starts_with(OWN_PREFIX)
+                && source_dbs
+                    .iter()
+                    .any(|db| context.settings.filter.key(*db, &key).is_none())
                 && slots.is_none_or(|slots| slots.has(command::slot(&key)));
             if ours && !seen.contains(target_db, &key).map_err(End::Catalog)? {
                 commands.push(vec![verb.to_vec(), key]);

@@ -13,6 +13,7 @@
 //! | `snapshot_ms` | `1760000000000` | when receiving that snapshot began, Unix time: two snapshots may have one position |
 //! | `cursor` | `81920:0:1042:0` | of that snapshot: everything before this byte is restored, the database selected there, keys so far, elements that are written of the key that begins there |
 //! | `resync` | `1` | that snapshot is not the first: what an earlier sync wrote may be on the target |
+//! | `noted` | `1` | the keys of that snapshot are written down as they come, from the first: what else is on the target can be told afterwards |
 //! | `guarded` | `1` | keys of the last full sync still have an expiry ten years ahead of their own (`pipeline::parked`); `0` where they had |
 //! | `lineage` | `9f…` | names the full sync on which all this rests: fences and marks of another one count for nothing |
 //! | `marks` | `0,5461,10923` | on a cluster: the slots in which [`super::cluster::fences`] has left marks of this position |
@@ -94,6 +95,8 @@ pub struct Record {
     pub cursor: Option<Cursor>,
     /// That snapshot is not the first: what an earlier sync wrote may be on the target.
     pub resync: bool,
+    /// The keys of that snapshot are written down as they come, from the first.
+    pub noted: bool,
     /// Whether keys of the last full sync still have an expiry far ahead of their own; nothing where none ever had.
     pub guarded: Option<bool>,
     /// Names the full sync on which all this rests; 0 where none has begun.
@@ -149,6 +152,7 @@ impl Record {
                 b"cursor" => record.cursor = Some(Cursor::parse(text).ok_or_else(malformed)?),
                 b"full_sync" => record.full_sync = Some(parse_position(text).ok_or_else(malformed)?),
                 b"resync" => record.resync = text == "1",
+                b"noted" => record.noted = text == "1",
                 b"guarded" => record.guarded = Some(text == "1"),
                 b"libraries" => record.owns_libraries = text == "1",
                 b"lineage" => record.lineage = u64::from_str_radix(text, 16).map_err(|_| malformed())?,
@@ -187,6 +191,9 @@ impl Record {
         }
         if self.resync {
             field("resync", "1".to_owned());
+        }
+        if self.noted {
+            field("noted", "1".to_owned());
         }
         if self.owns_libraries {
             field("libraries", "1".to_owned());
@@ -285,6 +292,7 @@ mod tests {
                 elements: 4,
             }),
             resync: true,
+            noted: true,
             guarded: Some(true),
             lineage: u64::MAX,
             marks: vec![0, 16_383],
