@@ -14,19 +14,18 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::apply::{Context, LOOK_EVERY};
 use super::dead_letter::{DeadLetters, Letter};
 use super::header::{self, Libraries, Opened};
+use super::noted::{self, Noted};
 use super::parked::{GUARD_MS, HORIZON_MS_MIN};
 use super::refused::{no_database, refuse};
 use super::replay::{Placed, Replayer};
 use super::stale;
 use super::{End, Tenure, Wish};
-use crate::core::catalog::{KeySet, ParkedKeys};
 use crate::core::crash;
 use crate::core::log::{SnapshotInfo, SnapshotReader};
 use crate::core::position::Offset;
@@ -40,9 +39,6 @@ use crate::core::target::session::{Session, now_ms};
 
 /// After so many keys, what else is due is attended to.
 const ATTEND_EVERY_KEYS: u64 = 64;
-
-/// So many keys are written to the catalog at once.
-const CATALOG_BATCH: usize = 500;
 
 /// One full sync.
 pub struct FullSync<'a> {
@@ -207,11 +203,7 @@ impl<'a> FullSync<'a> {
             replayer,
             looks,
             wish: context.wish.clone(),
-            seen: context.catalog.seen(name).map_err(End::Catalog)?,
-            parked: context.catalog.parked(name).map_err(End::Catalog)?,
-            seen_batch: Vec::new(),
-            parked_batch: Vec::new(),
-            records_seen: session.record.noted,
+            noted: Noted::new(&context.catalog, name, session.record.noted).map_err(End::Catalog)?,
             letters: self.letters,
             position: self.snapshot.position.offset,
             pace: Pace::new(context.settings.rate_limit, Instant::now()),
@@ -280,11 +272,7 @@ struct Restoring<'a> {
     letters: &'a mut DeadLetters,
     looks: Interval,
     wish: watch::Receiver<Wish>,
-    seen: KeySet,
-    parked: ParkedKeys,
-    seen_batch: Vec<(u32, Bytes)>,
-    parked_batch: Vec<(u32, Bytes, i64)>,
-    records_seen: bool,
+    noted: Noted,
     position: Offset,
     pace: Pace,
     keys_before: u64,
@@ -331,8 +319,8 @@ impl Restoring<'_> {
             scanner.step().map_err(End::Snapshot)?;
         }
         self.replayer.restorer.finish().await.map_err(End::Target)?;
-        self.store_key_sets(0)?;
-        self.parked.persist().map_err(End::Catalog)?;
+        self.noted.store(0)?;
+        self.noted.persist()?;
         while self.note_refused().await? {
             self.replayer.restorer.finish().await.map_err(End::Target)?;
         }
@@ -425,7 +413,7 @@ impl Restoring<'_> {
         self.replayer.key(&mut self.session.lane, key, to).await?;
         crash::pass(crash::Step::SyncKey);
         Counters::add(&self.context.progress.counters.snapshot_keys_sent, 1);
-        self.store_key_sets(CATALOG_BATCH)
+        self.noted.store(noted::BATCH)
     }
 
     /// What is confirmed. Until the first key has come, what an earlier process wrote of it counts.
@@ -449,7 +437,7 @@ impl Restoring<'_> {
             self.look().await?;
         }
         Counters::add(&self.context.progress.counters.snapshot_keys_sent, 1);
-        self.store_key_sets(CATALOG_BATCH)
+        self.noted.store(noted::BATCH)
     }
 
     /// Where a key goes; nowhere if the filter drops it.
@@ -473,9 +461,7 @@ impl Restoring<'_> {
         if self.seen_dbs.last() != Some(&key.db) && !self.seen_dbs.contains(&key.db) {
             self.seen_dbs.push(key.db);
         }
-        if self.records_seen {
-            self.seen_batch.push((target_db, key.key.clone()));
-        }
+        self.noted.see(target_db, &key.key);
         Ok(Some(Placed {
             db: target_db,
             expire_at_ms: self.park(key),
@@ -490,7 +476,7 @@ impl Restoring<'_> {
         if at > now.saturating_add(self.horizon_ms) {
             return Some(at);
         }
-        self.parked_batch.push((key.db, key.key.clone(), at));
+        self.noted.park(key.db, &key.key, at);
         Some(at.saturating_add(GUARD_MS))
     }
 
@@ -519,32 +505,15 @@ impl Restoring<'_> {
         Err(End::Wished)
     }
 
-    /// Writes the key sets that have grown beyond `limit` to the catalog.
-    fn store_key_sets(&mut self, limit: usize) -> Result<(), End> {
-        if self.seen_batch.len() > limit {
-            let batch = std::mem::take(&mut self.seen_batch);
-            self.seen
-                .insert(batch.iter().map(|(db, key)| (*db, &key[..])))
-                .map_err(End::Catalog)?;
-        }
-        if self.parked_batch.len() > limit {
-            let batch = std::mem::take(&mut self.parked_batch);
-            self.parked
-                .insert(batch.iter().map(|(db, key, at)| (*db, &key[..], *at)))
-                .map_err(End::Catalog)?;
-        }
-        Ok(())
-    }
-
     /// Sends what is waiting, records the low-water mark, and shows how far it is.
     async fn look(&mut self) -> Result<(), End> {
         self.replayer.flush().await?;
         self.note_refused().await?;
         // The key sets before the mark: what lies before it is not scanned again.
-        self.store_key_sets(0)?;
+        self.noted.store(0)?;
         let low = self.low_water();
         if self.session.record.cursor != Some(low) && low.at > 0 {
-            self.parked.persist().map_err(End::Catalog)?;
+            self.noted.persist()?;
             crash::pass(crash::Step::SyncKeysNoted);
             let marks = self.session.leave_marks(Offset::new(low.at), 0).await;
             let record = Record {

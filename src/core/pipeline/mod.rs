@@ -17,6 +17,7 @@ pub mod gate;
 pub mod gauge;
 pub mod header;
 pub mod load;
+pub mod noted;
 pub mod orders;
 pub mod parked;
 pub mod receive;
