@@ -88,6 +88,9 @@ pub struct FullSync {
     /// Keys have an expiry far ahead until everything is caught up.
     #[serde(default)]
     pub expiries_pending: bool,
+    /// Keys of the target that were looked at, whether the snapshot has them.
+    #[serde(default)]
+    pub swept: u64,
     /// Keys of the target that the snapshot has not, and that were left.
     #[serde(default)]
     pub stale_kept: u64,
@@ -231,6 +234,7 @@ impl FullSync {
             total_bytes: full_sync.total_bytes.unwrap_or(0),
             reason: full_sync.reason,
             expiries_pending: full_sync.expiries_pending,
+            swept: full_sync.swept,
             stale_kept: full_sync.stale_kept,
             stale_deleted: full_sync.stale_deleted,
         }

@@ -240,7 +240,7 @@ fn is_done(input: &InputStatus, goal: Option<Offset>) -> bool {
 /// Whether anything moves: the farthest that each input has come. What begins anew again and again does not get farther.
 #[derive(Debug)]
 pub(super) struct Movement {
-    farthest: Vec<[u64; 4]>,
+    farthest: Vec<[u64; 5]>,
     at: Instant,
 }
 
@@ -254,7 +254,7 @@ impl Movement {
 
     /// Takes note of where the inputs are.
     pub(super) fn see(&mut self, inputs: &[InputStatus]) {
-        self.farthest.resize(inputs.len(), [0; 4]);
+        self.farthest.resize(inputs.len(), [0; 5]);
         for (farthest, input) in self.farthest.iter_mut().zip(inputs) {
             for (mark, now) in farthest.iter_mut().zip(marks(input)) {
                 if now > *mark {
@@ -271,7 +271,7 @@ impl Movement {
 }
 
 /// What moves while a copy gets on. Not what is received of the stream: the source sends pings whatever the target does.
-fn marks(input: &InputStatus) -> [u64; 4] {
+fn marks(input: &InputStatus) -> [u64; 5] {
     let full_sync = input.full_sync.as_ref();
     let of = |field: fn(&crate::http::model::FullSync) -> u64| full_sync.map_or(0, field);
     [
@@ -279,6 +279,7 @@ fn marks(input: &InputStatus) -> [u64; 4] {
         of(|one| one.keys),
         of(|one| one.bytes),
         of(|one| one.received_bytes),
+        of(|one| one.swept),
     ]
 }
 

@@ -352,6 +352,7 @@ async fn sweep(
     let mut walk = Walk::begin(session, None).await?;
     while let Some(keys) = walk.step(session).await? {
         let mut commands = Vec::new();
+        let looked_at = keys.len() as u64;
         for key in keys {
             // What another pipeline writes in pieces is none of ours; our own is let go before.
             let ours = !key.starts_with(OWN_PREFIX)
@@ -368,6 +369,7 @@ async fn sweep(
             let answers = session.lane.call_many(commands).await.map_err(End::Target)?;
             must_not_be_refused(&answers)?;
         }
+        context.progress.update_full_sync(|one| one.swept += looked_at);
         // A large database takes its time; nobody who wants a pause or a stop must wait for it.
         if *context.wish.borrow() != context.wished {
             return Err(End::Wished);
