@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::support::wire::{Batch, put};
-use super::support::{Gunyu, Server, wait_until};
-use super::{PATIENCE, end_equal, live, now_ms};
+use super::support::{Gunyu, Server, now_ms, wait_until};
+use super::{PATIENCE, end_equal, live};
 
 /// What makes a full sync slow enough for keys to expire while it runs: so many bytes, at this rate.
 const BALLAST_BYTES: usize = 3_000_000;

@@ -22,7 +22,7 @@ mod transactions;
 mod values;
 mod whole;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use support::{Gunyu, Server, assert_equal};
 
@@ -97,10 +97,4 @@ fn checkpoint_key(target: &Server) -> String {
     let key = keys.next().expect("a checkpoint is on the target");
     assert_eq!(keys.next(), None, "one deployment has one checkpoint");
     key
-}
-
-/// Unix time in milliseconds.
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_millis()).unwrap()
 }

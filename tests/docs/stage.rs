@@ -59,6 +59,7 @@ impl Stage {
             port,
             names: all,
         };
+        stage.file("exported", "");
         stage.program("gunyu", GUNYU);
         stage.program("sleep", SLEEP);
         stage.program("make", MAKE);
@@ -94,16 +95,16 @@ impl Stage {
         text
     }
 
-    /// Runs blocks in one bash, one after the other. Any command that fails fails the test, with its place in the document.
+    /// Runs blocks in one bash, one after the other; what they export is there in the next one. Any command that fails fails the test, with its place in the document.
     #[track_caller]
     pub fn play(&self, before: &str, blocks: &[Block]) {
-        let mut script = format!("set -euo pipefail\n{before}\n");
+        let mut script = format!("set -euo pipefail\n. ./exported\n{before}\n");
         for block in blocks {
             // A chain that breaks off does not end bash by itself.
             let text = &block.text;
             script.push_str(&format!("echo '== {}' >&2\n{text}\ntest $? = 0\n", block.place()));
         }
-        // Live means of what has been started: the next block may rely on it.
+        script.push_str("export -p > exported\n");
         self.file("script.sh", &script);
         let mut command = Command::new("timeout");
         command

@@ -1,7 +1,7 @@
 //! What becomes of a key: of one that is there already, of its expiry, and of what the target cannot hold.
 
 use super::support::encodings::{Talk, noise};
-use super::support::{Server, typed};
+use super::support::{Server, soon_ms, typed, wait_past};
 use super::{COMMANDS_ALONE, Copied, FROM_64_KIB, GO_ON, Json, brief, copy, found, staged, talk, words};
 
 /// How values are written: the small ones in one go, the large ones in pieces.
@@ -429,11 +429,13 @@ fn a_key_whose_expiry_has_passed_does_not_come_back() {
         let () = source.run(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
         let () = target.run(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
         fill_all(&source);
+        let due = soon_ms();
         for key in all_keys() {
-            let () = source.run(&["PEXPIRE", &key, "1"]);
+            let () = source.run(&["PEXPIREAT", &key, &due.to_string()]);
         }
         let () = source.run(&["SET", "stays", "value"]);
         occupy(&target, true);
+        wait_past(due);
         // Nobody has looked at them: they are in the snapshot, expired.
         assert_eq!(source.keys(), 1 + all_keys().len() as u64);
         assert_eq!(copy(&source, &target, set).done(), [Json::Null; 0]);
@@ -451,15 +453,17 @@ fn fields_whose_expiry_has_passed_do_not_come_back() {
     let () = source.run(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
     let () = target.run(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
     fill_all(&source);
+    let due = soon_ms();
+    let at = due.to_string();
     for key in ["hash:small", "hash:large"] {
         let () = source.run(&["COPY", key, &format!("all:{key}")]);
         let own: Vec<String> = source.run(&["HKEYS", key]);
-        let () = source.run(&["HPEXPIRE", key, "1", "FIELDS", "2", &own[3], &own[7]]);
+        let () = source.run(&["HPEXPIREAT", key, &at, "FIELDS", "2", &own[3], &own[7]]);
         for own in own.chunks(5_000) {
             let mut words = vec![
-                "HPEXPIRE".to_owned(),
+                "HPEXPIREAT".to_owned(),
                 format!("all:{key}"),
-                "1".into(),
+                at.clone(),
                 "FIELDS".into(),
             ];
             words.push(own.len().to_string());
@@ -469,6 +473,7 @@ fn fields_whose_expiry_has_passed_do_not_come_back() {
     }
     let () = target.run(&["HSET", "all:hash:small", "old", "1"]);
     let () = target.run(&["HSET", "all:hash:large", "old", "1"]);
+    wait_past(due);
     assert_eq!(copy(&source, &target, &[COMMANDS_ALONE]).done(), [Json::Null; 0]);
     assert_eq!(target.run::<u64>(&["HLEN", "hash:small"]), 18);
     assert_eq!(target.run::<u64>(&["HLEN", "hash:large"]), 7_998);

@@ -47,7 +47,7 @@ pub mod wire;
 pub mod workload;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use cluster::Cluster;
 pub use compare::{assert_equal, equal, equal_key_by_key};
@@ -58,6 +58,23 @@ pub use server::{Binary, Server};
 
 /// The longest that a test waits for another process to start, to stop or to notice something small.
 pub const SOON: Duration = Duration::from_secs(30);
+
+/// Unix time in milliseconds, by this machine's clock, which is that of every server here.
+pub fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap()
+}
+
+/// When keys or fields expire that are to have expired: far enough off that each is still ahead when a server hears of it, since what is past by
+/// then is deleted at once, and near enough to wait for with [`wait_past`].
+pub fn soon_ms() -> u64 {
+    now_ms() + 2_000
+}
+
+/// Waits until that time has passed.
+pub fn wait_past(at_ms: u64) {
+    wait_until(SOON, "they are due", || now_ms() > at_ms);
+}
 
 /// Waits until `holds` says true.
 ///

@@ -3,7 +3,7 @@
 use super::support::matrix;
 use super::support::server::Server;
 use super::support::typed::since;
-use super::support::wait_for;
+use super::support::{soon_ms, wait_for};
 use super::{PATIENCE, tell, verify};
 
 /// A set and a list of more than a mebibyte; the second argument is one element of each.
@@ -62,13 +62,14 @@ fn a_field_that_has_expired_is_none_in_hashes_large_or_small() {
             ],
         );
     }
+    let due = soon_ms();
     for hash in hashes {
         tell(
             &source,
             0,
             &[
                 &["HSET", hash, "gone", "1"],
-                &["HPEXPIRE", hash, "1", "FIELDS", "1", "gone"],
+                &["HPEXPIREAT", hash, &due.to_string(), "FIELDS", "1", "gone"],
             ],
         );
     }

@@ -5,7 +5,7 @@
 //! Keys that begin with `redis-gunyu-` do not count.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use redis::{Connection, Value};
 
@@ -14,7 +14,7 @@ use super::slot::slot;
 use crate::support::compare::Differences;
 use crate::support::server::Server;
 use crate::support::wire::{Batch, put};
-use crate::support::{SOON, wait_for};
+use crate::support::{SOON, now_ms, wait_for};
 
 /// gunyu's own keys, of every kind.
 const OWN_PREFIX: &[u8] = b"redis-gunyu-";
@@ -171,7 +171,7 @@ fn facts_of(server: &Server, master: usize) -> Facts {
             }
         }
         let answers = answered(&mut batch, &mut conn);
-        let now = if names_time { 0 } else { now_ms() };
+        let now = if names_time { 0 } else { now_ms().cast_signed() };
         for (key, answer) in keys.iter().zip(answers.chunks(2)) {
             // It may have expired meanwhile.
             let [Value::BulkString(payload), Value::Int(time)] = answer else {
@@ -295,9 +295,4 @@ fn brief(value: &Value) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
-}
-
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    i64::try_from(now.unwrap().as_millis()).unwrap()
 }

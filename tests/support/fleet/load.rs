@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use redis::Value;
 
 use super::Shape;
 use super::client::Client;
-use crate::support::wait_for;
 use crate::support::wire::{Batch, put};
 use crate::support::workload::{Draw, Pace, Seed};
+use crate::support::{now_ms, wait_for};
 
 /// How to write.
 #[derive(Debug, Clone, Copy)]
@@ -257,11 +257,6 @@ impl Writer {
         }
         (key, batch)
     }
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(now.unwrap_or(Duration::ZERO).as_millis()).unwrap()
 }
 
 fn count_refusals(replies: &[Value], refused: &mut BTreeMap<String, u64>) {

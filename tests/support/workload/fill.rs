@@ -4,9 +4,10 @@
 
 use std::collections::HashSet;
 use std::sync::mpsc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::{Draw, Seed};
+use crate::support::now_ms;
 use crate::support::server::Server;
 use crate::support::wire::{Batch, put};
 
@@ -176,11 +177,6 @@ fn name(draw: &mut Draw, number: usize) -> Vec<u8> {
         2 => format!("{number:0>200}").into_bytes(),
         _ => format!("key:{number}").into_bytes(),
     }
-}
-
-fn now_ms() -> u64 {
-    let now: Duration = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_millis()).unwrap()
 }
 
 fn load_functions(known: &HashSet<String>, batch: &mut Batch) {
