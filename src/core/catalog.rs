@@ -35,6 +35,7 @@
 
 mod keys;
 mod opened;
+mod rows;
 mod series;
 mod spill;
 mod written;
@@ -42,12 +43,13 @@ mod written;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fjall::{Keyspace, PersistMode};
+use fjall::PersistMode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use keys::{KeySet, ParkedKey, ParkedKeys, SourceKey};
-use opened::{Base, FORMAT, small_keyspace};
+use opened::{Base, FORMAT};
+use rows::Rows;
 pub use series::Series;
 pub use spill::{Mark, Noted, Spill, Table};
 use written::WrittenLog;
@@ -311,7 +313,7 @@ impl Catalog {
     /// # Errors
     /// [`Error::Database`], [`Error::BadName`].
     pub fn seen(&self, name: &str) -> Result<KeySet, Error> {
-        Ok(KeySet::new(self.base.now()?.db, self.keys("seen", name)?))
+        Ok(KeySet::new(self.rows("seen", name)?))
     }
 
     /// The keys of `name` that are parked until their expiry is set.
@@ -319,7 +321,7 @@ impl Catalog {
     /// # Errors
     /// [`Error::Database`], [`Error::BadName`].
     pub fn parked(&self, name: &str) -> Result<ParkedKeys, Error> {
-        Ok(ParkedKeys::new(self.base.now()?.db, self.keys("parked", name)?))
+        Ok(ParkedKeys::new(self.rows("parked", name)?))
     }
 
     /// The ids of the nodes that have been in the shard of `name`; none where it follows none.
@@ -344,11 +346,7 @@ impl Catalog {
     /// [`Error::Database`], [`Error::BadName`].
     pub fn ticks(&self, cluster: &str) -> Result<Series, Error> {
         let name = set_name("ticks", cluster);
-        Ok(Series::new(
-            self.base.now()?.db,
-            self.keys("ticks", cluster)?,
-            name,
-        ))
+        Ok(Series::new(self.rows("ticks", cluster)?, name))
     }
 
     /// Whether `name` must begin anew because shards wait for each other.
@@ -427,8 +425,8 @@ impl Catalog {
         let db = self.base.now()?.db;
         for set in ["seen", "parked"] {
             if db.keyspace_exists(&set_name(set, name)) {
-                let keys = self.keys(set, name)?;
-                db.delete_keyspace(keys)
+                let rows = self.rows(set, name)?;
+                db.delete_keyspace(rows.keyspace().clone())
                     .map_err(failed("remove", set_name(set, name)))?;
             }
         }
@@ -469,11 +467,10 @@ impl Catalog {
             })
     }
 
-    fn keys(&self, set: &str, name: &str) -> Result<Keyspace, Error> {
+    fn rows(&self, set: &str, name: &str) -> Result<Rows, Error> {
         check_name(name)?;
         let full = set_name(set, name);
-        let db = self.base.now()?.db;
-        db.keyspace(&full, small_keyspace).map_err(failed("open", full))
+        Rows::open(self.base.now()?.db, full.clone()).map_err(failed("open", full))
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str, field: &str) -> Result<Option<T>, Error> {

@@ -29,6 +29,45 @@ fn count(server: &Server, names: &str) -> usize {
     keys(0).len() + keys(1).len()
 }
 
+/// Both sets of keys that the catalog has for a pipeline are filled and emptied by each.
+#[test]
+fn full_syncs_that_follow_each_other_take_no_more_memory_than_the_first_ones() {
+    let (source, target) = (Server::start(), Server::start());
+    let mut batch = Batch::default();
+    for number in 0..20_000 {
+        put!(batch, "SET", format!("stays:{number}"), number);
+        if number % 4 == 0 {
+            put!(batch, "SET", format!("expires:{number}"), number, "EX", 1_800);
+        }
+    }
+    batch.must(&mut source.conn());
+    let gunyu = live(&source, &target, &[]);
+    let own_bytes = |number: usize| {
+        gunyu.must("POST", "/syncer/fullsync?inputs=all");
+        wait_for(PATIENCE, "another full sync is done", || {
+            match gunyu.traces().matches("full sync done").count() {
+                done if done > number => Ok(()),
+                done => Err(format!("{done}")),
+            }
+        });
+        // What tells that the stream has gone on.
+        let () = source.run(&["SET", "said", &number.to_string()]);
+        wait_for(PATIENCE, "every expiry is its own", || {
+            let traces = gunyu.traces();
+            match traces.rfind("have it now") > traces.rfind("full sync done") {
+                true => Ok(()),
+                false => Err(traces),
+            }
+        });
+        gunyu.stats().own_bytes()
+    };
+    // Buffers are as large as they get after some.
+    let first = (1..=6).map(&own_bytes).max().unwrap();
+    let last = (7..=20).map(&own_bytes).last().unwrap();
+    assert!(last < first + (10 << 20), "{first} bytes, then {last}");
+    end_equal(gunyu, &source, &target);
+}
+
 /// The source comes back empty, under a new replication id, and is filled anew.
 fn restart_anew(source: &mut Server, gunyu: &mut Gunyu) {
     source.restart();

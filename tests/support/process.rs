@@ -96,6 +96,11 @@ impl Process {
         self.memory("VmRSS:")
     }
 
+    /// Resident memory that is no file's, in bytes.
+    pub fn own_bytes(&self) -> u64 {
+        self.memory("RssAnon:")
+    }
+
     /// The most resident memory that it ever had, in bytes.
     pub fn rss_bytes_max(&self) -> u64 {
         self.memory("VmHWM:")

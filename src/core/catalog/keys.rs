@@ -4,11 +4,10 @@
 //! Made for many millions of keys, inserted in batches. A key's database is part of it. How they are written stands
 //! in the table of [`super`].
 
+use super::rows::Rows;
+use super::{Error, failed};
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, checksum};
-use fjall::{Database, Keyspace, PersistMode};
-
-use super::{Error, failed};
 
 /// Longer keys are named by length and checksums: the database takes keys of 64 KiB at most, Redis of 512 MiB.
 const SHORT_BYTES_MAX: usize = 1024;
@@ -72,15 +71,13 @@ pub(super) fn key_of(row: &[u8], rest: &[u8]) -> Option<SourceKey> {
 }
 
 /// A set of keys. Survives the process; a power cut may lose the newest.
-#[derive(Clone)]
 pub struct KeySet {
-    db: Database,
-    keys: Keyspace,
+    rows: Rows,
 }
 
 impl KeySet {
-    pub(super) fn new(db: Database, keys: Keyspace) -> KeySet {
-        KeySet { db, keys }
+    pub(super) fn new(rows: Rows) -> KeySet {
+        KeySet { rows }
     }
 
     /// Puts keys in, all or none.
@@ -88,11 +85,12 @@ impl KeySet {
     /// # Errors
     /// [`Error::Database`].
     pub fn insert<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8])>) -> Result<(), Error> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
-        for (db, key) in keys {
-            batch.insert(&self.keys, row(db, key), rest(key));
-        }
-        batch.commit().map_err(failed("write to", "seen keys"))
+        let written = self.rows.write(|batch, rows| {
+            for (db, key) in keys {
+                batch.insert(rows, row(db, key), rest(key));
+            }
+        });
+        written.map_err(failed("write to", "seen keys"))
     }
 
     /// Whether a key is in.
@@ -100,10 +98,8 @@ impl KeySet {
     /// # Errors
     /// [`Error::Database`].
     pub fn contains(&self, db: u32, key: &[u8]) -> Result<bool, Error> {
-        let found = self
-            .keys
-            .get(row(db, key))
-            .map_err(failed("look up", "a seen key"))?;
+        let found = self.rows.keyspace().get(row(db, key));
+        let found = found.map_err(failed("look up", "a seen key"))?;
         Ok(found.is_some_and(|value| *value == *rest(key)))
     }
 
@@ -111,21 +107,19 @@ impl KeySet {
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn clear(&self) -> Result<(), Error> {
-        self.keys.clear().map_err(failed("clear", "seen keys"))
+    pub fn clear(&mut self) -> Result<(), Error> {
+        self.rows.clear().map_err(failed("clear", "seen keys"))
     }
 }
 
 /// Keys with the expiry that they are to get. [`ParkedKeys::persist`] makes them survive a power cut.
-#[derive(Clone)]
 pub struct ParkedKeys {
-    db: Database,
-    keys: Keyspace,
+    rows: Rows,
 }
 
 impl ParkedKeys {
-    pub(super) fn new(db: Database, keys: Keyspace) -> ParkedKeys {
-        ParkedKeys { db, keys }
+    pub(super) fn new(rows: Rows) -> ParkedKeys {
+        ParkedKeys { rows }
     }
 
     /// Puts keys in, all or none; one that is in already gets the new expiry.
@@ -133,12 +127,13 @@ impl ParkedKeys {
     /// # Errors
     /// [`Error::Database`].
     pub fn insert<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8], i64)>) -> Result<(), Error> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
-        for (db, key, expires_ms) in keys {
-            let value = [&expires_ms.to_le_bytes(), rest(key)].concat();
-            batch.insert(&self.keys, row(db, key), value);
-        }
-        batch.commit().map_err(failed("write to", "parked keys"))
+        let written = self.rows.write(|batch, rows| {
+            for (db, key, expires_ms) in keys {
+                let value = [&expires_ms.to_le_bytes(), rest(key)].concat();
+                batch.insert(rows, row(db, key), value);
+            }
+        });
+        written.map_err(failed("write to", "parked keys"))
     }
 
     /// Makes what was put in so far durable.
@@ -146,9 +141,7 @@ impl ParkedKeys {
     /// # Errors
     /// [`Error::Database`].
     pub fn persist(&self) -> Result<(), Error> {
-        self.db
-            .persist(PersistMode::SyncData)
-            .map_err(failed("persist", "parked keys"))
+        self.rows.persist().map_err(failed("persist", "parked keys"))
     }
 
     /// The next keys after `after` (from the beginning for `None`), at most `limit`, in an order that stays the same.
@@ -159,7 +152,7 @@ impl ParkedKeys {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, |last| Excluded(row(last.db, &last.key)));
         let mut found = Vec::new();
-        for entry in self.keys.range((from, Unbounded)).take(limit) {
+        for entry in self.rows.keyspace().range((from, Unbounded)).take(limit) {
             let (row, value) = entry.into_inner().map_err(failed("read", "parked keys"))?;
             let parked = parked(&row, &value).ok_or_else(|| Error::Damaged {
                 record: "parked key".to_string(),
@@ -175,19 +168,20 @@ impl ParkedKeys {
     /// # Errors
     /// [`Error::Database`].
     pub fn remove<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8])>) -> Result<(), Error> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
-        for (db, key) in keys {
-            batch.remove(&self.keys, row(db, key));
-        }
-        batch.commit().map_err(failed("remove from", "parked keys"))
+        let written = self.rows.write(|batch, rows| {
+            for (db, key) in keys {
+                batch.remove(rows, row(db, key));
+            }
+        });
+        written.map_err(failed("remove from", "parked keys"))
     }
 
     /// Takes all keys out.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn clear(&self) -> Result<(), Error> {
-        self.keys.clear().map_err(failed("clear", "parked keys"))
+    pub fn clear(&mut self) -> Result<(), Error> {
+        self.rows.clear().map_err(failed("clear", "parked keys"))
     }
 }
 

@@ -24,6 +24,29 @@ pub(super) fn small_keyspace() -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
 }
 
+/// What a failure to open it is.
+fn opening(path: &Path) -> impl Fn(fjall::Error) -> Error {
+    move |source| Error::Open {
+        path: path.to_path_buf(),
+        source,
+    }
+}
+
+/// A database in this folder, made where there is none. It takes little memory and one thread.
+pub(super) fn database(path: &Path) -> Result<Database, Error> {
+    let opened = opening(path);
+    // Files of the database are readable by all: their folder is not.
+    let folder = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    folder.map_err(|error| opened(fjall::Error::Io(error)))?;
+    Database::builder(path)
+        .cache_size(CACHE_BYTES)
+        .max_journaling_size(JOURNAL_BYTES)
+        .worker_threads(1)
+        .max_cached_files(Some(64))
+        .open()
+        .map_err(opened)
+}
+
 /// The database and the keyspace of the pipelines.
 #[derive(Clone)]
 pub(super) struct Opened {
@@ -35,21 +58,8 @@ pub(super) struct Opened {
 
 impl Opened {
     fn open(path: &Path, number: u64) -> Result<Opened, Error> {
-        let opened = |source| Error::Open {
-            path: path.to_path_buf(),
-            source,
-        };
-        // Files of the database are readable by all: their folder is not.
-        let folder = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        folder.map_err(|error| opened(fjall::Error::Io(error)))?;
-        let db = Database::builder(path)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES)
-            .worker_threads(1)
-            .max_cached_files(Some(64))
-            .open()
-            .map_err(opened)?;
-        let meta = db.keyspace("meta", small_keyspace).map_err(opened)?;
+        let (db, opened) = (database(path)?, opening(path));
+        let meta = db.keyspace("meta", small_keyspace).map_err(&opened)?;
         check_format(&db, &meta, path)?;
         let pipelines = db.keyspace("pipelines", small_keyspace).map_err(opened)?;
         Ok(Opened {

@@ -1,16 +1,15 @@
 //! Numbered records, in the order of their numbers. How they are written stands in the table of [`super`].
 
-use fjall::{Database, Keyspace, PersistMode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::rows::Rows;
 use super::{Error, failed};
 
 /// Records with numbers. What is put survives the process; a power cut may lose the newest.
 #[derive(Clone)]
 pub struct Series {
-    db: Database,
-    records: Keyspace,
+    records: Rows,
     name: String,
 }
 
@@ -23,8 +22,8 @@ impl std::fmt::Debug for Series {
 }
 
 impl Series {
-    pub(super) fn new(db: Database, records: Keyspace, name: String) -> Series {
-        Series { db, records, name }
+    pub(super) fn new(records: Rows, name: String) -> Series {
+        Series { records, name }
     }
 
     /// All of them.
@@ -33,7 +32,7 @@ impl Series {
     /// [`Error::Database`], [`Error::Damaged`].
     pub fn all<T: DeserializeOwned>(&self) -> Result<Vec<(u64, T)>, Error> {
         let mut all = Vec::new();
-        for row in self.records.iter() {
+        for row in self.records.keyspace().iter() {
             let (key, value) = row.into_inner().map_err(failed("read", &self.name))?;
             let number = <[u8; 8]>::try_from(&key[..])
                 .map(u64::from_be_bytes)
@@ -50,12 +49,10 @@ impl Series {
     /// [`Error::Database`].
     pub fn put<T: Serialize>(&self, number: u64, record: &T) -> Result<(), Error> {
         let bytes = serde_json::to_vec(record).map_err(|error| self.damaged(&error.to_string()))?;
-        let mut batch = self.db.batch();
-        batch.insert(&self.records, number.to_be_bytes(), bytes);
-        batch
-            .durability(Some(PersistMode::Buffer))
-            .commit()
-            .map_err(failed("write", &self.name))
+        let written = self
+            .records
+            .write(|batch, rows| batch.insert(rows, number.to_be_bytes(), bytes));
+        written.map_err(failed("write", &self.name))
     }
 
     /// Forgets some.
@@ -63,14 +60,12 @@ impl Series {
     /// # Errors
     /// [`Error::Database`].
     pub fn remove(&self, numbers: &[u64]) -> Result<(), Error> {
-        let mut batch = self.db.batch();
-        for number in numbers {
-            batch.remove(&self.records, number.to_be_bytes());
-        }
-        batch
-            .durability(Some(PersistMode::Buffer))
-            .commit()
-            .map_err(failed("forget", &self.name))
+        let written = self.records.write(|batch, rows| {
+            for number in numbers {
+                batch.remove(rows, number.to_be_bytes());
+            }
+        });
+        written.map_err(failed("forget", &self.name))
     }
 
     fn damaged(&self, why: &str) -> Error {

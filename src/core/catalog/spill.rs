@@ -3,20 +3,16 @@
 //! Not part of the catalog: nothing in it survives for a purpose. Rows are those of [`super::keys`]; a value is the note's length (4 bytes, little endian), the note,
 //! and what of a long key its row does not hold.
 
-use std::fs;
 use std::ops::Bound::{Excluded, Unbounded};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, PersistMode};
+use fjall::Database;
 
 use super::keys::{key_of, rest, row};
-use super::opened::small_keyspace;
+use super::opened::database;
+use super::rows::Rows;
 use super::{Error, failed};
-
-const CACHE_BYTES: u64 = 8 << 20;
-const JOURNAL_BYTES: u64 = 64 << 20;
 
 /// No more is read at a time, whatever was asked for, but for one key that is longer.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -39,21 +35,7 @@ impl Spill {
     /// # Errors
     /// [`Error::Open`].
     pub fn open(path: &Path) -> Result<Spill, Error> {
-        let opened = |source| Error::Open {
-            path: path.to_path_buf(),
-            source,
-        };
-        // Files of the database are readable by all: their folder is not.
-        let folder = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        folder.map_err(|error| opened(fjall::Error::Io(error)))?;
-        let db = Database::builder(path)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES)
-            .worker_threads(1)
-            .max_cached_files(Some(64))
-            .open()
-            .map_err(opened)?;
-        Ok(Spill { db })
+        Ok(Spill { db: database(path)? })
     }
 
     /// A table.
@@ -61,13 +43,9 @@ impl Spill {
     /// # Errors
     /// [`Error::Database`].
     pub fn table(&self, name: &str) -> Result<Table, Error> {
-        let rows = self
-            .db
-            .keyspace(name, small_keyspace)
-            .map_err(failed("open", name))?;
+        let rows = Rows::open(self.db.clone(), name.to_owned());
         Ok(Table {
-            db: self.db.clone(),
-            rows,
+            rows: rows.map_err(failed("open", name))?,
         })
     }
 }
@@ -75,8 +53,7 @@ impl Spill {
 /// Keys with a note each.
 #[derive(Clone)]
 pub struct Table {
-    db: Database,
-    rows: Keyspace,
+    rows: Rows,
 }
 
 impl std::fmt::Debug for Table {
@@ -112,12 +89,13 @@ impl Table {
     /// # Errors
     /// [`Error::Database`].
     pub fn insert<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8], &'a [u8])>) -> Result<(), Error> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
-        for (db, key, note) in keys {
-            let len = u32::try_from(note.len()).unwrap_or(u32::MAX).to_le_bytes();
-            batch.insert(&self.rows, row(db, key), [&len[..], note, rest(key)].concat());
-        }
-        batch.commit().map_err(failed("write to", "spilled keys"))
+        let written = self.rows.write(|batch, rows| {
+            for (db, key, note) in keys {
+                let len = u32::try_from(note.len()).unwrap_or(u32::MAX).to_le_bytes();
+                batch.insert(rows, row(db, key), [&len[..], note, rest(key)].concat());
+            }
+        });
+        written.map_err(failed("write to", "spilled keys"))
     }
 
     /// Takes keys out, all or none; one that is not in is fine.
@@ -125,11 +103,12 @@ impl Table {
     /// # Errors
     /// [`Error::Database`].
     pub fn remove<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8])>) -> Result<(), Error> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
-        for (db, key) in keys {
-            batch.remove(&self.rows, row(db, key));
-        }
-        batch.commit().map_err(failed("remove from", "spilled keys"))
+        let written = self.rows.write(|batch, rows| {
+            for (db, key) in keys {
+                batch.remove(rows, row(db, key));
+            }
+        });
+        written.map_err(failed("remove from", "spilled keys"))
     }
 
     /// The next keys, at most `limit` and about [`CHUNK_BYTES`], by their databases; none at the end. Moves `mark` on. Keys may be put in and taken out meanwhile.
@@ -139,7 +118,7 @@ impl Table {
     pub fn next(&self, mark: &mut Mark, limit: usize) -> Result<Vec<Noted>, Error> {
         let from = mark.0.clone().map_or(Unbounded, Excluded);
         let (mut found, mut bytes) = (Vec::new(), 0);
-        for entry in self.rows.range((from, Unbounded)).take(limit) {
+        for entry in self.rows.keyspace().range((from, Unbounded)).take(limit) {
             let (row, value) = entry.into_inner().map_err(failed("read", "spilled keys"))?;
             let noted = noted(&row, &value).ok_or_else(|| Error::Damaged {
                 record: "spilled key".to_string(),
@@ -168,7 +147,11 @@ impl Table {
     /// # Errors
     /// [`Error::Database`].
     pub fn count(&self) -> Result<u64, Error> {
-        let count = self.rows.len().map_err(failed("count", "spilled keys"))?;
+        let count = self
+            .rows
+            .keyspace()
+            .len()
+            .map_err(failed("count", "spilled keys"))?;
         Ok(count as u64)
     }
 
@@ -176,7 +159,7 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn clear(&self) -> Result<(), Error> {
+    pub fn clear(&mut self) -> Result<(), Error> {
         self.rows.clear().map_err(failed("clear", "spilled keys"))
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use bytes::Bytes;
 
+use crate::core::catalog::opened::small_keyspace;
 use crate::core::position::ReplId;
 
 fn id(c: u8) -> ReplId {
@@ -148,7 +149,7 @@ fn seen_keys_are_told_apart_by_database_and_by_every_byte() {
 fn cleared_keys_stay_away_after_reopening() {
     let root = tempfile::tempdir().unwrap();
     {
-        let seen = Catalog::open(root.path()).unwrap().seen("a").unwrap();
+        let mut seen = Catalog::open(root.path()).unwrap().seen("a").unwrap();
         seen.insert([(0, &b"k"[..])]).unwrap();
         seen.clear().unwrap();
         seen.insert([(0, &b"new"[..])]).unwrap();
@@ -162,7 +163,7 @@ fn cleared_keys_stay_away_after_reopening() {
 fn parked_keys_come_back_in_chunks_each_once() {
     let root = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(root.path()).unwrap();
-    let parked = catalog.parked("a").unwrap();
+    let mut parked = catalog.parked("a").unwrap();
     let keys: Vec<(u32, Vec<u8>, i64)> = (0..50u32)
         .map(|n| (n % 3, vec![b'k'; 40 * n as usize], i64::from(n) - 5))
         .collect();
