@@ -131,10 +131,12 @@ impl Attack {
             }
         });
         self.proxy(pair).strike(self.fault);
-        match self.link {
-            Link::Source => pair.to_target.heal(),
+        match (self.link, self.fault) {
+            (Link::Source, _) => pair.to_target.heal(),
+            // It goes on, and is the fault now.
+            (Link::Target, Fault::Stall) => {}
             // What held it would hold the fault up.
-            Link::Target => pair.to_target.resume(),
+            (Link::Target, _) => pair.to_target.resume(),
         }
         self.wait_felt(pair);
     }
