@@ -1,7 +1,8 @@
 //! Whether a measure grows.
 //!
 //! The rule: of one life of the process, without its first minute, and of the samples at which the target had caught up, the median of the last quarter of
-//! the time is at most `factor` times the median of the second quarter plus `slack`. A single sample never decides. Lives are not compared with each other, and what
+//! the time is at most `factor` times the median of the second quarter plus `slack`; nor does it climb: where each quarter is higher than the one before by more
+//! than a quarter of `slack`, the last step is less than half of the first. A single sample never decides. Lives are not compared with each other, and what
 //! a process takes while it is behind is not what it takes at rest; so the longest life is judged, which the run sees to is most of it.
 
 /// What a process needs until its buffers are as large as they get.
@@ -21,6 +22,7 @@ pub struct Rule {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict {
     Flat(Medians),
+    /// More than the rule allows, or by steps that do not become smaller.
     Grows(Medians),
     /// There is too little of it.
     TooShort,
@@ -28,8 +30,9 @@ pub enum Verdict {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Medians {
-    pub second: f64,
-    pub last: f64,
+    /// Of each quarter of the time.
+    pub quarters: [f64; 4],
+    /// The most that the last may be.
     pub limit: f64,
 }
 
@@ -39,10 +42,16 @@ impl Rule {
         let Some(medians) = self.medians(series) else {
             return Verdict::TooShort;
         };
-        match medians.last <= medians.limit {
-            true => Verdict::Flat(medians),
-            false => Verdict::Grows(medians),
+        match medians.quarters[3] > medians.limit || self.climbs(medians.quarters) {
+            false => Verdict::Flat(medians),
+            true => Verdict::Grows(medians),
         }
+    }
+
+    /// A leak goes on as it began; what fills up does so by less and less.
+    fn climbs(self, quarters: [f64; 4]) -> bool {
+        let steps = [0, 1, 2].map(|at| quarters[at + 1] - quarters[at]);
+        steps.iter().all(|step| *step > self.slack / 4.0) && steps[2] >= steps[0] / 2.0
     }
 
     fn medians(self, series: &[(f64, f64)]) -> Option<Medians> {
@@ -55,11 +64,10 @@ impl Rule {
             let values: Vec<f64> = values.map(|(_, value)| *value).collect();
             (values.len() >= SAMPLES_MIN).then(|| rank(&values, 0.5))
         };
-        let (second, last) = (within(1.0)?, within(3.0)?);
+        let quarters = [within(0.0)?, within(1.0)?, within(2.0)?, within(3.0)?];
         Some(Medians {
-            second,
-            last,
-            limit: second * self.factor + self.slack,
+            quarters,
+            limit: quarters[1] * self.factor + self.slack,
         })
     }
 }
@@ -98,7 +106,7 @@ pub fn slope_an_hour(series: &[(f64, f64)]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Medians, Rule, Verdict, rank, slope_an_hour};
+    use super::{Rule, Verdict, rank, slope_an_hour};
 
     const RULE: Rule = Rule {
         factor: 1.15,
@@ -135,6 +143,22 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_leak_is_refused_by_its_even_steps() {
+        // 2.5 in each quarter, which is within what the last may be above the second.
+        let leaking = noisy(|at| 20.0 + at / 1_800.0 * 10.0);
+        let Verdict::Grows(medians) = RULE.judge(&leaking) else {
+            panic!("{:?}", RULE.judge(&leaking));
+        };
+        assert!(medians.quarters[3] < medians.limit, "{medians:?}");
+    }
+
+    #[test]
+    fn what_fills_up_by_less_and_less_is_flat() {
+        let filling = noisy(|at| 60.0 - 30.0 * (-at / 500.0).exp());
+        assert!(!grows(&filling), "{:?}", RULE.judge(&filling));
+    }
+
+    #[test]
     fn a_leak_that_comes_late_is_refused() {
         assert!(grows(&noisy(|at| 60.0 + f64::max(0.0, at - 1_300.0) / 4.0)));
     }
@@ -158,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn medians_are_those_of_the_second_and_the_last_quarter() {
+    fn medians_are_those_of_each_quarter() {
         // The first minute goes; what is left begins at 60 and has quarters of 100.
         let steps: Vec<(f64, f64)> = (0..=460)
             .map(|at| {
@@ -171,13 +195,8 @@ mod tests {
         let Verdict::Flat(medians) = RULE.judge(&steps) else {
             panic!("{:?}", RULE.judge(&steps));
         };
-        let wanted = Medians {
-            second: 1.0,
-            last: 3.0,
-            limit: 9.15,
-        };
-        assert_eq!((medians.second, medians.last), (wanted.second, wanted.last));
-        assert!((medians.limit - wanted.limit).abs() < 1e-9);
+        assert_eq!(medians.quarters, [0.0, 1.0, 2.0, 3.0]);
+        assert!((medians.limit - 9.15).abs() < 1e-9);
     }
 
     #[test]

@@ -55,8 +55,8 @@ const RULE: &str = "\
 ## How this is judged
 
 *Flat*: of the longest life of the process, without its first minute, and of the samples (one a second) at which the target had caught up (live, at most 256 KiB and
-1 s behind), the median of the last quarter of the time is at most 1.15 times that of the second quarter, plus 8 MiB of memory, 8 files, 8 tasks or 4 threads. A single sample
-never decides. A process that is started again begins anew, so lives are not compared with each other; processes are killed and stopped in the first three tenths of the run and
+1 s behind), the median of the last quarter of the time is at most 1.15 times that of the second quarter, plus 8 MiB of memory, 8 files, 8 tasks or 4 threads; nor does it climb evenly:
+where each quarter is higher than the one before by a quarter of that or more, the last step is less than half of the first. A single sample never decides. A process that is started again begins anew, so lives are not compared with each other; processes are killed and stopped in the first three tenths of the run and
 the last fourteenth, and one life lasts all the time between, under all other faults. The *slope* is the median of the slopes between any two of those samples.
 
 *Recovered* is a fault when all that the source had written at its end is applied and every input is live; it is looked at 20 times a second. The next fault does not wait for that: a
@@ -116,7 +116,7 @@ fn section(outcome: &Outcome) -> String {
     );
     writeln!(
         page,
-        "| in life {life} of {}, {:.1} to {:.1} min | second quarter | last quarter | at most | slope an hour | |\n| --- | ---: | ---: | ---: | ---: | --- |",
+        "| in life {life} of {}, {:.1} to {:.1} min | by quarters | last at most | slope an hour | |\n| --- | ---: | ---: | ---: | --- |",
         outcome.births.len(),
         from / 60.0,
         to / 60.0
@@ -193,9 +193,8 @@ fn row(outcome: &Outcome, measure: &Measure) -> String {
     let (name, unit) = (measure.name, measure.unit);
     let told = |medians: Medians, word: &str| {
         format!(
-            "| {name} | {:.1} {unit} | {:.1} {unit} | {:.1} {unit} | {:+.1} {unit} | {word} |\n",
-            medians.second,
-            medians.last,
+            "| {name} | {} {unit} | {:.1} {unit} | {:+.1} {unit} | {word} |\n",
+            medians.quarters.map(|median| format!("{median:.1}")).join(", "),
             medians.limit,
             slope_an_hour(&outcome.series(measure))
         )
@@ -203,7 +202,7 @@ fn row(outcome: &Outcome, measure: &Measure) -> String {
     match outcome.verdict(measure) {
         Verdict::Flat(medians) => told(medians, "flat"),
         Verdict::Grows(medians) => told(medians, "**grows**"),
-        Verdict::TooShort => format!("| {name} | | | | | too short to judge |\n"),
+        Verdict::TooShort => format!("| {name} | | | | too short to judge |\n"),
     }
 }
 

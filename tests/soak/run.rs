@@ -31,6 +31,9 @@ const LIVES_END_AFTER: f64 = 0.93;
 /// A run of ten minutes has a life that can be judged; the last fault comes before its end.
 const JUDGED_FROM_S: f64 = 9.5 * 60.0;
 
+/// In half an hour each kind is tried several times, so that one that met another is not missed.
+const ALL_KINDS_FROM_S: f64 = 29.5 * 60.0;
+
 /// A catalog, and files that are removed and still being read, take a little beside the logs.
 const BESIDE_LOGS: u64 = 4 << 20;
 
@@ -69,6 +72,8 @@ pub struct Outcome {
     /// By reason, as told.
     pub full_syncs: BTreeMap<String, usize>,
     pub asked: u64,
+    /// What was to happen, each as often as any other.
+    pub kinds: Vec<Kind>,
     pub inputs: usize,
     pub differences: Vec<String>,
     pub panics: usize,
@@ -278,6 +283,7 @@ impl Run {
             held: std::mem::take(&mut self.held),
             full_syncs: full_syncs(&self.bed.gunyu),
             asked: self.bed.asked,
+            kinds: self.bed.kinds(),
             inputs: self.bed.sources.len(),
             differences: differences(&self.bed.sources, &self.bed.targets, &wrote),
             wrote,
@@ -344,6 +350,28 @@ impl Outcome {
         (logs.max().unwrap_or(0), folder.max().unwrap_or(0))
     }
 
+    /// Each input's first, and each that was asked for; where the process is killed in its midst it may begin again.
+    fn wrong_syncs(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let again = self.inputs * (self.births.len() - 1);
+        let asked = usize::try_from(self.asked).expect("they were counted one by one");
+        let due = [("first sync", self.inputs), ("requested", asked)];
+        for (reason, due) in due {
+            let made = self.full_syncs.get(reason).copied().unwrap_or(0);
+            if !(due..=due + again).contains(&made) {
+                wrong.push(format!(
+                    "{made} full syncs of the reason {reason}: {due} were due"
+                ));
+            }
+        }
+        let undue = self
+            .full_syncs
+            .keys()
+            .filter(|reason| due.iter().all(|one| one.0 != **reason));
+        wrong.extend(undue.map(|reason| format!("a full sync that nobody asked for: {reason}")));
+        wrong
+    }
+
     /// What does not hold, a line each.
     pub fn wrong(&self) -> Vec<String> {
         let mut wrong = self.differences.clone();
@@ -371,11 +399,15 @@ impl Outcome {
                 "the logs took {logs} bytes, their folder {folder}: {LOGS_MAX} are allowed"
             ));
         }
-        let undue = self
-            .full_syncs
-            .keys()
-            .filter(|reason| !["first sync", "requested"].contains(&reason.as_str()));
-        wrong.extend(undue.map(|reason| format!("a full sync that nobody asked for: {reason}")));
+        wrong.extend(self.wrong_syncs());
+        if self.judged && self.length >= ALL_KINDS_FROM_S {
+            let has_come = |kind: &Kind| {
+                let begun = |one: &Happened| one.kind == *kind && one.recovery.is_some();
+                self.faults.iter().any(begun)
+            };
+            let never = self.kinds.iter().filter(|kind| !has_come(kind));
+            wrong.extend(never.map(|kind| format!("never begun: {kind}")));
+        }
         if self.panics > 0 || self.dead_letters > 0 {
             wrong.push(format!(
                 "{} panics, {} bytes of dead letters",
