@@ -25,6 +25,7 @@ mod rdb;
 use timing::Sheet;
 
 // As in the program.
+#[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
