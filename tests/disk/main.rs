@@ -14,3 +14,4 @@ mod support;
 mod damage;
 mod refusals;
 mod rig;
+mod starved;

@@ -9,7 +9,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
 use super::{Error, failed};
 
@@ -20,8 +20,22 @@ const CACHE_BYTES: u64 = 8 << 20;
 const JOURNAL_BYTES: u64 = 64 << 20;
 const MEMTABLE_BYTES: u64 = 8 << 20;
 
+/// When rows go from memory to the disk: early enough that the database never sees [`MEMTABLE_BYTES`], but for a batch of long keys.
+const ROWS_BYTES_MAX: u64 = 4 << 20;
+
 pub(super) fn small_keyspace() -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+}
+
+/// Sends what has been written to the disk when it is enough, and waits where the disk does not keep up.
+///
+/// Left to itself the database would ask its worker for that with each batch once the rows are too many. When the worker is slow, a thousand of these
+/// questions fill the queue that it alone empties; it then waits for ever for room in its own queue, memory grows without end, and the database cannot be closed.
+pub(super) fn spare_memory(rows: &Keyspace) -> fjall::Result<()> {
+    if rows.tree.active_memtable().size() >= ROWS_BYTES_MAX {
+        rows.rotate_memtable()?;
+    }
+    Ok(())
 }
 
 /// What a failure to open it is.
@@ -122,7 +136,8 @@ impl Base {
         let write = |opened: &Opened| {
             let mut batch = opened.db.batch();
             fill(&mut batch, &opened.pipelines);
-            batch.durability(Some(mode)).commit()
+            batch.durability(Some(mode)).commit()?;
+            spare_memory(&opened.pipelines)
         };
         let opened = self.now()?;
         let number = opened.number;

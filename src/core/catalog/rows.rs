@@ -2,7 +2,7 @@
 
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
 
-use super::opened::small_keyspace;
+use super::opened::{small_keyspace, spare_memory};
 
 /// The rows. A clone that is kept while another is emptied may not write any more.
 #[derive(Clone)]
@@ -28,7 +28,8 @@ impl Rows {
     pub(super) fn write(&self, fill: impl FnOnce(&mut OwnedWriteBatch, &Keyspace)) -> fjall::Result<()> {
         let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
         fill(&mut batch, &self.keyspace);
-        batch.commit()
+        batch.commit()?;
+        spare_memory(&self.keyspace)
     }
 
     /// What was written so far survives a power cut.
