@@ -113,10 +113,10 @@ cluster:
         .map(|note| note.split(": ").next().unwrap())
         .collect();
     let expected =
-        [11, 12, 12, 27, 28, 29, 30, 32, 35, 14, 34, 5].map(|line| format!("gunyu.yaml, line {line}"));
+        [11, 12, 12, 15, 27, 28, 29, 30, 32, 35, 14, 34, 5].map(|line| format!("gunyu.yaml, line {line}"));
     assert_eq!(lines, expected, "{:#?}", config.notes);
     assert!(
-        config.notes[4]
+        config.notes[5]
             .contains("output.keepaliveTicker has no effect: redis-GunYu never read it in this place")
     );
 }

@@ -6,8 +6,8 @@ use super::*;
 const VARIED: [&str; 5] = [
     "",
     "\
-input: {name: n, mode: static, syncFrom: master, psyncCommand: P, syncCommand: S, rdbParallel: 2,
-  syncDelayTestKey: k, redis: {type: sentinel, sentinel: {masterName: m, userName: su}, userName: u,
+input: {name: n, mode: static, syncFrom: master, psyncCommand: P, rdbParallel: 2,
+  redis: {type: sentinel, sentinel: {masterName: m, userName: su}, userName: u,
   tls: {enable: true, ca: /a, cert: /c, key: /k, serverName: s, insecureSkipVerify: true}}}
 output:
   replay: {resumeFromBreakPoint: false, delivery: at_least_once, onError: dead_letter, errorBudget: 5,

@@ -68,13 +68,7 @@ fn the_defaults_are_those_of_the_specification() {
     let config = defaults();
     assert_eq!(config.input.redis.kind, RedisKind::Standalone);
     assert_eq!(config.input.sync_from, SyncFrom::PreferSlave);
-    assert_eq!(
-        (
-            config.input.psync_command.as_str(),
-            config.input.sync_command.as_str()
-        ),
-        ("PSYNC", "SYNC")
-    );
+    assert_eq!(config.input.psync_command, "PSYNC");
     let replay = &config.output.replay;
     assert!(replay.resume && replay.restore);
     assert_eq!(replay.delivery, Delivery::ExactlyOnce);

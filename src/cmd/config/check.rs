@@ -110,10 +110,6 @@ impl Check {
             psync_command: values
                 .owned("input.psyncCommand")
                 .unwrap_or_else(|| "PSYNC".to_owned()),
-            sync_command: values
-                .owned("input.syncCommand")
-                .unwrap_or_else(|| "SYNC".to_owned()),
-            sync_delay_test_key: values.owned("input.syncDelayTestKey"),
             rdb_parallel: values.count("input.rdbParallel"),
         }
     }

@@ -92,11 +92,9 @@ static INPUT: &[Entry] = &[
         "prefer_slave",
         "Which node of a cluster's shard to follow. One without a healthy replica is followed at its master, never skipped.",
     ),
-    key(
+    ignored(
         "syncDelayTestKey",
-        Kind::Text,
-        "",
-        "A key written to the source now and then to measure the delay.",
+        "gunyu measures the delay without writing to the source: see LagMs in the status and gunyu_apply_latency_seconds",
     ),
     key(
         "psyncCommand",
@@ -104,12 +102,7 @@ static INPUT: &[Entry] = &[
         "PSYNC",
         "The name of PSYNC on a source that renamed it.",
     ),
-    key(
-        "syncCommand",
-        Kind::Text,
-        "SYNC",
-        "The name of SYNC on a source that renamed it.",
-    ),
+    ignored("syncCommand", "gunyu never sends SYNC"),
 ];
 
 static REDIS: &[Entry] = &[

@@ -26,10 +26,6 @@ pub struct Input {
     pub mode: Mode,
     /// `PSYNC`, or what the source calls it.
     pub psync_command: String,
-    /// `SYNC`, or what the source calls it.
-    pub sync_command: String,
-    /// The key that is written to measure the delay.
-    pub sync_delay_test_key: Option<String>,
     /// How many full syncs may run at the same time.
     pub rdb_parallel: u32,
 }

@@ -58,9 +58,7 @@ impl Tree {
         self.put("input.rdbParallel", input.rdb_parallel);
         self.put("input.mode", input.mode.as_str());
         self.put("input.syncFrom", input.sync_from.as_str());
-        self.put("input.syncDelayTestKey", text(input.sync_delay_test_key.as_ref()));
         self.put("input.psyncCommand", input.psync_command.as_str());
-        self.put("input.syncCommand", input.sync_command.as_str());
     }
 
     fn redis(&mut self, side: &str, redis: &Redis) {
