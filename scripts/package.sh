@@ -127,8 +127,8 @@ musl=$(uname -m)-unknown-linux-musl
 cargo build --locked --release --target "$musl" --bin gunyu
 static=target/$musl/release/gunyu
 ! ldd "$static" 2>/dev/null | grep -q '=>' || fail "$static asks for libraries"
-# In an empty folder, as in the image.
-as_root mkdir -p "$debian/empty/usr/bin"
+# In a folder that holds nothing else, as in the image.
+as_root mkdir -p "$debian/empty/usr/bin" "$debian/empty/tmp"
 as_root cp "$static" "$debian/empty/usr/bin/gunyu"
 as_root chroot "$debian/empty" /usr/bin/gunyu --version
 as_root chroot "$debian/empty" /usr/bin/gunyu fullsync --flushdb --source "redis://:secret@127.0.0.1:$source" --target "redis://:secret@127.0.0.1:$target"

@@ -408,7 +408,7 @@ impl Catalog {
     /// [`Error::Database`].
     pub fn pipelines(&self) -> Result<Vec<String>, Error> {
         let mut names = Vec::new();
-        for row in self.base.now()?.pipelines.iter() {
+        for row in self.base.now()?.pipelines.keyspace().iter() {
             let key = row.key().map_err(failed("list", "pipelines"))?;
             let name = key.split(|byte| *byte == 0).next().unwrap_or_default();
             names.push(String::from_utf8_lossy(name).into_owned());
@@ -470,7 +470,7 @@ impl Catalog {
     fn rows(&self, set: &str, name: &str) -> Result<Rows, Error> {
         check_name(name)?;
         let full = set_name(set, name);
-        Rows::open(self.base.now()?.db, full.clone()).map_err(failed("open", full))
+        Rows::open(self.base.for_writing()?.db, &full).map_err(failed("open", full))
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str, field: &str) -> Result<Option<T>, Error> {
@@ -478,6 +478,7 @@ impl Catalog {
             .base
             .now()?
             .pipelines
+            .keyspace()
             .get(row(name, field))
             .map_err(failed("read", format!("{name}/{field}")))?;
         found

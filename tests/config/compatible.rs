@@ -5,7 +5,6 @@ use super::*;
 #[test]
 fn documented_and_really_read_spellings_mean_the_same() {
     for (one, other) in [
-        ("channel: {verifyCrc: true}", "channel: {verifycrc: true}"),
         (
             "channel: {storer: {flush: {everyWrite: true}}}",
             "channel: {storer: {flushPolicy: {everywrite: true}}}",
@@ -18,7 +17,6 @@ fn documented_and_really_read_spellings_mean_the_same() {
             "output: {filter: {commandBlacklist: [del]}}",
             "output: {filter: {cmdBlacklist: [DEL]}}",
         ),
-        ("log: {stacktraceLevel: error}", "log: {StacktraceLevel: error}"),
         (
             "log: {level: warn, withCaller: false}",
             "log: {levelStr: warn, caller: false}",
@@ -100,7 +98,6 @@ cluster:
         (config.channel.max_bytes, config.channel.segment_bytes),
         (Some(209_715_200), 20_971_520)
     );
-    assert_eq!(config.output.replay.keepalive_interval, Duration::from_secs(3));
     let cluster = config.cluster.unwrap();
     assert_eq!(cluster.lease_renew_interval, Duration::from_secs(1));
     let Meta::Etcd(etcd) = cluster.meta else {
@@ -168,7 +165,7 @@ fn replay_transaction_stands_for_delivery() {
 #[test]
 fn zero_stands_for_the_default_where_redis_gunyu_has_it_so() {
     let file = "\
-output: {replay: {batchCmdCount: 0, batchBufferSize: 0, batchTicker: 0, keepaliveTicker: 0s, maxProtoBulkLen: 0}}
+output: {replay: {batchCmdCount: 0, batchBufferSize: 0, maxProtoBulkLen: 0}}
 channel: {storer: {maxSize: 0, logSize: 0, flush: {duration: 0, dirtySize: 0}}, staleCheckpointDuration: 0}
 server: {checkRedisTypologyTicker: 0, gracefullStopTimeout: 0}
 input: {rdbParallel: -1}

@@ -11,9 +11,9 @@ input: {name: n, mode: static, syncFrom: master, psyncCommand: P, rdbParallel: 2
   tls: {enable: true, ca: /a, cert: /c, key: /k, serverName: s, insecureSkipVerify: true}}}
 output:
   replay: {resumeFromBreakPoint: false, delivery: at_least_once, onError: dead_letter, errorBudget: 5,
-    keyExists: ignore, keyExistsLog: true, staleKeys: delete, functionExists: append, moduleAuxPolicy: skip,
+    keyExists: ignore, staleKeys: delete, functionExists: append, moduleAuxPolicy: skip,
     replaceHashTag: true, targetDbMap: {0: 1, 3: 4}, dbOnCluster: merge, crossSlot: error, batchCmdCount: 7,
-    batchBufferSize: 777, batchTicker: 1ms, keepaliveTicker: 1m30s, updateCheckpointTicker: 1500ms,
+    batchBufferSize: 777, updateCheckpointTicker: 1500ms,
     connections: 9, replayRdbEnableRestore: false, maxProtoBulkLen: 1GiB, bigValueBytes: 100000,
     rateLimit: {opsPerSec: 10, bytesPerSec: 1MiB}}
   filter: {dbWhitelist: [1], dbBlacklist: [2], commandBlacklist: [del], slotFilter: {keySlotWhitelist: [[1, 2], [3]],
@@ -22,10 +22,10 @@ output:
 ",
     "\
 channel: {type: memory, storer: {dirPath: /d, maxSize: -1, logSize: 1MiB, flush: {dirtySize: 5}}, onFull: block,
-  memory: {maxSize: 2MiB}, verifyCrc: true, staleCheckpointDuration: 5m}
+  memory: {maxSize: 2MiB}, staleCheckpointDuration: 5m}
 server: {listen: '[::]:1', listenPeer: 'p:2', metricRoutePath: metrics, checkRedisTypologyTicker: 30s,
   gracefullStopTimeout: 7s, doctorAtStart: false, allowUnauthenticated: true, auth: {tokenFile: /t}, allowedHosts: [h, '*'], tls: {cert: /c, key: /k}}
-log: {level: debug, stacktraceLevel: error, format: json, withCaller: false, withFunc: true, withModuleName: false,
+log: {level: debug, format: json, withCaller: false, withModuleName: false,
   handler: {stdout: true, file: {fileName: /f, maxSize: 5, maxBackups: 3, maxAge: 2}}}
 output: {redis: {type: cluster}}
 ",

@@ -8,7 +8,7 @@ fn variables_are_replaced_in_values_of_every_type() {
 input: {redis: {addresses: ['${HOST}:1', 'x:2'], password: '${PASS}'}}
 output:
   redis: {addresses: '${TARGETS}'}
-  replay: {connections: '${N}', delivery: '${D}', keyExistsLog: '${FLAG}'}
+  replay: {connections: '${N}', delivery: '${D}', replayRdbEnableRestore: '${FLAG}'}
   filter: {keyFilter: {prefixKeyBlacklist: ['$${literal}']}, dbBlacklist: '${DBS}'}
 ";
     let config = Written::file(file)
@@ -17,7 +17,7 @@ output:
         .variable("TARGETS", "t:1,t:2")
         .variable("N", "7")
         .variable("D", "at_least_once")
-        .variable("FLAG", "true")
+        .variable("FLAG", "false")
         .variable("DBS", "1, 2")
         .config();
     assert_eq!(config.input.redis.addresses[0].to_string(), "h:1");
@@ -25,7 +25,7 @@ output:
     assert_eq!(config.output.redis.addresses.len(), 2);
     assert_eq!(config.output.replay.connections, 7);
     assert_eq!(config.output.replay.delivery, Delivery::AtLeastOnce);
-    assert!(config.output.replay.key_exists_log);
+    assert!(!config.output.replay.restore);
     assert_eq!(config.output.filter.prefix.blacklist, ["${literal}"]);
     assert_eq!(config.output.filter.db_blacklist, [1, 2]);
 }
@@ -154,7 +154,7 @@ fn set_reaches_keys_of_every_type() {
         .set("output.redis.addresses=[b:2, 'c:3']")
         .set("input.redis.password=1e5: #x")
         .set("output.replay.batchCmdCount=500")
-        .set("output.replay.batchTicker=2ms")
+        .set("output.replay.updateCheckpointTicker=1500ms")
         .set("output.replay.batchBufferSize=64KiB")
         .set("output.replay.resumeFromBreakPoint=false")
         .set("output.replay.targetDbMap.4=2")
@@ -179,8 +179,8 @@ fn set_reaches_keys_of_every_type() {
         (500, 65_536, 3)
     );
     assert_eq!(
-        (replay.batch_wait_max, replay.resume),
-        (Duration::from_millis(2), false)
+        (replay.checkpoint_interval, replay.resume),
+        (Duration::from_millis(1_500), false)
     );
     assert_eq!(
         replay.databases,

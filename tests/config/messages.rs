@@ -36,9 +36,9 @@ fn an_unknown_section_is_one_problem_whatever_it_holds() {
 fn wrong_types_say_what_was_expected_and_what_was_found() {
     for (file, line, message) in [
         (
-            "channel:\n  verifyCrc: 1\n",
+            "server:\n  doctorAtStart: 1\n",
             2,
-            "channel.verifyCrc: expected true or false, found the integer 1",
+            "server.doctorAtStart: expected true or false, found the integer 1",
         ),
         (
             "log:\n\n  level: loud\n",
@@ -46,9 +46,9 @@ fn wrong_types_say_what_was_expected_and_what_was_found() {
             "log.level: expected one of trace, debug, info, warn, error, panic, fatal, found the text \"loud\"",
         ),
         (
-            "output:\n  replay:\n    batchTicker: 10\n",
+            "output:\n  replay:\n    updateCheckpointTicker: 10\n",
             3,
-            "output.replay.batchTicker: expected a duration (as 300ms, 10s, 1m30s, 12h), found the integer 10",
+            "output.replay.updateCheckpointTicker: expected a duration (as 300ms, 10s, 1m30s, 12h), found the integer 10",
         ),
         (
             "output:\n  replay:\n    connections: '4'\n",
@@ -99,7 +99,7 @@ fn a_key_written_twice_is_refused_in_whatever_spellings() {
     for (file, line) in [
         ("log:\n  level: info\n  level: info\n", 3),
         ("log: {level: info}\nlog: {format: json}\n", 2),
-        ("channel:\n  verifyCrc: true\n  verifycrc: true\n", 3),
+        ("output:\n  replay: {targetDb: 1, targetDbCfg: 1}\n", 3),
         (
             "channel:\n  storer:\n    flush: {auto: true}\n    flushPolicy: {auto: true}\n",
             4,

@@ -107,6 +107,22 @@ fn a_segment_that_cannot_be_read_is_dropped_and_asked_for_again() {
     assert!(traces.contains("Input/output error"), "{traces}");
 }
 
+/// What goes to the disk beside the writer fails; the writer waited for it without an end.
+#[test]
+fn a_catalog_that_cannot_send_its_keys_to_the_disk_holds_nobody_up() {
+    let mut rig = Rig::start(&[]);
+    let script = "for i = 1, 400000 do redis.call('SET', 'a key with a name of some length:' .. i, i) end";
+    let () = rig.source.run(&["EVAL", script, "0"]);
+    rig.gunyu.wait_applied(&rig.source, LONG);
+    rig.rule(&[("write", "/tables/", libc::EIO, 0)]);
+    rig.gunyu.must("POST", "/syncer/fullsync?inputs=all");
+    rig.wait_trouble("catalog", "make the folder writable");
+    rig.rule(&[]);
+    rig.gunyu.wait_ready(LONG);
+    let traces = rig.finish().traces();
+    assert!(traces.contains("the catalog was opened again"), "{traces}");
+}
+
 /// The target lacks nothing but one command, which it refused; who looks for it must find it.
 #[test]
 fn a_letter_that_cannot_be_written_is_told_and_written_when_it_can_be() {

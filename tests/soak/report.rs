@@ -56,7 +56,7 @@ const RULE: &str = "\
 
 *Flat*: of the longest life of the process, without its first minute, and of the samples (one a second) at which the target had caught up (live, at most 256 KiB and
 1 s behind), the median of the last quarter of the time is at most 1.15 times that of the second quarter, plus 8 MiB of memory, 8 files, 8 tasks or 4 threads; nor does it climb evenly:
-where each quarter is higher than the one before by a quarter of that or more, the last step is less than half of the first. A single sample never decides. A process that is started again begins anew, so lives are not compared with each other; processes are killed and stopped in the first three tenths of the run and
+where each quarter is higher than the one before by more than a quarter of that, the last step is less than half of the first. A single sample never decides. A process that is started again begins anew, so lives are not compared with each other; processes are killed and stopped in the first three tenths of the run and
 the last fourteenth, and one life lasts all the time between, under all other faults. The *slope* is the median of the slopes between any two of those samples.
 
 *Recovered* is a fault when all that the source had written at its end is applied and every input is live; it is looked at 20 times a second. The next fault does not wait for that: a

@@ -350,7 +350,7 @@ impl Outcome {
         (logs.max().unwrap_or(0), folder.max().unwrap_or(0))
     }
 
-    /// Each input's first, and each that was asked for; where the process is killed in its midst it may begin again.
+    /// Each input's first, and each that was asked for; where the process ends in its midst it may begin again, or not at all.
     fn wrong_syncs(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         let again = self.inputs * (self.births.len() - 1);
@@ -358,7 +358,7 @@ impl Outcome {
         let due = [("first sync", self.inputs), ("requested", asked)];
         for (reason, due) in due {
             let made = self.full_syncs.get(reason).copied().unwrap_or(0);
-            if !(due..=due + again).contains(&made) {
+            if !(due.saturating_sub(again)..=due + again).contains(&made) {
                 wrong.push(format!(
                     "{made} full syncs of the reason {reason}: {due} were due"
                 ));

@@ -203,7 +203,6 @@ impl Check {
             segment_bytes: values.size("channel.storer.logSize"),
             memory_max_bytes: values.size("channel.memory.maxSize"),
             flush,
-            verify_crc: values.flag("channel.verifyCrc"),
             on_full: values.choice("channel.onFull", OnFull::named),
             stale_checkpoint_duration: values.duration("channel.staleCheckpointDuration"),
         };
@@ -274,11 +273,9 @@ impl Check {
         });
         Log {
             level: values.choice("log.level", Level::named),
-            stacktrace_level: values.choice("log.stacktraceLevel", Level::named),
             stdout: values.flag_if_set("log.handler.stdout").unwrap_or(file.is_none()),
             file,
             with_caller: values.flag("log.withCaller"),
-            with_func: values.flag("log.withFunc"),
             with_module_name: values.flag("log.withModuleName"),
             format: values.choice("log.format", Format::named),
         }

@@ -206,11 +206,9 @@ static CHANNEL: &[Entry] = &[
         "disconnect",
         "When the log is full: leave the source and ask it to go on later, or keep the link and stop reading.",
     ),
-    key(
+    ignored(
         "verifyCrc",
-        Kind::Flag,
-        "false",
-        "Check the checksums of the log whenever it is read, not only after a crash.",
+        "every block of the log is checked whenever it is read",
     )
     .or(&["verifycrc"]),
     key(
@@ -379,11 +377,9 @@ static LOG: &[Entry] = &[
         "The least that is told.",
     )
     .or(&["levelStr"]),
-    key(
+    ignored(
         "stacktraceLevel",
-        Kind::Choice(Level::NAMES),
-        "panic",
-        "From which level on a backtrace is added.",
+        "a backtrace belongs to a panic alone, where RUST_BACKTRACE asks for one",
     )
     .or(&["StacktraceLevel", "stacktracelevel", "stacktraceLevelStr"]),
     section("handler", HANDLER, "Where it is told."),
@@ -394,7 +390,11 @@ static LOG: &[Entry] = &[
         "One line for people, or one JSON object for programs.",
     ),
     key("withCaller", Kind::Flag, "true", "With source file and line.").or(&["caller"]),
-    key("withFunc", Kind::Flag, "false", "With the function.").or(&["func"]),
+    ignored(
+        "withFunc",
+        "traces name module, file and line; see withCaller, withModuleName",
+    )
+    .or(&["func"]),
     key("withModuleName", Kind::Flag, "true", "With the module.").or(&["moduleName"]),
 ];
 

@@ -124,8 +124,6 @@ pub struct Replay {
     pub error_budget: u64,
     /// What a full sync does with keys that exist.
     pub key_exists: KeyExists,
-    /// Whether it tells of them.
-    pub key_exists_log: bool,
     /// What a repeated full sync does with keys that the source no longer has.
     pub stale_keys: StaleKeys,
     /// What becomes of functions that exist.
@@ -144,10 +142,6 @@ pub struct Replay {
     pub batch_commands_max: u32,
     /// The most bytes in one batch.
     pub batch_bytes_max: u64,
-    /// The longest a command waits for its batch to fill.
-    pub batch_wait_max: Duration,
-    /// How often an idle connection is tried.
-    pub keepalive_interval: Duration,
     /// How often a checkpoint is written, at least once.
     pub checkpoint_interval: Duration,
     /// Connections to each target node during a full sync.
@@ -246,8 +240,6 @@ pub struct Channel {
     pub memory_max_bytes: u64,
     /// When it is made to reach the disk.
     pub flush: Flush,
-    /// Whether checksums are checked at every read.
-    pub verify_crc: bool,
     /// What happens when it is full.
     pub on_full: OnFull,
     /// When a checkpoint without a sign of life may be collected.
@@ -358,16 +350,12 @@ pub struct Etcd {
 pub struct Log {
     /// The least that is told.
     pub level: Level,
-    /// From which level on a backtrace is added.
-    pub stacktrace_level: Level,
     /// A file that is rotated.
     pub file: Option<LogFile>,
     /// Whether the standard stream gets it.
     pub stdout: bool,
     /// With source file and line.
     pub with_caller: bool,
-    /// With the function.
-    pub with_func: bool,
     /// With the module.
     pub with_module_name: bool,
     /// How it is written.

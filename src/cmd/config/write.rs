@@ -132,7 +132,6 @@ impl Tree {
         put("onError", replay.on_error.as_str().into());
         put("errorBudget", replay.error_budget.into());
         put("keyExists", replay.key_exists.as_str().into());
-        put("keyExistsLog", replay.key_exists_log.into());
         put("staleKeys", replay.stale_keys.as_str().into());
         put("functionExists", replay.function_exists.as_str().into());
         put("moduleAuxPolicy", replay.module_aux.as_str().into());
@@ -144,8 +143,6 @@ impl Tree {
         put("crossSlot", replay.cross_slot.as_str().into());
         put("batchCmdCount", replay.batch_commands_max.into());
         put("batchBufferSize", size(replay.batch_bytes_max));
-        put("batchTicker", duration(replay.batch_wait_max));
-        put("keepaliveTicker", duration(replay.keepalive_interval));
         put("updateCheckpointTicker", duration(replay.checkpoint_interval));
         put("connections", replay.connections.into());
         put("replayRdbEnableRestore", replay.restore.into());
@@ -184,7 +181,6 @@ impl Tree {
         self.put("channel.storer.flush.auto", flush == Flush::Auto);
         self.put("channel.memory.maxSize", size(channel.memory_max_bytes));
         self.put("channel.onFull", channel.on_full.as_str());
-        self.put("channel.verifyCrc", channel.verify_crc);
         self.put(
             "channel.staleCheckpointDuration",
             duration(channel.stale_checkpoint_duration),
@@ -250,7 +246,6 @@ impl Tree {
 
     fn log(&mut self, log: &Log) {
         self.put("log.level", log.level.as_str());
-        self.put("log.stacktraceLevel", log.stacktrace_level.as_str());
         if let Some(file) = &log.file {
             self.put("log.handler.file.fileName", path(Some(&file.name)));
             self.put("log.handler.file.maxSize", file.max_size_mb);
@@ -260,7 +255,6 @@ impl Tree {
         self.put("log.handler.stdout", log.stdout);
         self.put("log.format", log.format.as_str());
         self.put("log.withCaller", log.with_caller);
-        self.put("log.withFunc", log.with_func);
         self.put("log.withModuleName", log.with_module_name);
     }
 }

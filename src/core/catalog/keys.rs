@@ -4,10 +4,12 @@
 //! Made for many millions of keys, inserted in batches. A key's database is part of it. How they are written stands
 //! in the table of [`super`].
 
-use super::rows::Rows;
-use super::{Error, failed};
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, checksum};
+use fjall::PersistMode;
+
+use super::rows::Rows;
+use super::{Error, failed};
 
 /// Longer keys are named by length and checksums: the database takes keys of 64 KiB at most, Redis of 512 MiB.
 const SHORT_BYTES_MAX: usize = 1024;
@@ -85,7 +87,7 @@ impl KeySet {
     /// # Errors
     /// [`Error::Database`].
     pub fn insert<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8])>) -> Result<(), Error> {
-        let written = self.rows.write(|batch, rows| {
+        let written = self.rows.write(PersistMode::Buffer, |batch, rows| {
             for (db, key) in keys {
                 batch.insert(rows, row(db, key), rest(key));
             }
@@ -107,7 +109,7 @@ impl KeySet {
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn clear(&mut self) -> Result<(), Error> {
+    pub fn clear(&self) -> Result<(), Error> {
         self.rows.clear().map_err(failed("clear", "seen keys"))
     }
 }
@@ -127,7 +129,7 @@ impl ParkedKeys {
     /// # Errors
     /// [`Error::Database`].
     pub fn insert<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8], i64)>) -> Result<(), Error> {
-        let written = self.rows.write(|batch, rows| {
+        let written = self.rows.write(PersistMode::Buffer, |batch, rows| {
             for (db, key, expires_ms) in keys {
                 let value = [&expires_ms.to_le_bytes(), rest(key)].concat();
                 batch.insert(rows, row(db, key), value);
@@ -168,7 +170,7 @@ impl ParkedKeys {
     /// # Errors
     /// [`Error::Database`].
     pub fn remove<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8])>) -> Result<(), Error> {
-        let written = self.rows.write(|batch, rows| {
+        let written = self.rows.write(PersistMode::Buffer, |batch, rows| {
             for (db, key) in keys {
                 batch.remove(rows, row(db, key));
             }
@@ -180,7 +182,7 @@ impl ParkedKeys {
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn clear(&mut self) -> Result<(), Error> {
+    pub fn clear(&self) -> Result<(), Error> {
         self.rows.clear().map_err(failed("clear", "parked keys"))
     }
 }

@@ -9,33 +9,29 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::config::{PartitioningPolicy, PinningPolicy};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
+use super::rows::Rows;
 use super::{Error, failed};
 
 /// The newest format that this code reads, and the one it writes.
 pub(super) const FORMAT: u32 = 1;
 
 const CACHE_BYTES: u64 = 8 << 20;
-const JOURNAL_BYTES: u64 = 64 << 20;
+/// Beyond this the database looks for what keeps its journal from being shortened.
+pub(super) const JOURNAL_BYTES: u64 = 64 << 20;
 const MEMTABLE_BYTES: u64 = 8 << 20;
 
-/// When rows go from memory to the disk: early enough that the database never sees [`MEMTABLE_BYTES`], but for a batch of long keys.
-const ROWS_BYTES_MAX: u64 = 4 << 20;
-
+/// Little memory, whatever it holds. What tells where rows are is itself read in small blocks: as one block it is megabytes for each file of millions of rows, more
+/// than the cache holds, and was read anew for each row that was looked up.
 pub(super) fn small_keyspace() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
-}
-
-/// Sends what has been written to the disk when it is enough, and waits where the disk does not keep up.
-///
-/// Left to itself the database would ask its worker for that with each batch once the rows are too many. When the worker is slow, a thousand of these
-/// questions fill the queue that it alone empties; it then waits for ever for room in its own queue, memory grows without end, and the database cannot be closed.
-pub(super) fn spare_memory(rows: &Keyspace) -> fjall::Result<()> {
-    if rows.tree.active_memtable().size() >= ROWS_BYTES_MAX {
-        rows.rotate_memtable()?;
-    }
-    Ok(())
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(MEMTABLE_BYTES)
+        .index_block_partitioning_policy(PartitioningPolicy::all(true))
+        .filter_block_partitioning_policy(PartitioningPolicy::all(true))
+        .index_block_pinning_policy(PinningPolicy::disabled())
+        .filter_block_pinning_policy(PinningPolicy::disabled())
 }
 
 /// What a failure to open it is.
@@ -65,7 +61,7 @@ pub(super) fn database(path: &Path) -> Result<Database, Error> {
 #[derive(Clone)]
 pub(super) struct Opened {
     pub(super) db: Database,
-    pub(super) pipelines: Keyspace,
+    pub(super) pipelines: Rows,
     /// Goes up with each opening.
     number: u64,
 }
@@ -75,7 +71,7 @@ impl Opened {
         let (db, opened) = (database(path)?, opening(path));
         let meta = db.keyspace("meta", small_keyspace).map_err(&opened)?;
         check_format(&db, &meta, path)?;
-        let pipelines = db.keyspace("pipelines", small_keyspace).map_err(opened)?;
+        let pipelines = Rows::open(db.clone(), "pipelines").map_err(opened)?;
         Ok(Opened {
             db,
             pipelines,
@@ -101,6 +97,20 @@ impl Base {
     pub(super) fn now(&self) -> Result<Opened, Error> {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner).clone();
         now.map_or_else(|| self.open_again(None), Ok)
+    }
+
+    /// The same for somebody who is about to write, after a while in which others may have failed to.
+    pub(super) fn for_writing(&self) -> Result<Opened, Error> {
+        let opened = self.now()?;
+        let number = opened.number;
+        match opened.db.persist(PersistMode::Buffer) {
+            Err(fjall::Error::Poisoned) => {
+                drop(opened);
+                self.open_again(Some(number))
+            }
+            // Anything else is told by the write.
+            _ => Ok(opened),
+        }
     }
 
     /// Opens it again, unless another thread has done that since it was that of this number.
@@ -133,12 +143,7 @@ impl Base {
         what: &str,
         fill: impl Fn(&mut OwnedWriteBatch, &Keyspace),
     ) -> Result<(), Error> {
-        let write = |opened: &Opened| {
-            let mut batch = opened.db.batch();
-            fill(&mut batch, &opened.pipelines);
-            batch.durability(Some(mode)).commit()?;
-            spare_memory(&opened.pipelines)
-        };
+        let write = |opened: &Opened| opened.pipelines.write(mode, |batch, rows| fill(batch, rows));
         let opened = self.now()?;
         let number = opened.number;
         let outcome = write(&opened);

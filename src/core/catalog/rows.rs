@@ -1,22 +1,38 @@
 //! Rows in a keyspace of their own, which is emptied now and then.
+//!
+//! What stands here beside a plain use of the database keeps its memory and its files small. It uses what fjall has for its own tests, too; `Cargo.lock` holds the version.
 
-use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
+use std::thread;
+use std::time::Duration;
 
-use super::opened::{small_keyspace, spare_memory};
+use fjall::{AbstractTree as _, Database, Keyspace, OwnedWriteBatch, PersistMode, SeqNo};
 
-/// The rows. A clone that is kept while another is emptied may not write any more.
+use super::opened::{JOURNAL_BYTES, small_keyspace};
+
+/// When rows go from memory to the disk: early enough that the database never sees its own limit, but for a batch of long keys.
+const MEMORY_BYTES_MAX: u64 = 4 << 20;
+
+/// So many portions that wait for the disk hold up the writer; with one more the database would, however long it takes.
+const WAITING_MAX: usize = 3;
+
+/// The same of runs of files that wait to be merged.
+const RUNS_MAX: usize = 28;
+
+/// How often it is looked at whether the disk has kept up.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The rows.
 #[derive(Clone)]
 pub(super) struct Rows {
     db: Database,
-    name: String,
     keyspace: Keyspace,
 }
 
 impl Rows {
     /// Those of this name, made where there are none.
-    pub(super) fn open(db: Database, name: String) -> fjall::Result<Rows> {
-        let keyspace = db.keyspace(&name, small_keyspace)?;
-        Ok(Rows { db, name, keyspace })
+    pub(super) fn open(db: Database, name: &str) -> fjall::Result<Rows> {
+        let keyspace = db.keyspace(name, small_keyspace)?;
+        Ok(Rows { db, keyspace })
     }
 
     /// Where they are read.
@@ -24,12 +40,18 @@ impl Rows {
         &self.keyspace
     }
 
-    /// Writes what `fill` puts into a batch, all or nothing. It survives the process.
-    pub(super) fn write(&self, fill: impl FnOnce(&mut OwnedWriteBatch, &Keyspace)) -> fjall::Result<()> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
+    /// Writes what `fill` puts into a batch, all or nothing, and as durable as told.
+    pub(super) fn write(
+        &self,
+        mode: PersistMode,
+        fill: impl FnOnce(&mut OwnedWriteBatch, &Keyspace),
+    ) -> fjall::Result<()> {
+        self.wait_for_disk()?;
+        let mut batch = self.db.batch().durability(Some(mode));
         fill(&mut batch, &self.keyspace);
         batch.commit()?;
-        spare_memory(&self.keyspace)
+        self.spare_memory();
+        Ok(())
     }
 
     /// What was written so far survives a power cut.
@@ -37,16 +59,49 @@ impl Rows {
         self.db.persist(PersistMode::SyncData)
     }
 
-    /// Takes all rows out.
+    /// Takes all rows out. Nobody may read them meanwhile.
     ///
-    /// The keyspace is made anew for that: what a cleared one held in memory stays there until it is flushed the next time, and one of few rows never is.
-    pub(super) fn clear(&mut self) -> fjall::Result<()> {
+    /// The database forgets them at once, and would keep what of them is in memory until it sends this keyspace to the disk the next time, which of few rows
+    /// never happens; and their files until it is opened again.
+    pub(super) fn clear(&self) -> fjall::Result<()> {
         // Rows that were taken out one by one count here, as they do in memory.
         if self.keyspace.approximate_len() == 0 {
             return Ok(());
         }
-        self.db.delete_keyspace(self.keyspace.clone())?;
-        self.keyspace = self.db.keyspace(&self.name, small_keyspace)?;
+        if self.db.journal_disk_space()? > JOURNAL_BYTES {
+            // Only what goes to the disk makes room in the journal, and small sets never go.
+            self.keyspace.rotate_memtable()?;
+        }
+        if self.keyspace.table_count() > 0 {
+            self.keyspace.tree.drop_range::<&[u8], _>(..)?;
+        }
+        self.keyspace.clear()?;
+        let mut versions = self.keyspace.tree.get_version_history_lock();
+        Ok(versions.maintenance(self.keyspace.path(), SeqNo::MAX)?)
+    }
+
+    /// Waits while the disk is behind. The database does so, too, but for ever where its worker has ended, which a failed write makes it do.
+    fn wait_for_disk(&self) -> fjall::Result<()> {
+        let tree = &self.keyspace.tree;
+        while tree.sealed_memtable_count() >= WAITING_MAX || tree.l0_run_count() >= RUNS_MAX {
+            // Says whether a write has failed.
+            self.db.persist(PersistMode::Buffer)?;
+            thread::sleep(LOOK);
+        }
         Ok(())
+    }
+
+    /// Hands what has been written to the worker, for the disk, when it is enough.
+    ///
+    /// Left to itself the database asks its worker for that with each batch once the rows are too many. When the worker is slow, a thousand of these
+    /// questions fill the queue that it alone empties; it then waits for ever for room in its own queue, and memory grows without end.
+    fn spare_memory(&self) {
+        if self.keyspace.tree.active_memtable().size() < MEMORY_BYTES_MAX {
+            return;
+        }
+        // The rows are written; what is wrong with the disk shows with the next.
+        if let Err(error) = self.keyspace.rotate_memtable() {
+            tracing::warn!(%error, "the catalog's rows stay in memory for now");
+        }
     }
 }

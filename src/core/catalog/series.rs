@@ -1,5 +1,6 @@
 //! Numbered records, in the order of their numbers. How they are written stands in the table of [`super`].
 
+use fjall::PersistMode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -49,9 +50,9 @@ impl Series {
     /// [`Error::Database`].
     pub fn put<T: Serialize>(&self, number: u64, record: &T) -> Result<(), Error> {
         let bytes = serde_json::to_vec(record).map_err(|error| self.damaged(&error.to_string()))?;
-        let written = self
-            .records
-            .write(|batch, rows| batch.insert(rows, number.to_be_bytes(), bytes));
+        let written = self.records.write(PersistMode::Buffer, |batch, rows| {
+            batch.insert(rows, number.to_be_bytes(), bytes);
+        });
         written.map_err(failed("write", &self.name))
     }
 
@@ -60,7 +61,7 @@ impl Series {
     /// # Errors
     /// [`Error::Database`].
     pub fn remove(&self, numbers: &[u64]) -> Result<(), Error> {
-        let written = self.records.write(|batch, rows| {
+        let written = self.records.write(PersistMode::Buffer, |batch, rows| {
             for number in numbers {
                 batch.remove(rows, number.to_be_bytes());
             }

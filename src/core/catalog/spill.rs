@@ -7,7 +7,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::path::Path;
 
 use bytes::Bytes;
-use fjall::Database;
+use fjall::{Database, PersistMode};
 
 use super::keys::{key_of, rest, row};
 use super::opened::database;
@@ -43,7 +43,7 @@ impl Spill {
     /// # Errors
     /// [`Error::Database`].
     pub fn table(&self, name: &str) -> Result<Table, Error> {
-        let rows = Rows::open(self.db.clone(), name.to_owned());
+        let rows = Rows::open(self.db.clone(), name);
         Ok(Table {
             rows: rows.map_err(failed("open", name))?,
         })
@@ -89,7 +89,7 @@ impl Table {
     /// # Errors
     /// [`Error::Database`].
     pub fn insert<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8], &'a [u8])>) -> Result<(), Error> {
-        let written = self.rows.write(|batch, rows| {
+        let written = self.rows.write(PersistMode::Buffer, |batch, rows| {
             for (db, key, note) in keys {
                 let len = u32::try_from(note.len()).unwrap_or(u32::MAX).to_le_bytes();
                 batch.insert(rows, row(db, key), [&len[..], note, rest(key)].concat());
@@ -103,7 +103,7 @@ impl Table {
     /// # Errors
     /// [`Error::Database`].
     pub fn remove<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8])>) -> Result<(), Error> {
-        let written = self.rows.write(|batch, rows| {
+        let written = self.rows.write(PersistMode::Buffer, |batch, rows| {
             for (db, key) in keys {
                 batch.remove(rows, row(db, key));
             }
@@ -159,7 +159,7 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn clear(&mut self) -> Result<(), Error> {
+    pub fn clear(&self) -> Result<(), Error> {
         self.rows.clear().map_err(failed("clear", "spilled keys"))
     }
 }

@@ -106,6 +106,7 @@ fn a_damaged_record_is_an_error_naming_it() {
             .now()
             .unwrap()
             .pipelines
+            .keyspace()
             .insert(row("a", "log"), bad)
             .unwrap();
         let error = catalog.log("a").unwrap_err();
@@ -149,7 +150,7 @@ fn seen_keys_are_told_apart_by_database_and_by_every_byte() {
 fn cleared_keys_stay_away_after_reopening() {
     let root = tempfile::tempdir().unwrap();
     {
-        let mut seen = Catalog::open(root.path()).unwrap().seen("a").unwrap();
+        let seen = Catalog::open(root.path()).unwrap().seen("a").unwrap();
         seen.insert([(0, &b"k"[..])]).unwrap();
         seen.clear().unwrap();
         seen.insert([(0, &b"new"[..])]).unwrap();
@@ -159,11 +160,98 @@ fn cleared_keys_stay_away_after_reopening() {
     assert!(seen.contains(0, b"new").unwrap());
 }
 
+/// Files and bytes of a folder and all below it.
+fn held(folder: &Path) -> (usize, u64) {
+    let mut sum = (0, 0);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let (path, about) = entry
+            .map(|entry| (entry.path(), entry.metadata().unwrap()))
+            .unwrap();
+        let (files, bytes) = match about.is_dir() {
+            true => held(&path),
+            false => (1, about.len()),
+        };
+        sum = (sum.0 + files, sum.1 + bytes);
+    }
+    sum
+}
+
+fn fill(seen: &KeySet, keys: u64) {
+    for some in (0..keys).collect::<Vec<u64>>().chunks(500) {
+        let keys: Vec<String> = some
+            .iter()
+            .map(|number| format!("a key of some length:{number}"))
+            .collect();
+        seen.insert(keys.iter().map(|key| (0, key.as_bytes()))).unwrap();
+    }
+}
+
+#[test]
+fn a_set_that_is_filled_and_emptied_often_leaves_nothing_behind() {
+    let root = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(root.path()).unwrap();
+    let seen = catalog.seen("a").unwrap();
+    // So many that they are files; and few, which are in memory alone.
+    for (rounds, keys, bytes_max) in [(4, 150_000, 90 << 20), (200, 50, 90 << 20)] {
+        for _ in 0..rounds {
+            fill(&seen, keys);
+            seen.clear().unwrap();
+        }
+        let (files, bytes) = held(root.path());
+        assert!(files < 40 && bytes < bytes_max, "{files} files, {bytes} bytes");
+    }
+    assert!(!seen.contains(0, b"a key of some length:1").unwrap());
+}
+
+/// What a thread has read from files so far, in bytes.
+fn read_bytes() -> u64 {
+    let told = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    let line = told.lines().find_map(|line| line.strip_prefix("rchar: "));
+    line.unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_key_is_looked_up_in_small_blocks_however_many_there_are() {
+    let root = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(root.path()).unwrap();
+    let seen = catalog.seen("a").unwrap();
+    fill(&seen, 700_000);
+    let before = read_bytes();
+    for number in 0..1_000 {
+        let key = format!("a key of some length:{}", number * 699);
+        assert!(seen.contains(0, key.as_bytes()).unwrap(), "{key}");
+        let other = format!("another key:{number}");
+        assert!(!seen.contains(0, other.as_bytes()).unwrap(), "{other}");
+    }
+    let each = (read_bytes() - before) / 2_000;
+    assert!(each < 64 << 10, "{each} bytes are read for each key");
+}
+
+#[test]
+fn keys_of_an_emptied_set_do_not_come_back_over_reopenings() {
+    let root = tempfile::tempdir().unwrap();
+    let open = || Catalog::open(root.path()).unwrap().seen("a").unwrap();
+    for keys in [150_000, 50, 3_000] {
+        let seen = open();
+        fill(&seen, keys);
+        seen.clear().unwrap();
+        seen.insert([(0, &b"new"[..])]).unwrap();
+        drop(seen);
+        let seen = open();
+        assert!(seen.contains(0, b"new").unwrap());
+        for number in 0..keys {
+            let key = format!("a key of some length:{number}");
+            assert!(!seen.contains(0, key.as_bytes()).unwrap(), "{key} of {keys}");
+        }
+        seen.clear().unwrap();
+    }
+}
+
 #[test]
 fn parked_keys_come_back_in_chunks_each_once() {
     let root = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(root.path()).unwrap();
-    let mut parked = catalog.parked("a").unwrap();
+    let parked = catalog.parked("a").unwrap();
     let keys: Vec<(u32, Vec<u8>, i64)> = (0..50u32)
         .map(|n| (n % 3, vec![b'k'; 40 * n as usize], i64::from(n) - 5))
         .collect();

@@ -174,7 +174,7 @@ impl<'a> FullSync<'a> {
         }
         // Parked keys stay: a key that is not in this snapshot, and that is kept on the target, still waits for its expiry.
         let seen = self.context.catalog.seen(&self.context.settings.name);
-        seen.and_then(|mut seen| seen.clear()).map_err(End::Catalog)
+        seen.and_then(|seen| seen.clear()).map_err(End::Catalog)
     }
 
     fn restoring<'b>(
@@ -257,7 +257,7 @@ impl<'a> FullSync<'a> {
         self.context
             .catalog
             .seen(name)
-            .and_then(|mut seen| seen.clear())
+            .and_then(|seen| seen.clear())
             .map_err(End::Catalog)?;
         crash::pass(crash::Step::SyncDone);
         Ok(())

@@ -6,7 +6,7 @@ use super::super::choices::{
     CrossSlot, DbOnCluster, Delivery, FunctionExists, KeyExists, ModuleAux, OnError, StaleKeys,
 };
 use super::super::schema::{Entry, Fate, Kind, ignored, key, section};
-use super::{KIB, MIB, REDIS, TEXTS, at_least, bytes, duration, integer};
+use super::{KIB, MIB, REDIS, TEXTS, bytes, duration, integer};
 
 pub(super) static OUTPUT: &[Entry] = &[
     section("redis", REDIS, "The target."),
@@ -59,11 +59,9 @@ static REPLAY: &[Entry] = &[
         "replace",
         "What a full sync does with a key that the target has already.",
     ),
-    key(
+    ignored(
         "keyExistsLog",
-        Kind::Flag,
-        "false",
-        "Tell of each key that a full sync found on the target.",
+        "keyExists: error tells of each key that is there, and onError: dead_letter goes on",
     ),
     key(
         "staleKeys",
@@ -128,20 +126,11 @@ static REPLAY: &[Entry] = &[
         "The most bytes in one batch. redis-GunYu: 65535.",
     )
     .zero_is_unset(),
-    key(
-        "batchTicker",
-        duration(Duration::from_millis(1), Duration::from_secs(10)),
-        "10ms",
-        "The longest a command waits for its batch to fill. On an idle link nothing waits.",
-    )
-    .zero_is_unset(),
-    key(
+    ignored("batchTicker", "no command waits for its batch to fill"),
+    ignored(
         "keepaliveTicker",
-        at_least(Duration::from_secs(1)),
-        "3s",
-        "How often an idle connection to the target is tried.",
-    )
-    .zero_is_unset(),
+        "idle connections are tried by TCP keepalive, every 30 s",
+    ),
     key(
         "updateCheckpointTicker",
         duration(Duration::from_millis(1), Duration::from_secs(10)),
