@@ -3,13 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::support::gunyu::run;
-use super::support::proxy::{Fault, Proxy};
 use super::support::wire::{Batch, put};
 use super::support::{Gunyu, SOON, Server, wait_for};
 use super::{PATIENCE, end_equal, full_syncs, live, only_input};
 
-fn fill(server: &Server, names: &str, count: usize) {
+pub(super) fn fill(server: &Server, names: &str, count: usize) {
     let mut batch = Batch::default();
     for number in 0..count {
         put!(batch, "SELECT", number % 2);
@@ -19,7 +17,7 @@ fn fill(server: &Server, names: &str, count: usize) {
 }
 
 /// How many keys of that name both databases of the target hold.
-fn count(server: &Server, names: &str) -> usize {
+pub(super) fn count(server: &Server, names: &str) -> usize {
     let mut conn = server.conn();
     let mut keys = |db: u32| -> Vec<String> {
         redis::cmd("SELECT").arg(db).exec(&mut conn).unwrap();
@@ -182,43 +180,6 @@ fn a_first_full_sync_tells_and_deletes_what_only_the_target_has_without_a_moment
             "{policy}"
         );
     }
-}
-
-/// Names are all that the sweep moves; the line to the target lets a few thousand through in a second.
-#[test]
-fn a_sweep_that_takes_longer_than_the_patience_is_not_given_up() {
-    let (source, target) = (Server::start(), Server::start());
-    fill(&source, "both", 2);
-    let mut batch = Batch::default();
-    for number in 0..30_000 {
-        put!(batch, "SET", format!("only:{number:060}"), number);
-    }
-    batch.must(&mut target.conn());
-    let line = Proxy::to(target.port());
-    line.strike(Fault::Narrow);
-    let patience = Duration::from_secs(3);
-    let began = Instant::now();
-    let copied = run(&[
-        "fullsync",
-        "--source",
-        &source.url(),
-        "--target",
-        &line.url(),
-        "--patience",
-        &patience.as_secs().to_string(),
-        "--json",
-    ]);
-    let (told, traces) = (&copied.stdout, String::from_utf8_lossy(&copied.stderr));
-    assert!(
-        copied.status.success(),
-        "{}\n{traces}",
-        String::from_utf8_lossy(told)
-    );
-    assert!(began.elapsed() > patience, "the line is too wide for this test");
-    let told: serde_json::Value = serde_json::from_slice(told).unwrap();
-    let full_sync = &told["inputs"][0]["FullSync"];
-    assert!(full_sync["Swept"].as_u64() >= Some(30_000), "{told}");
-    assert_eq!(full_sync["StaleKept"], 30_000, "{told}");
 }
 
 /// Source and target with keys of the same name and different values.

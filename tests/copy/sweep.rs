@@ -1,0 +1,90 @@
+//! The sweep after a full sync: how long it takes, what it counts, and what it must let alone.
+
+use std::time::{Duration, Instant};
+
+use super::resync::{count, fill};
+use super::support::gunyu::run;
+use super::support::proxy::{Fault, Proxy};
+use super::support::wire::{Batch, put};
+use super::support::{Gunyu, SOON, Server, wait_for};
+use super::{PATIENCE, checkpoint_key, end_equal};
+
+/// Names are all that the sweep moves; the line to the target lets a few thousand through in a second.
+#[test]
+fn a_sweep_that_takes_longer_than_the_patience_is_not_given_up() {
+    let (source, target) = (Server::start(), Server::start());
+    fill(&source, "both", 2);
+    let mut batch = Batch::default();
+    for number in 0..30_000 {
+        put!(batch, "SET", format!("only:{number:060}"), number);
+    }
+    batch.must(&mut target.conn());
+    let line = Proxy::to(target.port());
+    line.strike(Fault::Narrow);
+    let patience = Duration::from_secs(3);
+    let began = Instant::now();
+    let copied = run(&[
+        "fullsync",
+        "--source",
+        &source.url(),
+        "--target",
+        &line.url(),
+        "--patience",
+        &patience.as_secs().to_string(),
+        "--json",
+    ]);
+    let (told, traces) = (&copied.stdout, String::from_utf8_lossy(&copied.stderr));
+    assert!(
+        copied.status.success(),
+        "{}\n{traces}",
+        String::from_utf8_lossy(told)
+    );
+    assert!(began.elapsed() > patience, "the line is too wide for this test");
+    let told: serde_json::Value = serde_json::from_slice(told).unwrap();
+    let full_sync = &told["inputs"][0]["FullSync"];
+    assert!(full_sync["Swept"].as_u64() >= Some(30_000), "{told}");
+    assert_eq!(full_sync["StaleKept"], 30_000, "{told}");
+}
+
+/// The catalog forgets the snapshot's keys at the end of the full sync. A target that comes back as it was in the middle of it asks for the rest alone, and what was restored
+/// before its mark is not to be taken for stale.
+#[test]
+fn what_the_source_has_stays_where_the_target_falls_back_into_the_full_sync() {
+    let (source, mut target) = (Server::start(), Server::start());
+    fill(&source, "snapshot", 3_000);
+    let () = target.run(&["SET", "foreign:1", "x"]);
+    let set = [
+        "output.replay.staleKeys=delete",
+        "output.replay.rateLimit.opsPerSec=800",
+    ];
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &set);
+    wait_for(SOON, "a mark within the snapshot is recorded", || {
+        let keys: Vec<String> = target.run(&["KEYS", "redis-gunyu-checkpoint*"]);
+        if keys.len() < 2 {
+            return Err(format!("{keys:?}"));
+        }
+        let key = checkpoint_key(&target);
+        // The third number is how many keys lie before it.
+        let cursor: Option<String> = target.run(&["HGET", &key, "cursor"]);
+        let keys = cursor.as_ref().and_then(|cursor| cursor.split(':').nth(2));
+        match keys.and_then(|keys| keys.parse().ok()) {
+            Some(1_000..) => Ok(()),
+            _ => Err(format!("{cursor:?}\n{}", gunyu.traces())),
+        }
+    });
+    let halfway = target.snapshot();
+    gunyu.wait_ready(PATIENCE);
+    let () = source.run(&["SET", "live", "x"]);
+    gunyu.wait_applied(&source, PATIENCE);
+    target.restart_from(&halfway);
+    let () = source.run(&["SET", "later", "x"]);
+    wait_for(PATIENCE, "the target has caught up again", || {
+        match target.run::<Option<String>>(&["GET", "later"]) {
+            Some(_) => Ok(()),
+            None => Err(gunyu.traces()),
+        }
+    });
+    assert_eq!(source.info("stats")["sync_full"], "1", "{}", gunyu.traces());
+    assert_eq!(count(&target, "snapshot"), 3_000, "{}", gunyu.traces());
+    end_equal(gunyu, &source, &target);
+}
