@@ -6,8 +6,8 @@ use super::resync::{count, fill};
 use super::support::gunyu::run;
 use super::support::proxy::{Fault, Proxy};
 use super::support::wire::{Batch, put};
-use super::support::{Gunyu, SOON, Server, wait_for};
-use super::{PATIENCE, checkpoint_key, end_equal};
+use super::support::{Cluster, Gunyu, SOON, Server, wait_for};
+use super::{PATIENCE, checkpoint_key, end_equal, only_input};
 
 /// Names are all that the sweep moves; the line to the target lets a few thousand through in a second.
 #[test]
@@ -44,6 +44,55 @@ fn a_sweep_that_takes_longer_than_the_patience_is_not_given_up() {
     let full_sync = &told["inputs"][0]["FullSync"];
     assert!(full_sync["Swept"].as_u64() >= Some(30_000), "{told}");
     assert_eq!(full_sync["StaleKept"], 30_000, "{told}");
+}
+
+/// A tag whose slot a master of a cluster has.
+fn tag_of(master: &Server) -> String {
+    let takes = |tag: &String| {
+        let mut conn = master.conn();
+        let mut probe = redis::cmd("EXISTS");
+        probe.arg(format!("{{{tag}}}")).query::<u64>(&mut conn).is_ok()
+    };
+    let mut tags = (0..100).map(|number| format!("tag{number}"));
+    tags.find(takes).expect("it has a share of the slots")
+}
+
+/// Where slots have changed hands meanwhile, a cluster is walked again.
+#[test]
+fn a_stale_key_counts_once_though_it_is_met_twice() {
+    const EACH: usize = 40_000;
+    let (source, cluster) = (Server::start(), Cluster::start(2));
+    let () = source.run(&["SET", "both", "x"]);
+    for master in &cluster.masters {
+        let (tag, mut batch) = (tag_of(master), Batch::default());
+        for number in 0..EACH {
+            put!(batch, "SET", format!("{{{tag}}}:{number}"), number);
+        }
+        batch.must(&mut master.conn());
+    }
+    let ids: Vec<String> = cluster
+        .masters
+        .iter()
+        .map(|master| master.run(&["CLUSTER", "MYID"]))
+        .collect();
+    let mut gunyu = Gunyu::start(&source.url(), &cluster.url(), &[]);
+    let swept = |status: &serde_json::Value| status[0]["FullSync"]["Swept"].as_u64().unwrap_or(0);
+    let seen = gunyu.wait_status(PATIENCE, "the sweep is under way", |status| swept(status) > 0);
+    assert!(swept(&seen) < 2 * EACH as u64, "it is over already: {seen}");
+    let (to, from) = (&cluster.masters[0], &cluster.masters[1]);
+    let () = to.run(&["CLUSTER", "SETSLOT", "16383", "IMPORTING", &ids[1]]);
+    let () = from.run(&["CLUSTER", "SETSLOT", "16383", "MIGRATING", &ids[0]]);
+    for master in [to, from] {
+        let () = master.run(&["CLUSTER", "SETSLOT", "16383", "NODE", &ids[0]]);
+    }
+    gunyu.wait_ready(PATIENCE);
+    let told = only_input(&gunyu)["FullSync"].clone();
+    assert!(
+        told["Swept"].as_u64() >= Some(3 * EACH as u64),
+        "it was walked once: {told}\n{}",
+        gunyu.traces()
+    );
+    assert_eq!(told["StaleKept"], 2 * EACH, "{told}");
 }
 
 /// The catalog forgets the snapshot's keys at the end of the full sync. A target that comes back as it was in the middle of it asks for the rest alone, and what was restored
