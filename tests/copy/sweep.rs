@@ -7,7 +7,7 @@ use super::support::gunyu::run;
 use super::support::proxy::{Fault, Proxy};
 use super::support::wire::{Batch, put};
 use super::support::{Cluster, Gunyu, SOON, Server, wait_for};
-use super::{PATIENCE, checkpoint_key, end_equal, only_input};
+use super::{PATIENCE, checkpoint_key, end_equal, live, only_input};
 
 /// Names are all that the sweep moves; the line to the target lets a few thousand through in a second.
 #[test]
@@ -93,6 +93,51 @@ fn a_stale_key_counts_once_though_it_is_met_twice() {
         gunyu.traces()
     );
     assert_eq!(told["StaleKept"], 2 * EACH, "{told}");
+}
+
+/// Both deployments are told to delete what they do not know, and neither knows of the other.
+#[test]
+fn what_another_pipeline_has_staged_is_let_alone() {
+    let (source, target) = (Server::start(), Server::start());
+    let others = Server::with(&["--rdbcompression", "no"]);
+    fill(&source, "both", 60);
+    fill(&target, "only", 60);
+    let mut batch = Batch::default();
+    for number in 0..4_000 {
+        put!(batch, "RPUSH", "large", format!("{number:01000}"));
+    }
+    batch.must(&mut others.conn());
+    let args = |rate: &str| {
+        vec![
+            "sync".to_owned(),
+            format!("--source={}", others.url()),
+            format!("--target={}", target.url()),
+            "--set=output.replay.bigValueBytes=64KiB".to_owned(),
+            "--set=output.replay.staleKeys=keep".to_owned(),
+            format!("--set=output.replay.rateLimit.bytesPerSec={rate}"),
+        ]
+    };
+    let mut other = Gunyu::with_args(args("200KiB"), &[]);
+    let staged = wait_for(SOON, "a value is staged", || {
+        let keys: Vec<String> = target.run(&["KEYS", "redis-gunyu-staged*"]);
+        keys.into_iter().next().ok_or_else(|| other.traces())
+    });
+    let elements = || target.run::<u64>(&["LLEN", &staged]);
+    let before = wait_for(SOON, "a third of it is there", || match elements() {
+        now if now > 1_300 => Ok(now),
+        now => Err(now.to_string()),
+    });
+    let gunyu = live(&source, &target, &["output.replay.staleKeys=delete"]);
+    assert!(elements() >= before, "it has been begun anew");
+    assert_eq!(only_input(&gunyu)["FullSync"]["StaleDeleted"], 60);
+    assert_eq!((count(&target, "only"), count(&target, "both")), (0, 60));
+    other.restart_with(args("0"));
+    other.wait_ready(PATIENCE);
+    assert_eq!(target.run::<u64>(&["LLEN", "large"]), 4_000);
+    assert_eq!(
+        target.run::<Vec<String>>(&["LRANGE", "large", "0", "-1"]),
+        others.run::<Vec<String>>(&["LRANGE", "large", "0", "-1"])
+    );
 }
 
 /// The catalog forgets the snapshot's keys at the end of the full sync. A target that comes back as it was in the middle of it asks for the rest alone, and what was restored
