@@ -27,7 +27,9 @@
 //! | `pipelines` | `{name}` 0x00 `drained` | `true`: its shard has left, and the target has all that it ever said |
 //! | `pipelines` | `{name}` 0x00 `windows` | stretches of its stream that import slots of another shard, as `pipeline::crossing` writes them: a list |
 //! | `ticks:{cluster}` | a number, u64 | how far the shards' streams were and which slots they had, as `pipeline::crossing` writes it |
-//! | `seen:{name}` | a key as below | nothing, or the key (long keys) |
+//! | `seen:{name}` | a key as below | nothing, or the key (long keys); then, of a key that only the target has, `k` where it is kept and `d` where it is deleted |
+//! | `seen:{name}` | `n` | how many are kept and how many deleted, two u64 little endian; no row before the first |
+//! | `seen:{name}` | `of` | the lineage, as the target's record has it, of the full sync whose keys they are, u64 little endian |
 //! | `parked:{name}` | a key as below | expiry in Unix ms, i64 little endian; then the key (long keys) |
 //!
 //! Keys of the source in the two sets: database u32, then byte 0 and the key itself; or, for keys over 1 KiB,
@@ -47,7 +49,7 @@ use fjall::PersistMode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use keys::{KeySet, ParkedKey, ParkedKeys, SourceKey};
+pub use keys::{Fate, KeySet, ParkedKey, ParkedKeys, SourceKey, Stale};
 use opened::{Base, FORMAT};
 use rows::Rows;
 pub use series::Series;

@@ -89,7 +89,11 @@ steps! {
     ValueNamed = "value.named",
     /// All keys are confirmed; the checkpoint is not written.
     SyncRestored = "sync.restored",
-    /// What the source has no more is gone from the target.
+    /// Keys that only the target has are noted; those that are to go are still there.
+    SyncStaleNoted = "sync.stale-noted",
+    /// Some of what the source has no more is gone from the target, and the rest is still there.
+    SyncSweeping = "sync.sweeping",
+    /// All of it is gone.
     SyncSwept = "sync.swept",
     /// The checkpoint is written; the catalog still has the key sets.
     SyncRecorded = "sync.recorded",

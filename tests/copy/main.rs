@@ -18,6 +18,7 @@ mod expiry;
 mod live;
 mod matrix;
 mod resync;
+mod sweep;
 mod transactions;
 mod values;
 mod whole;

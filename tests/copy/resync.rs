@@ -7,7 +7,7 @@ use super::support::wire::{Batch, put};
 use super::support::{Gunyu, SOON, Server, wait_for};
 use super::{PATIENCE, end_equal, full_syncs, live, only_input};
 
-fn fill(server: &Server, names: &str, count: usize) {
+pub(super) fn fill(server: &Server, names: &str, count: usize) {
     let mut batch = Batch::default();
     for number in 0..count {
         put!(batch, "SELECT", number % 2);
@@ -17,7 +17,7 @@ fn fill(server: &Server, names: &str, count: usize) {
 }
 
 /// How many keys of that name both databases of the target hold.
-fn count(server: &Server, names: &str) -> usize {
+pub(super) fn count(server: &Server, names: &str) -> usize {
     let mut conn = server.conn();
     let mut keys = |db: u32| -> Vec<String> {
         redis::cmd("SELECT").arg(db).exec(&mut conn).unwrap();

@@ -64,6 +64,7 @@ const fn place_of(step: Step) -> Place {
         // While the snapshot is still arriving too.
         S::SyncBegun | S::SyncKey | S::SyncKeysNoted | S::SyncMarked => place(Tour::Pair, true, 2),
         S::ValueStaged | S::ValueNamed => place(Tour::Pair, true, 2),
+        S::SyncStaleNoted | S::SyncSweeping => place(Tour::Pair, true, 2),
         S::SyncRestored | S::SyncSwept | S::SyncRecorded | S::SyncDone => place(Tour::Pair, true, 2),
         S::ParkedSet | S::ParkedForgotten => place(Tour::Pair, false, 2),
         S::SegmentCreated | S::SegmentTorn | S::SegmentHeaded => place(Tour::Pair, true, 12),
@@ -134,8 +135,12 @@ fn tour(pair: &mut Pair, tour: Tour) -> Option<Stage> {
     if !pair.lives_to_be_live() {
         return Some(Stage::Live);
     }
+    // The second one finds some that only the target has, in two databases.
+    pair.make_stale(true);
     let Ok(answer) = pair.gunyu.request("POST", "/syncer/fullsync?inputs=all") else {
         wait_death(&mut pair.gunyu);
+        // Perhaps it has died before it heard of it.
+        pair.make_stale(false);
         return Some(Stage::Live);
     };
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -7,6 +7,7 @@
 //! | links | each link × each fault × each phase | [`links`] |
 //! | links of groups | the same for the members of a group | [`groups`] |
 //! | crashes | each step that the program lists (`core::crash`), at its first passing and at a later one | [`crash`] |
+//! | crashes of the sweep | each step of the sweep × what becomes of stale keys | [`crash_stale`] |
 //!
 //! A test run takes as many of them as fit into its time, in an order drawn from a seed; `GUNYU_FULL=1` takes all. `GUNYU_CELL=name` takes those
 //! whose names contain that; a failure names its cell and its seed (`GUNYU_TEST_SEED`).
@@ -29,6 +30,7 @@ mod company;
 mod crash;
 mod crash_beside;
 mod crash_many;
+mod crash_stale;
 mod groups;
 mod links;
 mod pair;

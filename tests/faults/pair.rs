@@ -195,6 +195,21 @@ impl Pair {
         }
     }
 
+    /// Keys that only the target has, or no such keys.
+    pub(super) fn make_stale(&self, are_there: bool) {
+        let mut conn = self.target.conn();
+        for db in 0..2 {
+            redis::cmd("SELECT").arg(db).exec(&mut conn).unwrap();
+            for number in 0..5 {
+                let key = format!("stale:{number}");
+                match are_there {
+                    true => redis::cmd("SET").arg(key).arg(number).exec(&mut conn).unwrap(),
+                    false => redis::cmd("DEL").arg(key).exec(&mut conn).unwrap(),
+                }
+            }
+        }
+    }
+
     /// Waits until the status is as told; false where gunyu has died before.
     #[track_caller]
     pub(super) fn lives_until(&mut self, what: &str, mut holds: impl FnMut(&Value) -> bool) -> bool {

@@ -1,6 +1,10 @@
 //! Shards that join a cluster and leave it while it is followed, and one that is emptied.
 
-use crate::rig::{Rig, full_syncs, wait_followed};
+use serde_json::Value;
+
+use crate::rig::{LONG, Rig, full_syncs, wait_followed};
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::wire::{Batch, put};
 use crate::support::{Gunyu, Server};
 
 #[test]
@@ -101,4 +105,51 @@ fn a_shard_that_is_emptied_takes_no_key_of_another_along() {
         "{}",
         gunyu.metrics()
     );
+}
+
+/// A tag whose slot holds nothing and is a node's, but none of these.
+fn tag_of(rig: &Rig, node: usize, but: &[usize]) -> (String, usize) {
+    let free = rig.empty_slots(node, 0..16_384);
+    let mut tags = (0..).map(|number| {
+        let tag = format!("{{tag{number}}}");
+        let slot: usize = rig.nodes[node].run(&["CLUSTER", "KEYSLOT", &tag]);
+        (tag, slot)
+    });
+    tags.find(|(_, slot)| rig.serves(node, *slot) && free.contains(slot) && !but.contains(slot))
+        .unwrap()
+}
+
+/// A slot that is a shard's when its sweep begins may be another's before it ends: what that one's pipeline has for it waits.
+#[test]
+fn a_sweep_deletes_nothing_in_slots_that_leave_the_shard_meanwhile() {
+    const STALE: u64 = 20_000;
+    let (rig, target) = (Rig::start(2, 0), Server::start());
+    let line = Proxy::to(target.port());
+    rig.write("before");
+    let mut gunyu = Gunyu::start(&rig.url(), &line.url(), &["output.replay.staleKeys=delete"]);
+    wait_followed(&mut gunyu, &[&rig.nodes[0], &rig.nodes[1]]);
+    rig.wait_copied(&target);
+    let (stays, slot) = tag_of(&rig, 0, &[]);
+    let (goes, moved) = tag_of(&rig, 0, &[slot]);
+    let mut batch = Batch::default();
+    for number in 0..STALE {
+        put!(batch, "SET", format!("{stays}{number:060}"), number);
+    }
+    batch.must(&mut target.conn());
+    line.strike(Fault::Narrow);
+    let input = rig.nodes[0].addr();
+    gunyu.must("POST", &format!("/syncer/fullsync?inputs={input}"));
+    let is_sweeping = |status: &Value| {
+        let mut all = status.as_array().unwrap().iter();
+        all.any(|one| one["Phase"] == "full_sync" && one["FullSync"]["Swept"].as_u64() > Some(0))
+    };
+    gunyu.wait_status(LONG, "the sweep is under way", is_sweeping);
+    rig.move_slots(0, 1, &[moved]);
+    for number in 0..2_000 {
+        put!(batch, "SET", format!("{goes}{number}"), number);
+    }
+    batch.must(&mut rig.nodes[1].conn());
+    let status = gunyu.status();
+    assert!(is_sweeping(&status), "it is over already: {status}");
+    rig.wait_copied(&target);
 }

@@ -1,8 +1,10 @@
-//! Two sets of the source's keys, one pair for each pipeline: those a re-sync has seen, and those parked with the
+//! Two sets of keys, one pair for each pipeline: those a re-sync has seen, with those that it has found on the target alone; and those parked with the
 //! expiry that they are to get.
 //!
 //! Made for many millions of keys, inserted in batches. A key's database is part of it. How they are written stands
 //! in the table of [`super`].
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, checksum};
@@ -72,7 +74,83 @@ pub(super) fn key_of(row: &[u8], rest: &[u8]) -> Option<SourceKey> {
     })
 }
 
-/// A set of keys. Survives the process; a power cut may lose the newest.
+/// What is done with a key that is on the target and not in the snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It stays.
+    Kept,
+    /// It goes.
+    Deleted,
+}
+
+impl Fate {
+    const fn byte(self) -> u8 {
+        match self {
+            Fate::Kept => b'k',
+            Fate::Deleted => b'd',
+        }
+    }
+}
+
+/// How many keys have which fate, each counted once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stale {
+    /// [`Fate::Kept`].
+    pub kept: u64,
+    /// [`Fate::Deleted`].
+    pub deleted: u64,
+}
+
+impl Stale {
+    fn of(&mut self, fate: Fate) -> &mut u64 {
+        match fate {
+            Fate::Kept => &mut self.kept,
+            Fate::Deleted => &mut self.deleted,
+        }
+    }
+
+    fn to_bytes(self) -> [u8; 16] {
+        (u128::from(self.deleted) << 64 | u128::from(self.kept)).to_le_bytes()
+    }
+
+    fn of_bytes(bytes: [u8; 16]) -> Stale {
+        let both = u128::from_le_bytes(bytes);
+        Stale {
+            kept: both as u64,
+            deleted: (both >> 64) as u64,
+        }
+    }
+}
+
+/// What the set says of a key.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    Unknown,
+    Seen,
+    Stale(Fate),
+}
+
+impl Standing {
+    /// Where two long keys have one row nobody knows which was seen: both pass for it, for what is seen is let alone.
+    fn of(value: Option<&[u8]>, key: &[u8]) -> Standing {
+        let Some(value) = value else {
+            return Standing::Unknown;
+        };
+        match value.strip_prefix(rest(key)) {
+            Some([byte]) if *byte == Fate::Kept.byte() => Standing::Stale(Fate::Kept),
+            Some([byte]) if *byte == Fate::Deleted.byte() => Standing::Stale(Fate::Deleted),
+            _ => Standing::Seen,
+        }
+    }
+}
+
+/// The row of the numbers of stale keys. No key's row is so short.
+const STALE_ROW: &[u8] = b"n";
+
+/// The row of the snapshot whose keys they are.
+const SNAPSHOT_ROW: &[u8] = b"of";
+
+/// The keys of a snapshot, and what became of those that are on the target beside them. Survives the process; a power cut may lose the newest.
 pub struct KeySet {
     rows: Rows,
 }
@@ -95,14 +173,91 @@ impl KeySet {
         written.map_err(failed("write to", "seen keys"))
     }
 
-    /// Whether a key is in.
+    /// Whether a key was put in.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub fn contains(&self, db: u32, key: &[u8]) -> Result<bool, Error> {
-        let found = self.rows.keyspace().get(row(db, key));
-        let found = found.map_err(failed("look up", "a seen key"))?;
-        Ok(found.is_some_and(|value| *value == *rest(key)))
+        Ok(self.standing(&row(db, key), key)? == Standing::Seen)
+    }
+
+    fn standing(&self, row: &[u8], key: &[u8]) -> Result<Standing, Error> {
+        Ok(Standing::of(self.value(row)?.as_deref(), key))
+    }
+
+    fn value(&self, row: &[u8]) -> Result<Option<fjall::Slice>, Error> {
+        let found = self.rows.keyspace().get(row);
+        found.map_err(failed("look up", "a seen key"))
+    }
+
+    /// Of these keys of a database those that were not put in, and notes that this is their fate, before anything is done to them. Whoever comes again with the same
+    /// ones, in this process or another, gets them again, and they count once.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn note_stale(&self, db: u32, keys: Vec<Vec<u8>>, fate: Fate) -> Result<Vec<Vec<u8>>, Error> {
+        let (mut count, mut news, mut stale) = (self.stale()?, BTreeMap::new(), Vec::new());
+        for key in keys {
+            let row = row(db, &key);
+            let standing = match news.contains_key(&row) {
+                true => Standing::Stale(fate),
+                false => self.standing(&row, &key)?,
+            };
+            match standing {
+                Standing::Seen => continue,
+                Standing::Stale(before) if before == fate => {}
+                before => {
+                    if let Standing::Stale(before) = before {
+                        let counted = count.of(before);
+                        *counted = counted.saturating_sub(1);
+                    }
+                    *count.of(fate) += 1;
+                    news.insert(row, [rest(&key), &[fate.byte()]].concat());
+                }
+            }
+            stale.push(key);
+        }
+        if !news.is_empty() {
+            let written = self.rows.write(PersistMode::Buffer, |batch, rows| {
+                for (row, value) in news {
+                    batch.insert(rows, row, value);
+                }
+                batch.insert(rows, STALE_ROW, count.to_bytes());
+            });
+            written.map_err(failed("write to", "stale keys"))?;
+        }
+        Ok(stale)
+    }
+
+    /// How many keys were noted with which fate.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn stale(&self) -> Result<Stale, Error> {
+        let bytes = self.value(STALE_ROW)?;
+        let bytes = bytes.and_then(|bytes| <[u8; 16]>::try_from(&bytes[..]).ok());
+        Ok(bytes.map_or_else(Stale::default, Stale::of_bytes))
+    }
+
+    /// Takes all keys out; those that come are of the snapshot of this number.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn begin(&self, snapshot: u64) -> Result<(), Error> {
+        self.clear()?;
+        let written = self.rows.write(PersistMode::Buffer, |batch, rows| {
+            batch.insert(rows, SNAPSHOT_ROW, snapshot.to_le_bytes());
+        });
+        written.map_err(failed("write to", "seen keys"))
+    }
+
+    /// Whether the keys are of the snapshot of this number.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn is_of(&self, snapshot: u64) -> Result<bool, Error> {
+        let value = self.value(SNAPSHOT_ROW)?;
+        Ok(value.is_some_and(|value| value[..] == snapshot.to_le_bytes()))
     }
 
     /// Takes all keys out.

@@ -147,6 +147,50 @@ fn seen_keys_are_told_apart_by_database_and_by_every_byte() {
 }
 
 #[test]
+fn a_stale_key_counts_once_however_often_it_is_met_and_in_whichever_life() {
+    let root = tempfile::tempdir().unwrap();
+    let keys =
+        |names: &[&str]| -> Vec<Vec<u8>> { names.iter().map(|name| name.as_bytes().to_vec()).collect() };
+    let long = "l".repeat(2_000);
+    let stale = |kept, deleted| Stale { kept, deleted };
+    {
+        let seen = Catalog::open(root.path()).unwrap().seen("a").unwrap();
+        seen.insert([(0, &b"seen"[..])]).unwrap();
+        let met = keys(&["seen", "x", "x", &long, &long]);
+        let found = seen.note_stale(0, met, Fate::Kept).unwrap();
+        assert_eq!(found, keys(&["x", "x", &long, &long]));
+        assert_eq!(seen.stale().unwrap(), stale(2, 0));
+        // The same name in another database is another key.
+        seen.note_stale(1, keys(&["x", "seen"]), Fate::Deleted).unwrap();
+        assert_eq!(seen.stale().unwrap(), stale(2, 2));
+    }
+    let seen = Catalog::open(root.path()).unwrap().seen("a").unwrap();
+    let found = seen.note_stale(0, keys(&["x", &long, "y"]), Fate::Kept).unwrap();
+    assert_eq!(found, keys(&["x", &long, "y"]));
+    assert_eq!(seen.stale().unwrap(), stale(3, 2));
+    assert!(!seen.contains(0, b"x").unwrap() && !seen.contains(0, long.as_bytes()).unwrap());
+    // Whoever is told otherwise meanwhile has one fate, not two.
+    seen.note_stale(0, keys(&["x", "x"]), Fate::Deleted).unwrap();
+    assert_eq!(seen.stale().unwrap(), stale(2, 3));
+    seen.clear().unwrap();
+    assert_eq!(seen.stale().unwrap(), Stale::default());
+}
+
+#[test]
+fn seen_keys_are_known_to_be_of_their_snapshot_until_they_are_cleared() {
+    let root = tempfile::tempdir().unwrap();
+    let seen = Catalog::open(root.path()).unwrap().seen("a").unwrap();
+    assert!(!seen.is_of(0).unwrap());
+    seen.begin(7).unwrap();
+    seen.insert([(0, &b"k"[..])]).unwrap();
+    assert!(seen.is_of(7).unwrap() && !seen.is_of(8).unwrap());
+    seen.begin(8).unwrap();
+    assert!(seen.is_of(8).unwrap() && !seen.contains(0, b"k").unwrap());
+    seen.clear().unwrap();
+    assert!(!seen.is_of(8).unwrap());
+}
+
+#[test]
 fn cleared_keys_stay_away_after_reopening() {
     let root = tempfile::tempdir().unwrap();
     {

@@ -26,6 +26,7 @@ use super::refused::{no_database, refuse};
 use super::replay::{Placed, Replayer};
 use super::stale;
 use super::{End, Tenure, Wish};
+use crate::core::catalog::KeySet;
 use crate::core::crash;
 use crate::core::log::{SnapshotInfo, SnapshotReader};
 use crate::core::position::Offset;
@@ -127,10 +128,16 @@ impl<'a> FullSync<'a> {
         self.follows_unended = before.full_sync.is_some();
         let same = before.full_sync == Some(position) && before.snapshot_ms == self.snapshot.begun_ms;
         if same && self.snapshot.resumable {
-            if before.cursor.is_none() {
-                self.forget_what_was_before()?;
+            // What the catalog says of this very snapshot holds, from the first key on too: what a sweep has counted before.
+            if self.seen()?.is_of(before.lineage).map_err(End::Catalog)? {
+                return Ok(before.cursor);
             }
-            return Ok(before.cursor);
+            if before.cursor.is_none() {
+                self.forget_what_was_before(before.lineage)?;
+                return Ok(None);
+            }
+            // A target that has lost its tail stands within a full sync that we have brought to its end: what lies before the mark is written down nowhere any more.
+            tracing::info!("the keys before the mark of the full sync are forgotten: it begins anew");
         }
         let resync = before.resync || before.checkpoint.is_some() || before.full_sync.is_some();
         // After a flush it is known already which are ours alone.
@@ -158,12 +165,17 @@ impl<'a> FullSync<'a> {
         let record = Record { noted, ..record };
         session.write_record(record).await.map_err(End::Target)?;
         crash::pass(crash::Step::SyncBegun);
-        self.forget_what_was_before()?;
+        self.forget_what_was_before(session.record.lineage)?;
         Ok(None)
     }
 
-    /// What the catalog says of an earlier snapshot.
-    fn forget_what_was_before(&self) -> Result<(), End> {
+    fn seen(&self) -> Result<KeySet, End> {
+        let seen = self.context.catalog.seen(&self.context.settings.name);
+        seen.map_err(End::Catalog)
+    }
+
+    /// What the catalog says of an earlier snapshot. From now on it is about the one of this lineage.
+    fn forget_what_was_before(&self, lineage: u64) -> Result<(), End> {
         // From here on the record itself says that a full sync is due.
         let name = &self.context.settings.name;
         let catalog = &self.context.catalog;
@@ -173,8 +185,7 @@ impl<'a> FullSync<'a> {
                 .map_err(End::Catalog)?;
         }
         // Parked keys stay: a key that is not in this snapshot, and that is kept on the target, still waits for its expiry.
-        let seen = self.context.catalog.seen(&self.context.settings.name);
-        seen.and_then(|seen| seen.clear()).map_err(End::Catalog)
+        self.seen()?.begin(lineage).map_err(End::Catalog)
     }
 
     fn restoring<'b>(
@@ -253,12 +264,7 @@ impl<'a> FullSync<'a> {
         };
         session.write_record(record).await.map_err(End::Target)?;
         crash::pass(crash::Step::SyncRecorded);
-        let name = &self.context.settings.name;
-        self.context
-            .catalog
-            .seen(name)
-            .and_then(|seen| seen.clear())
-            .map_err(End::Catalog)?;
+        self.seen()?.clear().map_err(End::Catalog)?;
         crash::pass(crash::Step::SyncDone);
         Ok(())
     }

@@ -13,7 +13,9 @@
 //! | delete | – | – | deleted |
 //! | keep | – | – | kept, and not looked for |
 //!
-//! Told is how many they are, in the traces and in what is shown of the full sync.
+//! Told is how many they are, in the traces and in what is shown of the full sync. Each key counts once, though the walk may meet it twice, and though a sweep that
+//! was interrupted, by a crash too, begins again: what becomes of a key is written down in the catalog beside the snapshot's keys, before it is done. A key that vanishes
+//! by itself just then counts as found. Where another process has begun the full sync anew, from its own copy of the snapshot, it counts anew.
 //!
 //! Where the source is a cluster, the pipelines of its shards are one deployment in this table, and each sweeps the slots of its own shard alone.
 //!
@@ -30,8 +32,9 @@ use super::parked::must_not_be_refused;
 use super::shard::{Shard, Slots};
 use super::walk::Walk;
 use super::{End, FunctionExists, Settings, StaleKeys};
-use crate::core::catalog::KeySet;
+use crate::core::catalog::{Fate, KeySet};
 use crate::core::command;
+use crate::core::crash;
 use crate::core::net::Address;
 use crate::core::resp::Value;
 use crate::core::target::Error;
@@ -170,10 +173,9 @@ async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(),
     for (source_db, target_db) in settings.filter.fed_databases(session.facts.databases) {
         feeders.entry(target_db).or_default().push(source_db);
     }
-    // One that was interrupted counts anew.
-    context
-        .progress
-        .update_full_sync(|one| (one.stale_kept, one.stale_deleted) = (0, 0));
+    // One that was interrupted walks from the beginning, and has counted already what it meets again.
+    context.progress.update_full_sync(|one| one.swept = 0);
+    show_stale(context, &seen, 0)?;
     for (target_db, source_dbs) in feeders {
         let foreign = !session.record.owned.contains(&target_db);
         if !foreign && !session.record.resync {
@@ -184,27 +186,37 @@ async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(),
             foreign,
             shared,
         });
-        let place = (&source_dbs[..], target_db);
-        let count = sweep(context, session, (&seen, slots.as_ref()), place, delete).await?;
-        if count == 0 {
-            continue;
-        }
-        let hint = match delete {
-            true => "",
-            false => "output.replay.staleKeys=delete has them deleted at the next full sync",
+        let fate = match delete {
+            true => Fate::Deleted,
+            false => Fate::Kept,
         };
-        tracing::info!(
-            db = target_db,
-            count,
-            deleted = delete,
-            hint,
-            "keys on the target that the source does not have"
-        );
-        context.progress.update_full_sync(|one| match delete {
-            true => one.stale_deleted += count,
-            false => one.stale_kept += count,
-        });
+        let place = (&source_dbs[..], target_db);
+        sweep(context, session, (&seen, slots.as_ref()), place, fate).await?;
     }
+    let count = seen.stale().map_err(End::Catalog)?;
+    if count.deleted > 0 {
+        tracing::info!(
+            count = count.deleted,
+            "keys on the target that the source does not have were deleted"
+        );
+    }
+    if count.kept > 0 {
+        tracing::info!(
+            count = count.kept,
+            hint = "output.replay.staleKeys=delete has them deleted at the next full sync",
+            "keys on the target that the source does not have are kept"
+        );
+    }
+    Ok(())
+}
+
+/// Shows how many keys have been found so far, and that so many more were looked at.
+fn show_stale(context: &Context, seen: &KeySet, looked_at: u64) -> Result<(), End> {
+    let count = seen.stale().map_err(End::Catalog)?;
+    context.progress.update_full_sync(|one| {
+        one.swept += looked_at;
+        (one.stale_kept, one.stale_deleted) = (count.kept, count.deleted);
+    });
     Ok(())
 }
 
@@ -344,39 +356,37 @@ async fn sweep(
     session: &mut Session,
     (seen, slots): (&KeySet, Option<&Slots>),
     (source_dbs, target_db): (&[u32], u32),
-    delete: bool,
-) -> Result<u64, End> {
-    let mut stale = 0;
+    fate: Fate,
+) -> Result<(), End> {
     let verb = session.facts.removal_verb();
     select(session, target_db).await?;
     let mut walk = Walk::begin(session, None).await?;
-    while let Some(keys) = walk.step(session).await? {
-        let mut commands = Vec::new();
+    while let Some(mut keys) = walk.step(session).await? {
         let looked_at = keys.len() as u64;
-        for key in keys {
-            // What another pipeline writes in pieces is none of ours; our own is let go before.
-            let ours = !key.starts_with(OWN_PREFIX)
-                && source_dbs
-                    .iter()
-                    .any(|db| context.settings.filter.key(*db, &key).is_none())
-                && slots.is_none_or(|slots| slots.has(command::slot(&key)));
-            if ours && !seen.contains(target_db, &key).map_err(End::Catalog)? {
-                commands.push(vec![verb.to_vec(), key]);
-            }
+        // What another pipeline writes in pieces is none of ours; our own is let go before.
+        keys.retain(|key| {
+            let filter = &context.settings.filter;
+            !key.starts_with(OWN_PREFIX)
+                && source_dbs.iter().any(|db| filter.key(*db, key).is_none())
+                && slots.is_none_or(|slots| slots.has(command::slot(key)))
+        });
+        let stale = seen.note_stale(target_db, keys, fate).map_err(End::Catalog)?;
+        if !stale.is_empty() {
+            crash::pass(crash::Step::SyncStaleNoted);
         }
-        stale += commands.len() as u64;
-        if delete {
+        if fate == Fate::Deleted && !stale.is_empty() {
+            let commands = stale.into_iter().map(|key| vec![verb.to_vec(), key]);
             let answers = session.lane.call_many(commands).await.map_err(End::Target)?;
             must_not_be_refused(&answers)?;
+            crash::pass(crash::Step::SyncSweeping);
         }
-        context.progress.update_full_sync(|one| one.swept += looked_at);
+        show_stale(context, seen, looked_at)?;
         // A large database takes its time; nobody who wants a pause or a stop must wait for it.
         if *context.wish.borrow() != context.wished {
             return Err(End::Wished);
         }
     }
-    select(session, 0).await?;
-    Ok(stale)
+    select(session, 0).await
 }
 
 async fn select(session: &mut Session, db: u32) -> Result<(), End> {

@@ -85,7 +85,7 @@ pub struct FullSync {
     pub total_bytes: Option<u64>,
     /// Keys have an expiry far ahead and get their own once everything is caught up.
     pub expiries_pending: bool,
-    /// Keys of the target that were looked at, whether the snapshot has them.
+    /// Keys of the target that were looked at, whether the snapshot has them; from 0 on again where a sweep begins again.
     pub swept: u64,
     /// Keys of the target that the snapshot has not, and that were left.
     pub stale_kept: u64,
