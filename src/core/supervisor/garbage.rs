@@ -22,6 +22,7 @@ use super::handle::Refusal;
 use super::input::Input;
 use super::{Shared, log};
 use crate::core::catalog::Catalog;
+use crate::core::crash::{self, Step};
 use crate::core::net::Endpoint;
 use crate::core::survey::{self, Recorded, Target};
 use crate::core::target::checkpoint;
@@ -89,6 +90,7 @@ async fn collect_on(shared: &Shared, endpoint: &Endpoint, gone: &[String], colle
         match fate(shared, &mut target, name).await {
             Ok(Fate::None) => {}
             Ok(Fate::Goes) => {
+                crash::pass(Step::GarbageUncheckpointed);
                 collected.checkpoints.push((address, key_of(name)));
             }
             Ok(Fate::Stays) => collected.kept.push((address, key_of(name))),
@@ -168,6 +170,7 @@ async fn remove(shared: &Shared, catalog: &Catalog, name: &str, retire: bool) ->
         // Its name first where it stays, and last where it goes: whatever ends this in between, a later call finds what is left.
         if retire {
             catalog.retire(&name).map_err(log::Error::from)?;
+            crash::pass(Step::GarbageRetired);
         }
         let bytes = log::remove_pipeline(&log::Disk::new(), &root, &name, &catalog)?;
         if !retire {
