@@ -43,6 +43,18 @@ impl Nobodys {
         fs::hard_link(PROGRAM, &program)
             .or_else(|_| fs::copy(PROGRAM, &program).map(drop))
             .unwrap();
+        let ran = Command::new(&program)
+            .arg("--version")
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .output();
+        if !ran.is_ok_and(|ran| ran.status.success()) {
+            println!(
+                "skipped: another user cannot run what is in {}",
+                dir.path().display()
+            );
+            return None;
+        }
         let home = dir.path().join("home");
         fs::create_dir(&home).unwrap();
         chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
