@@ -221,7 +221,9 @@ impl Pipeline {
             };
             let work = Box::pin(async {
                 match self.inherit(round, &mut session).await {
-                    Ok(()) => self.carry_out(round, session).await.unwrap_or_else(End::Log),
+                    Ok(()) => Box::pin(self.carry_out(round, session))
+                        .await
+                        .unwrap_or_else(End::Log),
                     Err(end) => end,
                 }
             });
