@@ -181,7 +181,7 @@ fn letters_behind_a_damaged_one_stand_on_lines_of_their_own() {
     let mut rig = Rig::start(&["output.replay.onError=dead_letter"]);
     let mut rng = rig.seed.rng(0xDEAD);
     let () = rig.target.run(&["SET", "clash", "a string"]);
-    let mut refuse = |rig: &mut Rig, element: &str| {
+    let refuse = |rig: &mut Rig, element: &str| {
         let () = rig.source.run(&["RPUSH", "clash", element]);
         rig.gunyu.wait_status(LONG, "the letter is told", |status| {
             status[0]["DeadLetters"].as_u64() >= Some(1)

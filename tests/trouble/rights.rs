@@ -2,6 +2,8 @@
 //!
 //! Only root can run a program as somebody else; for others these tests say that they were skipped.
 
+#![allow(clippy::print_stdout)] // what was skipped is shown
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
