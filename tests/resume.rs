@@ -335,6 +335,38 @@ fn a_source_that_restarts_from_an_older_dump_is_synced_anew() {
     finish_equal(&mut gunyu, &source, &target);
 }
 
+/// A source that may not be asked for its history, and a target that was restored from a backup: offsets are all that fits.
+#[test]
+fn a_log_is_not_read_from_a_checkpoint_of_another_history_whose_offset_it_has() {
+    let nosy = ["--user", "shy", "on", "nopass", "~*", "&*", "+@all", "-info"];
+    let (mut source, mut target) = (Server::with(&nosy), Server::start());
+    let url = format!("redis://shy:any@{}", source.addr());
+    let pour = |source: &Server, name: &str, keys: u32| {
+        let script = "for i = 1, ARGV[2] do redis.call('SET', ARGV[1] .. i, string.rep('x', 100)) end";
+        let () = source.run(&["EVAL", script, "0", name, &keys.to_string()]);
+    };
+    let mut gunyu = Gunyu::start(&url, &target.url(), &[]);
+    gunyu.wait_ready(SOON);
+    pour(&source, "earlier:", 500);
+    gunyu.wait_applied(&source, SOON);
+    assert_eq!(gunyu.term().code(), Some(0), "{}", gunyu.traces());
+    let (backup, at) = (target.snapshot(), source.offset());
+
+    source.restart();
+    gunyu.restart();
+    gunyu.wait_ready(SOON);
+    let began = source.offset();
+    pour(&source, "later:", 1_500);
+    gunyu.wait_applied(&source, SOON);
+    assert_eq!(gunyu.term().code(), Some(0), "{}", gunyu.traces());
+    assert!(began < at && at < source.offset(), "{began} {at}");
+
+    target.restart_from(&backup);
+    gunyu.restart();
+    gunyu.wait_ready(SOON);
+    finish_equal(&mut gunyu, &source, &target);
+}
+
 // Failover of the source.
 
 /// A source, its native replica, a target.

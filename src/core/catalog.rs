@@ -419,7 +419,7 @@ impl Catalog {
         Ok(names)
     }
 
-    /// Forgets everything about `name`, durably.
+    /// Forgets everything about `name`, durably, but that it is retired.
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::BadName`].
@@ -443,7 +443,6 @@ impl Catalog {
                 "entangled",
                 "drained",
                 "windows",
-                "retired",
             ],
         )
     }
@@ -454,6 +453,14 @@ impl Catalog {
     /// [`Error::Database`], [`Error::BadName`].
     pub fn retire(&self, name: &str) -> Result<(), Error> {
         self.write(name, "retired", &true, Durability::Durable)
+    }
+
+    /// It has none any more: it is not listed, unless more is known of it.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn forget_retired(&self, name: &str) -> Result<(), Error> {
+        self.remove(name, &["retired"])
     }
 
     fn set_flag(&self, names: &[String], flag: &str, is_set: bool) -> Result<(), Error> {

@@ -77,6 +77,16 @@ steps! {
     SnapshotWhole = "log.snapshot.whole",
     /// The target says that a full sync is under way; its checkpoint is gone.
     SyncBegun = "sync.begun",
+    /// A full sync was asked for: nothing has been done on the target.
+    RequestDue = "request.due",
+    /// The target is emptied, as was asked, and its checkpoint gone; nobody has noted that what is empty is ours.
+    FlushEmptied = "flush.emptied",
+    /// That is noted too.
+    FlushNoted = "flush.noted",
+    /// The target has no checkpoint any more; whoever asked has not been told.
+    RequestBegun = "request.begun",
+    /// He has been told; the log has its old snapshot and stream.
+    RequestAnswered = "request.answered",
     /// A key of the snapshot has been handed to a lane.
     SyncKey = "sync.key",
     /// Key sets are in the catalog; the mark on the target is an older one.
@@ -155,6 +165,22 @@ steps! {
     SegmentRemoved = "log.segment.removed",
     /// The released snapshot's file is gone; the catalog still has it.
     SnapshotRemoved = "log.snapshot.removed",
+    /// Where the shards' streams are, and whose slots are whose, is written down; nobody goes by it yet.
+    TickWritten = "crossing.tick-written",
+    /// What all shards have passed of that is forgotten.
+    TicksForgotten = "crossing.ticks-forgotten",
+    /// What a shard imports is written down; nobody goes by it yet.
+    WindowsWritten = "crossing.windows-written",
+    /// The checkpoint of an input that has gone is no more on the target; its log is here.
+    GarbageUncheckpointed = "gc.checkpoint-removed",
+    /// The name of an input that has gone is noted, because its checkpoint stays; its log is here.
+    GarbageRetired = "gc.retired",
+    /// The catalog has forgotten its log, whose files are here.
+    GarbageForgotten = "gc.forgotten",
+    /// The files are gone too; their folder is here.
+    GarbageSwept = "gc.swept",
+    /// So is the folder.
+    GarbageRemoved = "gc.removed",
     /// Asked to stop: nothing has been drained.
     DrainBegun = "drain.begun",
     /// What was under way is answered and recorded.

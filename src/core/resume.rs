@@ -407,6 +407,21 @@ mod tests {
         assert_eq!(plan(None, None, Some(at(b'd', 300))).case, 'C');
     }
 
+    /// Where the source tells its history, what it holds says so already: equal bytes stand at equal offsets. Here nothing else says it.
+    #[test]
+    fn a_checkpoint_of_another_history_is_not_within_a_log_whatever_its_offset() {
+        for snapshot in [None, Some(100)] {
+            let log = log(b'c', 100, 900, snapshot);
+            let expected = Plan {
+                case: 'B',
+                keep_log: false,
+                ask: Ask::Continue(at(b'd', 300)),
+                read: Read::Log(Offset::new(300)),
+            };
+            assert_eq!(plan(None, Some(&log), Some(at(b'd', 300))), expected);
+        }
+    }
+
     #[test]
     fn every_row_of_the_table_of_origins() {
         let source = History {

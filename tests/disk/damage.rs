@@ -175,6 +175,64 @@ fn files_from_an_older_copy_never_bring_back_what_they_say() {
     }
 }
 
+/// What was written stays as it is, for whoever can make something of it.
+#[test]
+fn letters_behind_a_damaged_one_stand_on_lines_of_their_own() {
+    let mut rig = Rig::start(&["output.replay.onError=dead_letter"]);
+    let mut rng = rig.seed.rng(0xDEAD);
+    let () = rig.target.run(&["SET", "clash", "a string"]);
+    let refuse = |rig: &mut Rig, element: &str| {
+        let () = rig.source.run(&["RPUSH", "clash", element]);
+        rig.gunyu.wait_status(LONG, "the letter is told", |status| {
+            status[0]["DeadLetters"].as_u64() >= Some(1)
+        });
+        rig.gunyu.wait_applied(&rig.source, LONG);
+    };
+    refuse(&mut rig, "before");
+    type Damage = fn(&mut Vec<u8>, &mut fastrand::Rng);
+    let damages: [(&str, Damage); 4] = [
+        ("a flipped bit", |text, rng| {
+            let at = rng.usize(..text.len());
+            text[at] ^= 1 << rng.u8(..8);
+        }),
+        ("a line without its end", |text, rng| {
+            text.truncate(text.len() - 1 - rng.usize(..20));
+        }),
+        ("no line at all", |text, rng| {
+            *text = std::iter::repeat_with(|| rng.u8(..)).take(5_000).collect();
+            text.push(0);
+        }),
+        ("nothing", |text, _| text.clear()),
+    ];
+    for (what, damage) in damages {
+        rig.gunyu.kill9();
+        let file = rig.files(".jsonl").pop().expect("there is a letter");
+        let mut text = fs::read(&file).unwrap();
+        damage(&mut text, &mut rng);
+        fs::write(&file, &text).unwrap();
+        rig.gunyu.restart();
+        rig.gunyu.wait_ready(LONG);
+        for number in 0..2 {
+            refuse(&mut rig, &format!("behind {what}, {number}"));
+        }
+        let all = fs::read(&file).unwrap();
+        assert!(all.starts_with(&text), "{what}: what was there is another");
+        let new = String::from_utf8(all[text.len()..].to_vec()).unwrap();
+        let is_torn = text.last().is_some_and(|last| *last != b'\n');
+        let lines = new.strip_prefix('\n').filter(|_| is_torn).unwrap_or(&new);
+        assert_eq!(new.starts_with('\n'), is_torn, "{what}: {new:?}");
+        let elements = lines.lines().map(|line| {
+            let letter: serde_json::Value = serde_json::from_str(line).unwrap();
+            letter["command"][2].as_str().unwrap().to_owned()
+        });
+        let expected = [0, 1].map(|number| format!("behind {what}, {number}"));
+        assert_eq!(elements.collect::<Vec<_>>(), expected, "{what}");
+        assert!(new.ends_with('\n'), "{what}: {new:?}");
+    }
+    let () = rig.source.run(&["DEL", "clash"]);
+    rig.finish();
+}
+
 fn copy_folder(from: &Path, to: &Path) {
     let done = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status();
     assert!(done.unwrap().success());

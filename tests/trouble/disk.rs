@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{LONG, Pair, full_syncs};
+use super::support::assert_equal;
+use super::{Goes, LONG, MIB, Pair, full_syncs};
 
 /// A small filesystem in memory over a folder; needs the right to mount.
 struct Tmpfs(PathBuf);
@@ -16,6 +17,23 @@ impl Tmpfs {
             .output();
         let done = mounted.is_ok_and(|output| output.status.success());
         done.then(|| Tmpfs(dir.to_owned()))
+    }
+
+    /// It is larger from here on.
+    fn grow(&self, size: &str) {
+        let mounted = Command::new("mount")
+            .args(["-o", &format!("remount,size={size}")])
+            .arg(&self.0)
+            .status();
+        assert!(mounted.unwrap().success());
+    }
+
+    /// Fills all but so much of what is left.
+    fn fill_but(&self, spare: u64) {
+        let filler = self.fill();
+        let file = std::fs::File::options().write(true).open(filler).unwrap();
+        let filled = file.metadata().unwrap().len();
+        file.set_len(filled - spare).unwrap();
     }
 
     /// Fills what is left.
@@ -56,4 +74,40 @@ fn a_full_disk_is_told_and_recovered_from_when_there_is_room_again() {
     expected.assert_on(&pair.target);
     assert_eq!(full_syncs(&pair.source), 1, "{}", pair.gunyu.traces());
     pair.gunyu.kill9();
+}
+
+/// What has arrived of it is right, and is on the target; its checkpoint, and the rest, come when there is room.
+#[test]
+fn a_snapshot_that_does_not_fit_is_told_and_asked_for_again_until_there_is_room() {
+    let mut pair = Pair::start(&[], &["channel.storer.logSize=1MiB"]);
+    // What compresses would be shorter.
+    let () = pair.source.run(&["CONFIG", "SET", "rdbcompression", "no"]);
+    let script = "for i = 1, 30 do redis.call('SET', 'large:' .. i, string.rep('x', 1048576)) end";
+    let () = pair.source.run(&["EVAL", script, "0"]);
+    pair.gunyu.wait_applied(&pair.source, LONG);
+    pair.gunyu.kill9();
+    let Some(disk) = Tmpfs::over(&pair.gunyu.state_dir(), "192m") else {
+        println!("skipped: mounting a tmpfs is not permitted here");
+        return;
+    };
+    pair.gunyu.restart();
+    pair.gunyu.wait_ready(LONG);
+    let before = full_syncs(&pair.source);
+    disk.fill_but(8 * MIB);
+    pair.gunyu.must("POST", "/syncer/fullsync?inputs=all");
+    pair.wait_told(Goes::Waits, "No space left", "free space on that filesystem");
+    pair.counters.wait_more(6_000);
+    pair.wait_told(Goes::Waits, "No space left", "free space on that filesystem");
+    let asked = full_syncs(&pair.source) - before;
+    println!("{asked} snapshots were asked for meanwhile");
+    disk.grow("400m");
+    pair.gunyu.wait_ready(LONG);
+    pair.counters.wait_more(1_000);
+    let expected = pair.counters.stop();
+    pair.gunyu.wait_applied(&pair.source, LONG);
+    expected.assert_on(&pair.target);
+    let traces = pair.gunyu.traces();
+    assert!(!traces.contains("panicked"), "{traces}");
+    assert_eq!(pair.gunyu.term().code(), Some(0), "{traces}");
+    assert_equal(&pair.source, &pair.target);
 }

@@ -20,7 +20,7 @@
 //! | a new replication id during a pause | `control::pause` (`a_new_history_of_the_source_waits_for_the_end_of_a_pause`) |
 //! | a backlog that has moved on | `resume` (`case_g_*`) |
 //! | a link that is cut, reset, stalled, at any byte, in any phase | `faults::links`, `link` here |
-//! | the disk | `disk`, the binary of that name; a full one here |
+//! | the folder | `disk`, the binary of that name; a full one and one of somebody else here (`disk`, `rights`) |
 
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
@@ -29,6 +29,7 @@ mod support;
 
 mod disk;
 mod link;
+mod rights;
 mod source;
 mod start;
 mod stopped;

@@ -343,6 +343,18 @@ fn a_removed_pipeline_leaves_nothing() {
 }
 
 #[test]
+fn a_retired_pipeline_is_listed_until_that_is_forgotten() {
+    let root = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(root.path()).unwrap();
+    catalog.set_epoch("a", 7).unwrap();
+    catalog.retire("a").unwrap();
+    catalog.remove_pipeline("a").unwrap();
+    assert_eq!(catalog.pipelines().unwrap(), ["a"]);
+    catalog.forget_retired("a").unwrap();
+    assert!(catalog.pipelines().unwrap().is_empty());
+}
+
+#[test]
 fn numbered_records_come_back_in_their_order() {
     let root = tempfile::tempdir().unwrap();
     {

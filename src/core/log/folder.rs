@@ -6,6 +6,7 @@ use super::Error;
 use super::disk::Disk;
 use super::inner::{is_ours, sweep_folder};
 use crate::core::catalog::{Catalog, NAME_BYTES_MAX};
+use crate::core::crash::{self, Step};
 
 /// Names below the root that are not pipelines.
 const RESERVED: [&str; 3] = ["catalog", "dead-letter", "lock"];
@@ -73,7 +74,7 @@ pub fn list_pipelines(disk: &Disk, root: &Path) -> Result<Vec<StoredPipeline>, E
 }
 
 /// Removes a pipeline whose log is not open: its files, its folder where nothing else is in it, and everything the
-/// catalog knows about it. Returns how many bytes that freed. May take long: for a thread that may block.
+/// catalog knows about it, but for its name where that is retired. Returns how many bytes that freed. May take long: for a thread that may block.
 ///
 /// # Errors
 /// [`Error::BadName`], [`Error::Io`], [`Error::Catalog`].
@@ -81,13 +82,16 @@ pub fn remove_pipeline(disk: &Disk, root: &Path, name: &str, catalog: &Catalog) 
     let folder = path(root, name)?;
     // First the catalog: files that it does not know are swept away at opening, should this be interrupted.
     catalog.remove_pipeline(name)?;
+    crash::pass(Step::GarbageForgotten);
     let freed = match sweep_folder(disk, &folder) {
         Err(error) if error.is_not_found() => return Ok(0),
         freed => freed?,
     };
+    crash::pass(Step::GarbageSwept);
     if disk.list(&folder)?.is_empty() {
         disk.remove_folder(&folder)?;
         disk.persist_folder(root)?;
+        crash::pass(Step::GarbageRemoved);
     }
     Ok(freed)
 }

@@ -13,6 +13,7 @@
 use super::gate::{Gate, Part};
 use super::orders::{Begun, FlushCommand, FullSyncWish, NotBegun};
 use super::{End, Pipeline, stale};
+use crate::core::crash::{self, Step};
 use crate::core::progress::Phase;
 use crate::core::resume::Reason;
 use crate::core::target;
@@ -33,6 +34,7 @@ pub(super) enum Next {
 impl Pipeline {
     /// Carries out steps 1 and 2.
     pub(super) async fn begin_requested(&mut self, wish: FullSyncWish, session: &mut Session) -> Next {
+        crash::pass(Step::RequestDue);
         let (begun, next) = match (&wish.flush, &wish.gate) {
             (None, _) => {
                 let forgotten = forgotten(&session.record);
@@ -47,6 +49,7 @@ impl Pipeline {
         let flushed = wish.flush.is_some();
         match &begun {
             Ok(()) => {
+                crash::pass(Step::RequestBegun);
                 tracing::info!(flushed, "a full sync was asked for and begins");
                 self.progress.begin_full_sync(Reason::Requested.as_str(), None);
                 self.progress.set_flushed(flushed);
@@ -55,6 +58,7 @@ impl Pipeline {
             Err(why) => tracing::warn!(?why, "a full sync that was asked for cannot begin"),
         }
         self.orders.answer(begun);
+        crash::pass(Step::RequestAnswered);
         next
     }
 

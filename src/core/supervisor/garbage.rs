@@ -22,6 +22,7 @@ use super::handle::Refusal;
 use super::input::Input;
 use super::{Shared, log};
 use crate::core::catalog::Catalog;
+use crate::core::crash::{self, Step};
 use crate::core::net::Endpoint;
 use crate::core::survey::{self, Recorded, Target};
 use crate::core::target::checkpoint;
@@ -88,7 +89,10 @@ async fn collect_on(shared: &Shared, endpoint: &Endpoint, gone: &[String], colle
         let address = endpoint.address.to_string();
         match fate(shared, &mut target, name).await {
             Ok(Fate::None) => {}
-            Ok(Fate::Goes) => collected.checkpoints.push((address, key_of(name))),
+            Ok(Fate::Goes) => {
+                crash::pass(Step::GarbageUncheckpointed);
+                collected.checkpoints.push((address, key_of(name)));
+            }
             Ok(Fate::Stays) => collected.kept.push((address, key_of(name))),
             Err(error) => collected.kept.push((error.to_string(), key_of(name))),
         }
@@ -163,9 +167,14 @@ async fn fate(shared: &Shared, target: &mut Target, name: &str) -> Result<Fate, 
 async fn remove(shared: &Shared, catalog: &Catalog, name: &str, retire: bool) -> Result<u64, Refusal> {
     let (root, catalog, name) = (shared.root.clone(), catalog.clone(), name.to_owned());
     blocking(move || {
-        let bytes = log::remove_pipeline(&log::Disk::new(), &root, &name, &catalog)?;
+        // Its name first where it stays, and last where it goes: whatever ends this in between, a later call finds what is left.
         if retire {
             catalog.retire(&name).map_err(log::Error::from)?;
+            crash::pass(Step::GarbageRetired);
+        }
+        let bytes = log::remove_pipeline(&log::Disk::new(), &root, &name, &catalog)?;
+        if !retire {
+            catalog.forget_retired(&name).map_err(log::Error::from)?;
         }
         Ok(bytes)
     })

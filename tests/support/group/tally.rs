@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use crate::support::fleet::client::Client;
+use crate::support::fleet::slot::slot;
 use crate::support::fleet::{LONG, Shape};
 use crate::support::wait_for;
 use crate::support::wire::{Batch, put};
@@ -61,6 +62,16 @@ impl Tally {
             threads: threads.collect(),
             shared: Arc::clone(&shared),
         }
+    }
+
+    /// The slots of a cluster that are written first, each once.
+    pub fn slots() -> Vec<u16> {
+        let tags =
+            (0..THREADS).flat_map(|thread| (0..PAIRS).map(move |pair| format!("{{{thread}-{pair}-0}}")));
+        let mut slots: Vec<u16> = tags.map(|tag| slot(tag.as_bytes())).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots
     }
 
     /// Writes so far.
@@ -121,23 +132,20 @@ impl Writer {
             let pair = self.draw.below(PAIRS);
             let number = self.sent[pair];
             let tag = format!("{{{}-{pair}-{}}}", self.number, number / LENGTH);
-            let mut batch = Batch::default();
-            let is_whole = self.draw.one_in(3);
-            if is_whole {
-                put!(batch, "MULTI");
+            let (mut count, mut push) = (Batch::default(), Batch::default());
+            put!(count, "INCR", format!("{tag}counter"));
+            put!(push, "RPUSH", format!("{tag}list"), number);
+            // Singly: of a slot that moves key by key, one of the two may be here and the other there.
+            let mut batches = vec![count, push];
+            if self.draw.one_in(3) {
+                let mut whole = Batch::default();
+                put!(whole, "MULTI");
+                put!(whole, "INCR", format!("{tag}counter"));
+                put!(whole, "RPUSH", format!("{tag}list"), number);
+                put!(whole, "EXEC");
+                batches = vec![whole];
             }
-            put!(batch, "INCR", format!("{tag}counter"));
-            put!(batch, "RPUSH", format!("{tag}list"), number);
-            if is_whole {
-                put!(batch, "EXEC");
-            }
-            let fault = match self.client.send(tag.as_bytes(), &batch) {
-                Ok(replies) => replies
-                    .into_iter()
-                    .find(|reply| matches!(reply, Value::ServerError(_))),
-                Err(why) => Some(Value::SimpleString(why)),
-            };
-            if let Some(fault) = fault {
+            if let Some(fault) = self.faults_of(&tag, &batches) {
                 shared.trouble.lock().unwrap().push(format!("{tag}: {fault:?}"));
                 return;
             }
@@ -146,6 +154,20 @@ impl Writer {
             shared.written.fetch_add(1, Ordering::SeqCst);
             pace.spend(1);
         }
+    }
+}
+
+impl Writer {
+    /// What a server, or nobody, has said against these, if anything.
+    fn faults_of(&mut self, tag: &str, batches: &[Batch]) -> Option<Value> {
+        batches
+            .iter()
+            .find_map(|batch| match self.client.send(tag.as_bytes(), batch) {
+                Ok(replies) => replies
+                    .into_iter()
+                    .find(|reply| matches!(reply, Value::ServerError(_))),
+                Err(why) => Some(Value::SimpleString(why)),
+            })
     }
 }
 

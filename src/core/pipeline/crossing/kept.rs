@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::windows::Windows;
 use crate::core::catalog::{self, Catalog, Durability, Series};
+use crate::core::crash::{self, Step};
 use crate::core::position::{Offset, Position, ReplId};
 use crate::core::topology::jobs::Export;
 use crate::core::topology::sample::Sample;
@@ -81,6 +82,7 @@ impl Kept {
         }
         self.thin_out()?;
         self.series.put(number, &now)?;
+        crash::pass(Step::TickWritten);
         self.numbers.push_back(number);
         self.last = now;
         Ok(())
@@ -106,10 +108,12 @@ impl Kept {
     pub(super) fn forget_before(&mut self, number: u64) -> Result<(), catalog::Error> {
         let passed = self.numbers.partition_point(|one| *one <= number);
         let gone: Vec<u64> = self.numbers.drain(..passed.saturating_sub(1)).collect();
-        match gone.is_empty() {
-            true => Ok(()),
-            false => self.series.remove(&gone),
+        if gone.is_empty() {
+            return Ok(());
         }
+        self.series.remove(&gone)?;
+        crash::pass(Step::TicksForgotten);
+        Ok(())
     }
 
     /// The windows that were noted of that pipeline.
@@ -123,7 +127,9 @@ impl Kept {
         windows: &Windows,
         durability: Durability,
     ) -> Result<(), catalog::Error> {
-        self.catalog.set_windows(name, windows, durability)
+        self.catalog.set_windows(name, windows, durability)?;
+        crash::pass(Step::WindowsWritten);
+        Ok(())
     }
 
     /// Notes who must begin anew.

@@ -4,6 +4,7 @@
 //! none; and that a record never says more of the target than is certain.
 
 use super::{Session, claim, now_ms};
+use crate::core::crash::{self, Step};
 use crate::core::resp::{self, Value};
 use crate::core::target::Error;
 use crate::core::target::checkpoint::{self, Record};
@@ -78,6 +79,7 @@ impl Session {
         if let Some(reply) = flush.failure(&replies) {
             return Err(self.half_done(reply));
         }
+        crash::pass(Step::FlushEmptied);
         // From here on it is done, whatever is said.
         let noted = async {
             self.watch().await?;
@@ -85,6 +87,7 @@ impl Session {
             let records = flush.members.iter();
             let records = records.flat_map(|one| self.replacing(&checkpoint::key(&one.name), &one.emptied));
             self.transaction(records.collect()).await?;
+            crash::pass(Step::FlushNoted);
             self.record = self.read_record().await?;
             self.watch().await
         };
