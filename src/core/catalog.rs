@@ -424,12 +424,13 @@ impl Catalog {
     /// # Errors
     /// [`Error::Database`], [`Error::BadName`].
     pub fn remove_pipeline(&self, name: &str) -> Result<(), Error> {
-        let db = self.base.now()?.db;
+        let db = self.base.for_writing()?.db;
         for set in ["seen", "parked"] {
-            if db.keyspace_exists(&set_name(set, name)) {
-                let rows = self.rows(set, name)?;
+            let full = set_name(set, name);
+            if db.keyspace_exists(&full) {
+                let rows = Rows::open(db.clone(), &full).map_err(failed("open", &full))?;
                 db.delete_keyspace(rows.keyspace().clone())
-                    .map_err(failed("remove", set_name(set, name)))?;
+                    .map_err(failed("remove", full))?;
             }
         }
         self.remove(

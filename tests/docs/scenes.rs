@@ -54,14 +54,20 @@ fn masters(cluster: &Cluster) -> Vec<&Server> {
     cluster.masters.iter().collect()
 }
 
-/// Ends the gunyu that `server` names when all that the source has written is applied. Nobody writes any more.
-fn stop_once_caught_up(stage: &Stage, server: &str, source: &Server) {
+/// Waits until the gunyu that `server` names has applied all that the source has written. Nobody writes any more.
+fn caught_up(server: &str, source: &Server) -> String {
     let at = source.offset();
-    let script = format!(
-        "until gunyu status {server} --json | jq -e '.[0] | .Phase == \"incremental\" and .Offset.Applied >= {at}'; do sleep 0.1; done\n\
-         gunyu stop --wait {server}"
+    format!(
+        "until gunyu status {server} --json | jq -e '.[0] | .Phase == \"incremental\" and .Offset.Applied >= {at}'; do sleep 0.1; done"
+    )
+}
+
+/// Ends it then.
+fn stop_once_caught_up(stage: &Stage, server: &str, source: &Server) {
+    stage.play(
+        &format!("{}\ngunyu stop --wait {server}", caught_up(server, source)),
+        &[],
     );
-    stage.play(&script, &[]);
 }
 
 /// From a cluster to a cluster, while somebody writes until the script refuses it.
@@ -326,7 +332,9 @@ pub fn there_is_a_way_back(blocks: &[Block]) {
 pub fn it_is_deployed_upgraded_and_taken_away(blocks: &[Block]) {
     let (source, target) = (filled(), Server::start());
     let stage = Stage::new(&pair(&source, &target));
-    stage.play("", blocks);
+    let (taken_away, before) = blocks.split_last().unwrap();
+    stage.play("", before);
+    stage.play(&caught_up("", &source), std::slice::from_ref(taken_away));
     let left: Vec<String> = target.run(&["KEYS", "redis-gunyu-*"]);
     assert!(
         left.is_empty() && !stage.dir().join("gunyu-log").exists(),

@@ -309,8 +309,8 @@ impl ParkedKeys {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, |last| Excluded(row(last.db, &last.key)));
         let mut found = Vec::new();
-        for entry in self.rows.keyspace().range((from, Unbounded)).take(limit) {
-            let (row, value) = entry.into_inner().map_err(failed("read", "parked keys"))?;
+        for entry in self.rows.range(from).take(limit) {
+            let (row, value) = entry.map_err(failed("read", "parked keys"))?;
             let parked = parked(&row, &value).ok_or_else(|| Error::Damaged {
                 record: "parked key".to_string(),
                 why: "the row has another shape".to_string(),

@@ -19,8 +19,7 @@ use super::{Error, failed};
 pub(super) const FORMAT: u32 = 1;
 
 const CACHE_BYTES: u64 = 8 << 20;
-/// Beyond this the database looks for what keeps its journal from being shortened.
-pub(super) const JOURNAL_BYTES: u64 = 64 << 20;
+const JOURNAL_BYTES: u64 = 64 << 20;
 const MEMTABLE_BYTES: u64 = 8 << 20;
 
 /// Little memory, whatever it holds. What tells where rows are is itself read in small blocks: as one block it is megabytes for each file of millions of rows, more

@@ -2,12 +2,13 @@
 //!
 //! What stands here beside a plain use of the database keeps its memory and its files small. It uses what fjall has for its own tests, too; `Cargo.lock` holds the version.
 
+use std::ops::Bound::{self, Unbounded};
 use std::thread;
 use std::time::Duration;
 
-use fjall::{AbstractTree as _, Database, Keyspace, OwnedWriteBatch, PersistMode, SeqNo};
+use fjall::{AbstractTree as _, Database, Keyspace, OwnedWriteBatch, PersistMode, SeqNo, Slice};
 
-use super::opened::{JOURNAL_BYTES, small_keyspace};
+use super::opened::small_keyspace;
 
 /// When rows go from memory to the disk: early enough that the database never sees its own limit, but for a batch of long keys.
 const MEMORY_BYTES_MAX: u64 = 4 << 20;
@@ -17,6 +18,9 @@ const WAITING_MAX: usize = 3;
 
 /// The same of runs of files that wait to be merged.
 const RUNS_MAX: usize = 28;
+
+/// The row of a set that was emptied: the newest of all, in a file. No other row is so short.
+const EMPTIED_ROW: &[u8] = b"e";
 
 /// How often it is looked at whether the disk has kept up.
 const LOOK: Duration = Duration::from_millis(10);
@@ -62,22 +66,34 @@ impl Rows {
     /// Takes all rows out. Nobody may read them meanwhile.
     ///
     /// The database forgets them at once, and would keep what of them is in memory until it sends this keyspace to the disk the next time, which of few rows
-    /// never happens; and their files until it is opened again.
+    /// never happens; their files until it is opened again; and perhaps its journal from there on, for it takes a keyspace without a file for one whose rows are nowhere else.
     pub(super) fn clear(&self) -> fjall::Result<()> {
         // Rows that were taken out one by one count here, as they do in memory.
-        if self.keyspace.approximate_len() == 0 {
+        let rows = self.keyspace.approximate_len();
+        if rows == 0 || rows == 1 && self.keyspace.contains_key(EMPTIED_ROW)? {
             return Ok(());
-        }
-        if self.db.journal_disk_space()? > JOURNAL_BYTES {
-            // Only what goes to the disk makes room in the journal, and small sets never go.
-            self.keyspace.rotate_memtable()?;
         }
         if self.keyspace.table_count() > 0 {
             self.keyspace.tree.drop_range::<&[u8], _>(..)?;
         }
         self.keyspace.clear()?;
-        let mut versions = self.keyspace.tree.get_version_history_lock();
-        Ok(versions.maintenance(self.keyspace.path(), SeqNo::MAX)?)
+        let path = self.keyspace.path();
+        let forgotten = self
+            .keyspace
+            .tree
+            .get_version_history_lock()
+            .maintenance(path, SeqNo::MAX);
+        self.write(PersistMode::Buffer, |batch, rows| {
+            batch.insert(rows, EMPTIED_ROW, []);
+        })?;
+        self.keyspace.rotate_memtable()?;
+        Ok(forgotten?)
+    }
+
+    /// The rows that somebody has put in, from there on, in their order.
+    pub(super) fn range(&self, from: Bound<Vec<u8>>) -> impl Iterator<Item = fjall::Result<(Slice, Slice)>> {
+        let all = self.keyspace.range((from, Unbounded)).map(|one| one.into_inner());
+        all.filter(|one| !one.as_ref().is_ok_and(|(row, _)| **row == *EMPTIED_ROW))
     }
 
     /// Waits while the disk is behind. The database does so, too, but for ever where its worker has ended, which a failed write makes it do.

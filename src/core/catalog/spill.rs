@@ -118,8 +118,8 @@ impl Table {
     pub fn next(&self, mark: &mut Mark, limit: usize) -> Result<Vec<Noted>, Error> {
         let from = mark.0.clone().map_or(Unbounded, Excluded);
         let (mut found, mut bytes) = (Vec::new(), 0);
-        for entry in self.rows.keyspace().range((from, Unbounded)).take(limit) {
-            let (row, value) = entry.into_inner().map_err(failed("read", "spilled keys"))?;
+        for entry in self.rows.range(from).take(limit) {
+            let (row, value) = entry.map_err(failed("read", "spilled keys"))?;
             let noted = noted(&row, &value).ok_or_else(|| Error::Damaged {
                 record: "spilled key".to_string(),
                 why: "the row has another shape".to_string(),
@@ -147,12 +147,12 @@ impl Table {
     /// # Errors
     /// [`Error::Database`].
     pub fn count(&self) -> Result<u64, Error> {
-        let count = self
-            .rows
-            .keyspace()
-            .len()
-            .map_err(failed("count", "spilled keys"))?;
-        Ok(count as u64)
+        let mut count = 0;
+        for entry in self.rows.range(Unbounded) {
+            entry.map_err(failed("count", "spilled keys"))?;
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// Takes all keys out.

@@ -132,12 +132,11 @@ impl<'a> FullSync<'a> {
             if self.seen()?.is_of(before.lineage).map_err(End::Catalog)? {
                 return Ok(before.cursor);
             }
-            if before.cursor.is_none() {
-                self.forget_what_was_before(before.lineage)?;
-                return Ok(None);
+            // What lies before the mark is written down nowhere here: a target that has lost its tail stands within a full sync that we have brought to its end, or somebody
+            // else has begun it. It begins anew, as one of its own even where there is no mark yet: two processes must never have a set of one lineage each.
+            if before.cursor.is_some() {
+                tracing::info!("the keys before the mark of the full sync are forgotten: it begins anew");
             }
-            // A target that has lost its tail stands within a full sync that we have brought to its end: what lies before the mark is written down nowhere any more.
-            tracing::info!("the keys before the mark of the full sync are forgotten: it begins anew");
         }
         let resync = before.resync || before.checkpoint.is_some() || before.full_sync.is_some();
         // After a flush it is known already which are ours alone.

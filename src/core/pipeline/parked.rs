@@ -37,9 +37,10 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Two clocks and a rounded TTL may differ by so much.
 const TOLERANCE_MS: i64 = 60_000;
 
-/// The parked keys of a pipeline.
+/// The parked keys of a pipeline. The catalog is held only while they are looked at: one that has failed to write is opened again when nobody holds it.
 pub struct Parked {
-    keys: ParkedKeys,
+    catalog: Catalog,
+    name: String,
     /// What the source had sent when the full sync ended.
     due: Offset,
     /// The last key looked at; nothing before the first.
@@ -53,10 +54,10 @@ impl Parked {
     /// # Errors
     /// The catalog cannot be read.
     pub fn open(catalog: &Catalog, name: &str, due: Offset) -> Result<Parked, Error> {
-        let keys = catalog.parked(name)?;
-        let settled = keys.chunk(None, 1)?.is_empty();
+        let settled = catalog.parked(name)?.chunk(None, 1)?.is_empty();
         Ok(Parked {
-            keys,
+            catalog: catalog.clone(),
+            name: name.to_owned(),
             due,
             after: None,
             settled,
@@ -101,14 +102,18 @@ impl Parked {
             }
         }
         self.keep(&mut found)?;
-        self.keys.persist().map_err(End::Catalog)?;
-        self.settled = self.keys.chunk(None, 1).map_err(End::Catalog)?.is_empty();
+        self.keys()?.persist().map_err(End::Catalog)?;
+        self.settled = self.keys()?.chunk(None, 1).map_err(End::Catalog)?.is_empty();
         Ok(true)
+    }
+
+    fn keys(&self) -> Result<ParkedKeys, End> {
+        self.catalog.parked(&self.name).map_err(End::Catalog)
     }
 
     fn keep(&self, found: &mut Vec<(u32, Vec<u8>, i64)>) -> Result<(), End> {
         let keys = found.iter().map(|(db, key, at)| (*db, &key[..], *at));
-        self.keys.insert(keys).map_err(End::Catalog)?;
+        self.keys()?.insert(keys).map_err(End::Catalog)?;
         found.clear();
         Ok(())
     }
@@ -131,12 +136,12 @@ impl Parked {
     /// The target or the catalog fails.
     pub async fn settle(&mut self, filter: &Filter, session: &mut Session) -> Result<(), End> {
         let chunk = self
-            .keys
+            .keys()?
             .chunk(self.after.as_ref(), CHUNK)
             .map_err(End::Catalog)?;
         if chunk.is_empty() {
             self.settled = true;
-            self.keys.clear().map_err(End::Catalog)?;
+            self.keys()?.clear().map_err(End::Catalog)?;
             crash::pass(crash::Step::ParkedForgotten);
             tracing::info!("keys whose expiry was put off during the full sync have it now");
             return Ok(());

@@ -40,7 +40,7 @@ pub(super) type Read = (u64, BTreeMap<String, Sample>);
 #[derive(Debug)]
 pub(super) struct Kept {
     catalog: Catalog,
-    series: Series,
+    cluster: String,
     /// The numbers of those that are there, in order.
     numbers: VecDeque<u64>,
     last: BTreeMap<String, Written>,
@@ -49,11 +49,10 @@ pub(super) struct Kept {
 impl Kept {
     /// Gives also those that were kept.
     pub(super) fn open(catalog: &Catalog, cluster: &str) -> Result<(Kept, Vec<Read>), catalog::Error> {
-        let series = catalog.ticks(cluster)?;
-        let all: Vec<(u64, BTreeMap<String, Written>)> = series.all()?;
+        let all: Vec<(u64, BTreeMap<String, Written>)> = catalog.ticks(cluster)?.all()?;
         let kept = Kept {
             catalog: catalog.clone(),
-            series,
+            cluster: cluster.to_owned(),
             numbers: all.iter().map(|(number, _)| *number).collect(),
             last: all.last().map(|(_, last)| last.clone()).unwrap_or_default(),
         };
@@ -62,6 +61,11 @@ impl Kept {
             Some((number, samples.collect::<Option<_>>()?))
         };
         Ok((kept, all.into_iter().filter_map(read).collect()))
+    }
+
+    /// Not held: a catalog that has failed to write is opened again when nobody holds it.
+    fn series(&self) -> Result<Series, catalog::Error> {
+        self.catalog.ticks(&self.cluster)
     }
 
     /// Writes a tick down where it says something new.
@@ -81,7 +85,7 @@ impl Kept {
             return Ok(());
         }
         self.thin_out()?;
-        self.series.put(number, &now)?;
+        self.series()?.put(number, &now)?;
         crash::pass(Step::TickWritten);
         self.numbers.push_back(number);
         self.last = now;
@@ -94,7 +98,7 @@ impl Kept {
         }
         let odd = self.numbers.iter().skip(1).step_by(2);
         let odd: Vec<u64> = odd.copied().collect();
-        self.series.remove(&odd)?;
+        self.series()?.remove(&odd)?;
         self.numbers.retain(|number| odd.binary_search(number).is_err());
         Ok(())
     }
@@ -111,7 +115,7 @@ impl Kept {
         if gone.is_empty() {
             return Ok(());
         }
-        self.series.remove(&gone)?;
+        self.series()?.remove(&gone)?;
         crash::pass(Step::TicksForgotten);
         Ok(())
     }
