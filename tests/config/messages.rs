@@ -99,7 +99,7 @@ fn a_key_written_twice_is_refused_in_whatever_spellings() {
     for (file, line) in [
         ("log:\n  level: info\n  level: info\n", 3),
         ("log: {level: info}\nlog: {format: json}\n", 2),
-        ("output:\n  replay: {targetDb: 1, targetDbCfg: 1}\n", 3),
+        ("output:\n  replay:\n    targetDb: 1\n    targetDbCfg: 1\n", 4),
         (
             "channel:\n  storer:\n    flush: {auto: true}\n    flushPolicy: {auto: true}\n",
             4,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::Inner;
 use super::ticks::Tick;
 use crate::core::command::SLOTS;
-use crate::core::position::{History, Offset, Position};
+use crate::core::position::{Offset, Position};
 
 impl Inner {
     /// The newest tick by which that shard was not past the position.
@@ -28,7 +28,7 @@ impl Inner {
 
     /// Whether the snapshot of that shard, taken at `position`, leaves something of its slots to nobody. `had`: up to where the target had its stream before.
     pub(super) fn has_lost(&self, name: &str, position: Position, had: Option<Position>) -> bool {
-        let history = History::new(position.id);
+        let history = self.history_around(name, position);
         let is_behind = |tick: &&Arc<Tick>| {
             let at = tick.at(name).filter(|at| history.contains(at));
             at.is_some_and(|at| at.offset >= position.offset)
@@ -82,6 +82,7 @@ mod tests {
     use super::super::tests::joined;
     use super::super::ticks::tests::{Seen, at, samples};
     use super::*;
+    use crate::core::position::History;
 
     /// Two shards whose servers can move slots as a whole; slot 7 goes from a to b between the ticks 2 and 3.
     async fn crossings(can: bool) -> (Crossings, Vec<super::super::Joined>) {

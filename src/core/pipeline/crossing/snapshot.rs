@@ -157,7 +157,7 @@ impl Crossings {
         if inner.is_blind() {
             return None;
         }
-        let history = History::new(position.id);
+        let history = inner.history_around(name, position);
         let Some(around) = inner.ticks.around(name, &history, position.offset) else {
             return Some(Obstacle::Tick);
         };
@@ -192,6 +192,14 @@ impl Drop for Forgets<'_> {
 }
 
 impl Inner {
+    /// The history in which a snapshot of that shard was taken, with the id that a failover has given it since.
+    pub(super) fn history_around(&self, name: &str, position: Position) -> History {
+        let of_log = self.members.get(name).and_then(|member| member.log.history());
+        of_log
+            .filter(|history| history.contains(&position))
+            .unwrap_or_else(|| History::new(position.id))
+    }
+
     pub(super) fn is_blind(&self) -> bool {
         self.blind_since.is_some_and(|since| since.elapsed() > BLIND_MAX)
     }
@@ -268,6 +276,26 @@ mod tests {
             let (crossings, _joined) = crossings(&ticks).await;
             assert_eq!(obstacle(&crossings, 15).as_deref(), expected, "{ticks:?}");
         }
+    }
+
+    /// It waited for good for a tick under the old id, and the others for it.
+    #[tokio::test]
+    async fn a_snapshot_that_was_taken_before_a_failover_is_found_among_the_ticks_after_it() {
+        let here: &[(u16, u16)] = &[(0, 9)];
+        let tick = |n: u64| [("a", n * 10, here, &[][..]), ("b", n * 10, &[][..], &[])];
+        let (crossings, _joined) = crossings(&[tick(2), tick(3), tick(4)]).await;
+        let before = Position {
+            id: crate::core::position::ReplId::parse(&[b'b'; 40]).unwrap(),
+            offset: Offset::new(15),
+        };
+        let log = crossings.inner().members["b"].log.clone();
+        log.start_at(History::new(before.id), before.offset)
+            .await
+            .unwrap();
+        assert!(matches!(crossings.obstacle("b", before), Some(Obstacle::Tick)));
+        let renamed = History::new(before.id).renamed(at(0).id, before.offset);
+        log.rename_history(renamed).await.unwrap();
+        assert!(crossings.obstacle("b", before).is_none());
     }
 
     #[tokio::test]
