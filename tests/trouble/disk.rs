@@ -53,16 +53,22 @@ impl Drop for Tmpfs {
     }
 }
 
+/// gunyu goes on in the same folder on a small disk of its own; nothing where that is not permitted.
+fn onto_small_disk(pair: &mut Pair) -> Option<Tmpfs> {
+    pair.gunyu.kill9();
+    let disk = Tmpfs::over(&pair.gunyu.state_dir(), "192m")?;
+    pair.gunyu.restart();
+    pair.gunyu.wait_ready(LONG);
+    Some(disk)
+}
+
 #[test]
 fn a_full_disk_is_told_and_recovered_from_when_there_is_room_again() {
     let mut pair = Pair::start(&[], &["channel.storer.logSize=1MiB"]);
-    pair.gunyu.kill9();
-    let Some(disk) = Tmpfs::over(&pair.gunyu.state_dir(), "192m") else {
+    let Some(disk) = onto_small_disk(&mut pair) else {
         println!("skipped: mounting a tmpfs is not permitted here");
         return;
     };
-    pair.gunyu.restart();
-    pair.gunyu.wait_ready(LONG);
     pair.counters.wait_more(1_000);
     let filler = disk.fill();
     pair.wait_trouble("No space left", "space");
@@ -85,13 +91,10 @@ fn a_snapshot_that_does_not_fit_is_told_and_asked_for_again_until_there_is_room(
     let script = "for i = 1, 30 do redis.call('SET', 'large:' .. i, string.rep('x', 1048576)) end";
     let () = pair.source.run(&["EVAL", script, "0"]);
     pair.gunyu.wait_applied(&pair.source, LONG);
-    pair.gunyu.kill9();
-    let Some(disk) = Tmpfs::over(&pair.gunyu.state_dir(), "192m") else {
+    let Some(disk) = onto_small_disk(&mut pair) else {
         println!("skipped: mounting a tmpfs is not permitted here");
         return;
     };
-    pair.gunyu.restart();
-    pair.gunyu.wait_ready(LONG);
     let before = full_syncs(&pair.source);
     disk.fill_but(8 * MIB);
     pair.gunyu.must("POST", "/syncer/fullsync?inputs=all");
