@@ -190,17 +190,15 @@ impl Gunyu {
     /// `at` is taken from the source, not from gunyu, which may not have heard of it yet.
     #[track_caller]
     pub fn wait_applied(&mut self, source: &Server, limit: Duration) {
-        let at = source.offset();
-        self.wait_status(limit, &format!("offset {at} is applied"), |status| {
+        let (at, address) = (source.offset(), source.addr());
+        self.wait_status(limit, &format!("offset {at} of {address} is applied"), |status| {
             let inputs = status.as_array().map_or(&[][..], Vec::as_slice);
-            let applied = |input: &Value| {
-                input["Offset"]["Applied"]
-                    .as_u64()
-                    .is_some_and(|offset| offset >= at)
-            };
-            inputs
-                .iter()
-                .any(|input| input["Phase"] == "incremental" && applied(input))
+            // Each shard counts its own stream: the offset of one says nothing of another.
+            let is_asked = |input: &&Value| inputs.len() == 1 || input["Input"] == address.as_str();
+            inputs.iter().find(is_asked).is_some_and(|input| {
+                let applied = input["Offset"]["Applied"].as_u64();
+                input["Phase"] == "incremental" && applied.is_some_and(|offset| offset >= at)
+            })
         });
     }
 
