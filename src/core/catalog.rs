@@ -73,6 +73,12 @@ pub enum Error {
         /// What the database said.
         source: fjall::Error,
     },
+    /// Its files are there, and do not fit together.
+    #[error("the catalog {} cannot be read back: its files do not fit together", path.display())]
+    Unreadable {
+        /// Its folder.
+        path: PathBuf,
+    },
     /// It was written by a newer gunyu.
     #[error("the catalog {} has format {found}, this gunyu reads format {FORMAT} only", path.display())]
     NewerFormat {
@@ -122,7 +128,7 @@ impl Error {
             Error::NewerFormat { .. } => {
                 Some("run the newer gunyu, or remove the catalog folder: full syncs follow")
             }
-            Error::Damaged { .. } => {
+            Error::Damaged { .. } | Error::Unreadable { .. } => {
                 Some("remove the catalog folder: full syncs follow, pauses and parked keys are forgotten")
             }
             Error::Database {

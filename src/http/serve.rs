@@ -154,10 +154,8 @@ impl Server {
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)] // There is no other way to that call.
 fn step_back() {
-    // SAFETY: a plain system call on the calling thread.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 5) } != 0 {
-        tracing::debug!(error = %io::Error::last_os_error(), "the API keeps its priority");
-    }
+    // SAFETY: a plain system call on the calling thread. It adds to what the process was started with, which is always allowed; there is no use in the answer.
+    let _ = unsafe { libc::nice(5) };
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -47,12 +48,16 @@ pub(super) fn database(path: &Path) -> Result<Database, Error> {
     // Files of the database are readable by all: their folder is not.
     let folder = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     folder.map_err(|error| opened(fjall::Error::Io(error)))?;
-    Database::builder(path)
+    let builder = Database::builder(path)
         .cache_size(CACHE_BYTES)
         .max_journaling_size(JOURNAL_BYTES)
         .worker_threads(1)
-        .max_cached_files(Some(64))
-        .open()
+        .max_cached_files(Some(64));
+    // What it finds and did not expect, some of it, is a panic. Nothing of the database is left then.
+    panic::catch_unwind(AssertUnwindSafe(|| builder.open()))
+        .map_err(|_| Error::Unreadable {
+            path: path.to_path_buf(),
+        })?
         .map_err(opened)
 }
 

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use fjall::{AbstractTree as _, Database, Keyspace, OwnedWriteBatch, PersistMode, SeqNo, Slice};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::opened::small_keyspace;
 
@@ -24,6 +25,14 @@ const EMPTIED_ROW: &[u8] = b"e";
 
 /// How often it is looked at whether the disk has kept up.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// Does what may take a while; where that is on a thread of a runtime with several, others take over what else it has to do.
+fn letting_others_run<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
 
 /// The rows.
 #[derive(Clone)]
@@ -99,12 +108,18 @@ impl Rows {
     /// Waits while the disk is behind. The database does so, too, but for ever where its worker has ended, which a failed write makes it do.
     fn wait_for_disk(&self) -> fjall::Result<()> {
         let tree = &self.keyspace.tree;
-        while tree.sealed_memtable_count() >= WAITING_MAX || tree.l0_run_count() >= RUNS_MAX {
-            // Says whether a write has failed.
-            self.db.persist(PersistMode::Buffer)?;
-            thread::sleep(LOOK);
+        let is_behind = || tree.sealed_memtable_count() >= WAITING_MAX || tree.l0_run_count() >= RUNS_MAX;
+        if !is_behind() {
+            return Ok(());
         }
-        Ok(())
+        letting_others_run(|| {
+            while is_behind() {
+                // Says whether a write has failed.
+                self.db.persist(PersistMode::Buffer)?;
+                thread::sleep(LOOK);
+            }
+            Ok(())
+        })
     }
 
     /// Hands what has been written to the worker, for the disk, when it is enough.

@@ -57,6 +57,17 @@ fn what_is_put_is_there_after_reopening() {
 }
 
 #[test]
+fn a_catalog_whose_files_do_not_fit_together_is_an_error_with_what_to_do() {
+    let root = tempfile::tempdir().unwrap();
+    drop(Catalog::open(root.path()).unwrap());
+    // The database takes a folder of that name for a file of its journal.
+    std::fs::create_dir(root.path().join("catalog").join("77.jnl")).unwrap();
+    let error = Catalog::open(root.path()).map(drop).unwrap_err();
+    assert!(matches!(error, Error::Unreadable { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("remove the catalog folder"));
+}
+
+#[test]
 fn forgetting_a_log_forgets_the_cursor_and_nothing_else() {
     let root = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(root.path()).unwrap();
