@@ -87,6 +87,8 @@ pub enum Kind {
     Renamenx,
     Del,
     Unlink,
+    /// EXPIREAT, PEXPIREAT.
+    Expireat,
     Restore,
     RestoreAsking,
     /// A source cluster's shard forgets slots that another shard has taken over.

@@ -123,7 +123,7 @@ pub(super) static GROUPS: &[Group] = &[
     (&["set"], write(ONE).replay(SET_GUARD)),
     (&["getset", "hmset", "hpersist", "hset", "lset", "persist", "pfadd", "sadd", "setbit", "setrange"],
        write(ONE).blind()),
-    (&["expireat", "pexpireat"], write(ONE).replay(EXPIREAT_GUARD)),
+    (&["expireat", "pexpireat"], write(ONE).replay(EXPIREAT_GUARD).kind(Kind::Expireat)),
     (&["geoadd", "zadd"], write(ONE).replay(ZADD_GUARD)),
     (&["hexpireat", "hpexpireat"], write(ONE).replay(HEXPIREAT_GUARD)),
     (&["hsetex"], write(ONE).replay(Replay::Hsetex)),

@@ -370,6 +370,7 @@ impl Filter {
             Kind::Trimslots => Some(Verdict::Drop(DropReason::SlotsTrimmed)),
             Kind::Eval => self.script(state, command, frame),
             Kind::RestoreAsking => self.restore_asking(state, command, frame),
+            Kind::Expireat => self.expire_at(state, command, frame),
             Kind::Multi | Kind::Exec | Kind::Discard => Some(Verdict::Keep),
             Kind::Publish | Kind::Spublish | Kind::Function | Kind::Script => Some(Verdict::Keep),
             Kind::Rename | Kind::Renamenx | Kind::Del | Kind::Unlink | Kind::Restore | Kind::Other => None,
@@ -385,6 +386,20 @@ impl Filter {
             return None;
         }
         Some(Verdict::Straddles(Straddle::KeysUnknown))
+    }
+
+    /// A stream has only what was done. Its condition held on the source; on the target the key may have another time for now, for a full sync
+    /// puts off what is soon.
+    fn expire_at(&self, state: &mut State, command: &Command, frame: &Frame<'_>) -> Option<Verdict> {
+        let is_unconditional = frame.arg_count() <= 3;
+        if is_unconditional || state.target.is_none() || self.by_keys(state, command, frame) != Verdict::Keep
+        {
+            return None;
+        }
+        let out = &mut state.scratch;
+        write_array_header(out, 3);
+        frame.args().take(3).for_each(|arg| write_bulk(out, arg));
+        Some(Verdict::Rewrite(out.split().freeze()))
     }
 
     /// What a shard receives from another that gives it a slot. On the target the key may still be there, as the other

@@ -287,3 +287,17 @@ fn a_snapshot_follows_the_same_rules() {
     assert_eq!(filter.key(1, b"k"), Some(DropReason::Database));
     assert_eq!((filter.target_db(0), filter.target_db(1)), (Some(3), None));
 }
+
+#[test]
+fn an_expiry_is_set_without_the_condition_that_held_on_the_source() {
+    let filter = filter(&allowing("a"));
+    let mut state = filter.state(0, None);
+    for (words, expected) in [
+        ("PEXPIREAT a 1700000000000 GT", "PEXPIREAT a 1700000000000"),
+        ("expireat a 1700000000 xx lt", "expireat a 1700000000"),
+        ("PEXPIREAT a 1700000000000", "keep"),
+        ("PEXPIREAT b 1700000000000 NX", "drop: key"),
+    ] {
+        assert_eq!(judge(&filter, &mut state, words), expected, "{words}");
+    }
+}

@@ -219,6 +219,7 @@ pub fn route(command: &'static Command, frame: &Frame<'_>, how: CrossSlot) -> Ro
         Kind::Other
         | Kind::Del
         | Kind::Unlink
+        | Kind::Expireat
         | Kind::Restore
         | Kind::RestoreAsking
         | Kind::Rename
@@ -281,6 +282,7 @@ fn special(command: &Command, frame: &Frame<'_>, how: CrossSlot) -> Route {
         | Kind::Other
         | Kind::Del
         | Kind::Unlink
+        | Kind::Expireat
         | Kind::Restore
         | Kind::RestoreAsking
         | Kind::Rename
