@@ -322,6 +322,32 @@ fn a_shard_whose_last_writes_to_gone_slots_are_lost_makes_all_begin_anew() {
     });
 }
 
+/// What has come since the snapshot is in the other shard's stream, and on the target long ago.
+#[test]
+fn slots_that_come_as_a_whole_while_a_snapshot_is_restored_keep_their_keys() {
+    each(0, &["output.replay.rateLimit.opsPerSec=4000"], |mut storm| {
+        storm.writers.wait_for_more(3_000);
+        wait_near(&mut storm);
+        let to = storm.rig.nodes[1].addr();
+        storm.gunyu.must("POST", &format!("/syncer/fullsync?inputs={to}"));
+        storm
+            .gunyu
+            .wait_status(LONG, "the snapshot is being restored", |status| {
+                let all = status.as_array().unwrap();
+                let it = all.iter().find(|one| one["Input"] == to.as_str());
+                it.is_some_and(|one| {
+                    one["Phase"] == "full_sync" && one["FullSync"]["Keys"].as_u64() > Some(0)
+                })
+            });
+        storm.moves_unseen(0, 1);
+        storm.gunyu.wait_ready(LONG);
+        storm.writers.wait_for_more(1_000);
+        let gunyu = storm.end_anyhow();
+        let told = "have come to the shard since its snapshot";
+        assert!(gunyu.traces().contains(told), "{}", gunyu.traces());
+    });
+}
+
 /// A key in a slot that the first node keeps.
 fn own_key(rig: &Rig) -> String {
     let slot = |key: &String| -> usize { rig.nodes[0].run(&["CLUSTER", "KEYSLOT", key]) };

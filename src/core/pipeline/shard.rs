@@ -29,6 +29,8 @@ pub struct Known {
     pub looks: u64,
     /// The slots that are this shard's, and not moving; nothing where that is not known.
     pub slots: Option<Slots>,
+    /// How many are its own and moving.
+    pub moving: usize,
     /// Its nodes.
     pub nodes: Vec<Address>,
 }
@@ -54,8 +56,16 @@ impl Slots {
         self.0.binary_search(&slot).is_ok()
     }
 
-    fn intersection(&self, other: &Slots) -> Slots {
+    /// Those that are in both.
+    #[must_use]
+    pub fn intersection(&self, other: &Slots) -> Slots {
         Slots(self.0.iter().copied().filter(|slot| other.has(*slot)).collect())
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -192,6 +202,7 @@ mod tests {
                 tell.send_replace(Known {
                     looks,
                     slots,
+                    moving: 0,
                     nodes: Vec::new(),
                 });
                 tokio::time::sleep(Duration::from_millis(200)).await;

@@ -36,6 +36,7 @@ use crate::core::catalog::{Fate, KeySet};
 use crate::core::command;
 use crate::core::crash;
 use crate::core::net::Address;
+use crate::core::position::Position;
 use crate::core::resp::Value;
 use crate::core::target::Error;
 use crate::core::target::checkpoint::{self, KEY_PREFIX, Record};
@@ -144,8 +145,15 @@ pub async fn sweep_all(context: &Context, session: &mut Session, libraries: &Lib
         return Ok(());
     }
     // Where the snapshot's keys were not written down from its first (the settings were others then), nobody knows what is stale.
-    if session.record.noted {
-        sweep_databases(context, session).await?;
+    match session.record.noted {
+        true => sweep_databases(context, session).await?,
+        false if is_looked_for(settings, &session.record, session.facts.databases) => {
+            tracing::warn!(
+                hint = format!("gunyu fullsync --inputs {}", settings.source.endpoint.address),
+                "the full sync began under other settings: keys that the source does not have are not looked for"
+            );
+        }
+        false => {}
     }
     let keeps =
         settings.replay.function_exists == FunctionExists::Append || settings.filter.denies(b"function");
@@ -157,15 +165,41 @@ pub async fn sweep_all(context: &Context, session: &mut Session, libraries: &Lib
     }
 }
 
+/// The slots whose keys the snapshot, taken at `position`, has all of. Of those that have come since it knows nothing, and a slot that moves is nobody's.
+async fn slots_to_sweep(
+    shard: &Shard,
+    settings: &Settings,
+    position: Option<Position>,
+) -> Result<Slots, End> {
+    let Some(settled) = shard.settled().await else {
+        // A shard that has left has no slots, and so no keys any more.
+        return match shard.has_left() {
+            true => Ok(Slots::default()),
+            false => Err(End::Unsettled),
+        };
+    };
+    let held = position.and_then(|position| shard.crossings.held_since(&settings.name, position));
+    let swept = settled.intersection(&held.unwrap_or_default());
+    let left_out = settled.count() - swept.count() + shard.known.borrow().moving;
+    if left_out > 0 {
+        let hint = format!(
+            "gunyu fullsync --inputs {}, while no slot moves, looks through all",
+            settings.source.endpoint.address
+        );
+        tracing::warn!(
+            slots = left_out,
+            hint,
+            "slots move, or have come to the shard since its snapshot was taken: in them keys that the source does not have are not looked for"
+        );
+    }
+    Ok(swept)
+}
+
 async fn sweep_databases(context: &Context, session: &mut Session) -> Result<(), End> {
     let settings = &context.settings;
     let shared = is_shared(session, &settings.name, settings.shard.as_ref()).await?;
     let slots = match &settings.shard {
-        // A shard that has left has no slots, and so no keys any more.
-        Some(shard) => match shard.settled().await {
-            None if shard.has_left() => Some(Slots::default()),
-            settled => Some(settled.ok_or(End::Unsettled)?),
-        },
+        Some(shard) => Some(slots_to_sweep(shard, settings, session.record.full_sync).await?),
         None => None,
     };
     let seen = context.catalog.seen(&settings.name).map_err(End::Catalog)?;

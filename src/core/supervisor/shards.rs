@@ -387,9 +387,12 @@ impl Followed {
         let master = &self.shard.master;
         let slots = |moving: &Vec<u16>| shard::Slots::of(&master.slots, moving);
         let slots = master.moving.as_ref().map(slots);
+        let own = shard::Slots::of(&master.slots, &[]);
+        let at_rest = slots.as_ref().map_or(0, shard::Slots::count);
         self.slots.send_modify(|known| {
             known.looks += 1;
             known.slots = slots;
+            known.moving = own.count() - at_rest;
             known.nodes = self
                 .shard
                 .nodes()

@@ -1,7 +1,8 @@
-//! What neither of two shards says any more: slots that have gone as a whole, and whose last writes were still to be applied when their old shard had to send a snapshot.
+//! What neither of two shards says any more: slots that have gone, and whose last writes were still to be applied when their old shard had to send a snapshot.
 //!
-//! That snapshot does not hold them, and the stream of the shard that took them over had them only as an import, which is left out ([`super::windows`]). Only a
-//! snapshot of that shard has them. So all shards begin anew then. A slot that went key by key (`MIGRATE`) is wholly in the other stream, and is never lost.
+//! That snapshot does not hold them. Where they went as a whole, the stream of the shard that took them over had them only as an import, which is left out
+//! ([`super::windows`]); where they went key by key (`MIGRATE`), it has every key, but of those that were deleted before nobody speaks any more. Only a
+//! snapshot of that shard says what there is. So all shards begin anew then.
 //!
 //! | the slot was this shard's behind what the target had of it, and is another's before the snapshot | the other has begun with a snapshot | it |
 //! | --- | --- | --- |
@@ -36,9 +37,6 @@ impl Inner {
         let Some(now) = self.ticks.all().find(is_behind) else {
             return false;
         };
-        if !now.knows_migrations() {
-            return false;
-        }
         let from = had.and_then(|had| self.tick_before(name, had));
         let from = from.map_or(0, |tick| tick.number);
         let mut last: Option<&Arc<Tick>> = None;
@@ -84,7 +82,7 @@ mod tests {
     use super::*;
     use crate::core::position::History;
 
-    /// Two shards whose servers can move slots as a whole; slot 7 goes from a to b between the ticks 2 and 3.
+    /// Two shards, whose servers can move slots as a whole or not; slot 7 goes from a to b between the ticks 2 and 3.
     async fn crossings(can: bool) -> (Crossings, Vec<super::super::Joined>) {
         type Ranges = &'static [(u16, u16)];
         let (low, with, high): (Ranges, Ranges, Ranges) = (&[(0, 6)], &[(0, 7)], &[(8, 9)]);
@@ -108,7 +106,7 @@ mod tests {
             (true, Some(at(15)), true),
             (true, Some(at(30)), false),
             (true, None, true),
-            (false, Some(at(15)), false),
+            (false, Some(at(15)), true),
         ] {
             let (crossings, _joined) = crossings(can).await;
             let log = crossings.inner().members["b"].log.clone();

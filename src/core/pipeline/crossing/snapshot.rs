@@ -15,10 +15,12 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::ticks::Tick;
+use super::ticks::{Claim, Tick};
 use super::windows::Windows;
 use super::{CIRCLE, Crossings, Inner};
 use crate::core::catalog::Durability;
+use crate::core::command::SLOTS;
+use crate::core::pipeline::shard::Slots;
 use crate::core::position::{History, Offset, Position};
 
 /// The slots must have been at rest for so long where they were not.
@@ -129,6 +131,35 @@ impl Crossings {
         Err(Entangled)
     }
 
+    /// The slots whose keys that shard's snapshot, taken at `position`, has all of: they were its own, and at rest, in every look at the cluster since the last before it.
+    /// One that came later is in its stream; or in the other shard's, where it came as a whole. Nothing where no look is so old.
+    #[must_use]
+    pub fn held_since(&self, name: &str, position: Position) -> Option<Slots> {
+        let inner = self.inner();
+        let history = inner.history_around(name, position);
+        let at = |tick: &Arc<Tick>| tick.at(name).filter(|at| history.contains(at));
+        let is_before = |tick: &&Arc<Tick>| at(tick).is_some_and(|at| at.offset <= position.offset);
+        // What was said in the history before, if there was one, was said before the snapshot too.
+        let of_history = |tick: &&Arc<Tick>| at(tick).is_some();
+        let first = inner.ticks.all().find(of_history);
+        let former = first.and_then(|first| inner.ticks.before(first.number));
+        let former = former.filter(|tick| tick.at(name).is_some());
+        let base = inner.ticks.all().rev().find(is_before).or(former)?;
+        let mut held = [true; SLOTS as usize];
+        let mut last: Option<&Arc<Tick>> = None;
+        for tick in inner.ticks.after(base.number.saturating_sub(1)) {
+            if last.is_none_or(|last| !tick.agrees_with(last)) {
+                for (slot, claim) in tick.claims(name) {
+                    held[usize::from(slot)] &= claim == Claim::Mine;
+                }
+            }
+            last = Some(tick);
+        }
+        let ranges: Vec<(u16, u16)> = (0..SLOTS).map(|slot| (slot, slot)).collect();
+        let others: Vec<u16> = (0..SLOTS).filter(|slot| !held[usize::from(*slot)]).collect();
+        Some(Slots::of(&ranges, &others))
+    }
+
     /// Notes with which snapshot a shard begins.
     fn begin_with(&self, name: &str, position: Position) {
         let mut inner = self.inner();
@@ -145,7 +176,7 @@ impl Crossings {
         if has_lost {
             tracing::warn!(
                 name,
-                "slots have left the shard as a whole, and the target had not all of them: all shards begin anew"
+                "slots have left the shard, and the target had not all that was said of them: all shards begin anew"
             );
             inner.entangle();
         }
@@ -305,6 +336,39 @@ mod tests {
         crossings.inner().blind_since = Instant::now().checked_sub(BLIND_MAX * 2);
         assert_eq!(obstacle(&crossings, 15), None);
         crossings.at_rest().await;
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_has_all_of_the_slots_that_were_its_shards_from_before_it_on() {
+        type Ranges = &'static [(u16, u16)];
+        let (low, more): (Ranges, Ranges) = (&[(0, 6)], &[(0, 7)]);
+        let (high, fewer): (Ranges, Ranges) = (&[(7, 9)], &[(8, 9)]);
+        // Slot 7 goes from a to b between 20 and 30; slot 9 moves there for a while, and stays.
+        let (crossings, _joined) = crossings(&[
+            [("a", 10, more, &[]), ("b", 10, fewer, &[])],
+            [("a", 20, more, &[]), ("b", 20, fewer, &[])],
+            [("a", 30, low, &[]), ("b", 30, high, &[9])],
+            [("a", 40, low, &[]), ("b", 40, high, &[])],
+        ])
+        .await;
+        for (name, offset, expected) in [
+            ("b", 25, vec![8]),
+            ("b", 35, vec![7, 8]),
+            ("b", 45, vec![7, 8, 9]),
+            ("a", 25, vec![0, 1, 2, 3, 4, 5, 6]),
+        ] {
+            let held = crossings.held_since(name, at(offset)).unwrap();
+            let all: Vec<u16> = (0..SLOTS).filter(|slot| held.has(*slot)).collect();
+            assert_eq!(all, expected, "{name} {offset}");
+        }
+        assert_eq!(crossings.held_since("b", at(5)), None, "no look is so old");
+        let id = crate::core::position::ReplId::parse(&[b'b'; 40]).unwrap();
+        let mut of_heir = samples(&[("a", 5, low, &[]), ("b", 50, high, &[])]);
+        of_heir.get_mut("a").unwrap().at.id = id;
+        crossings.take(of_heir);
+        let position = Position { id, ..at(2) };
+        let held = crossings.held_since("a", position).unwrap();
+        assert!(held.has(6) && !held.has(7), "by what the failed master had said");
     }
 
     #[tokio::test]
