@@ -26,6 +26,7 @@
 //! | `pipelines` | `{name}` 0x00 `entangled` | `true`: it must begin anew, because shards wait for each other; no row otherwise |
 //! | `pipelines` | `{name}` 0x00 `drained` | `true`: its shard has left, and the target has all that it ever said |
 //! | `pipelines` | `{name}` 0x00 `windows` | stretches of its stream that import slots of another shard, as `pipeline::crossing` writes them: a list |
+//! | `pipelines` | `{name}` 0x00 `swapped` | databases of the source that have changed places while keys are parked: a list of pairs |
 //! | `ticks:{cluster}` | a number, u64 | how far the shards' streams were and which slots they had, as `pipeline::crossing` writes it |
 //! | `seen:{name}` | a key as below | nothing, or the key (long keys); then, of a key that only the target has, `k` where it is kept and `d` where it is deleted |
 //! | `seen:{name}` | `n` | how many are kept and how many deleted, two u64 little endian; no row before the first |
@@ -122,15 +123,15 @@ impl Error {
                 source: fjall::Error::Locked,
                 ..
             } => Some("another process has it open: stop the other gunyu"),
-            Error::Open { .. } => {
-                Some("make the folder writable, or remove its catalog folder: full syncs follow")
-            }
+            Error::Open { .. } => Some(
+                "make the folder writable, or remove its catalog folder; then: gunyu fullsync --inputs all",
+            ),
             Error::NewerFormat { .. } => {
-                Some("run the newer gunyu, or remove the catalog folder: full syncs follow")
+                Some("run the newer gunyu, or remove the catalog folder; then: gunyu fullsync --inputs all")
             }
-            Error::Damaged { .. } | Error::Unreadable { .. } => {
-                Some("remove the catalog folder: full syncs follow, pauses and parked keys are forgotten")
-            }
+            Error::Damaged { .. } | Error::Unreadable { .. } => Some(
+                "remove the catalog folder (pauses are forgotten with it); then: gunyu fullsync --inputs all",
+            ),
             Error::Database {
                 source: fjall::Error::Io(_) | fjall::Error::Poisoned,
                 ..
@@ -410,6 +411,25 @@ impl Catalog {
         self.write(name, "windows", windows, durability)
     }
 
+    /// The databases of the source that have changed places since keys of `name` were parked, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub fn swapped(&self, name: &str) -> Result<Vec<(u32, u32)>, Error> {
+        Ok(self.read(name, "swapped")?.unwrap_or_default())
+    }
+
+    /// Notes them, durably.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::BadName`].
+    pub fn set_swapped(&self, name: &str, pairs: &[(u32, u32)]) -> Result<(), Error> {
+        match pairs.is_empty() {
+            true => self.remove(name, &["swapped"]),
+            false => self.write(name, "swapped", &pairs, Durability::Durable),
+        }
+    }
+
     /// The pipelines of which anything is known, in order.
     ///
     /// # Errors
@@ -450,6 +470,7 @@ impl Catalog {
                 "entangled",
                 "drained",
                 "windows",
+                "swapped",
             ],
         )
     }

@@ -176,6 +176,80 @@ fn times_of_expiry_survive_a_crash_during_the_full_sync() {
     end_equal(gunyu, &source, &target);
 }
 
+/// What is put off of an expiry is where the key is, whatever the stream does with the key.
+#[test]
+fn an_expiry_that_is_put_off_goes_with_its_key_and_gives_way_to_another_that_had_a_condition() {
+    let (source, target) = (Server::start(), Server::start());
+    keys(&source, "minutes", 60, Some(now_ms() + 900_000));
+    keys(&source, "others", 60, Some(now_ms() + 1_800_000));
+    ballast(&source, "ballast");
+    let mut gunyu = slow(&source, &target);
+    let mut batch = Batch::default();
+    for number in (0..60).step_by(2) {
+        let (key, other) = (format!("minutes:{number}"), format!("others:{number}"));
+        put!(batch, "SELECT", 0);
+        match number % 12 {
+            0 => put!(batch, "EXPIRE", key, 86_400, "GT"),
+            2 => put!(batch, "RENAME", key, other),
+            4 => {
+                put!(batch, "RENAME", key, "on its way");
+                put!(batch, "RENAMENX", "on its way", format!("there:{number}"));
+            }
+            6 => put!(batch, "COPY", key, format!("copied:{number}")),
+            8 => put!(batch, "COPY", key, format!("copied:{number}"), "DB", 7, "REPLACE"),
+            _ => put!(batch, "MOVE", key, 5),
+        }
+    }
+    put!(batch, "SWAPDB", 3, 9);
+    put!(batch, "SWAPDB", 9, 2);
+    put!(batch, "SELECT", 2);
+    put!(batch, "RENAME", "minutes:1", "after the swap");
+    batch.must(&mut source.conn());
+    assert_eq!(gunyu.status()[0]["Phase"], "full_sync", "it is under way");
+    gunyu.wait_applied(&source, PATIENCE);
+    wait_until(PATIENCE, "every time of expiry is settled", || {
+        gunyu
+            .traces()
+            .contains("was put off during the full sync have it now")
+    });
+    assert_same_expiry(&source, &target);
+    end_equal(gunyu, &source, &target);
+}
+
+/// Who has the catalog no more cannot know which keys they are, and says what helps.
+#[test]
+fn expiries_that_were_put_off_are_told_of_where_the_catalog_is_gone() {
+    let (source, target) = (Server::start(), Server::start());
+    keys(&source, "minutes", 60, Some(now_ms() + 900_000));
+    let args = vec![
+        "sync".to_owned(),
+        format!("--source={}", source.url()),
+        format!("--target={}", target.url()),
+    ];
+    let mut gunyu = Gunyu::with_args(args, &[("GUNYU_CRASH_AT", "sync.done:1")]);
+    wait_until(
+        PATIENCE,
+        "it has died between the full sync and the stream",
+        || gunyu.ended().is_some(),
+    );
+    std::fs::remove_dir_all(gunyu.state_dir().join("catalog")).unwrap();
+    gunyu.restart_with_env(&[]);
+    let status = gunyu.wait_status(PATIENCE, "it tells", |status| {
+        let told = status[0]["LastError"]["Message"].as_str();
+        told.is_some_and(|told| told.contains("ten years"))
+    });
+    let hint = status[0]["LastError"]["Hint"].as_str().unwrap();
+    assert_eq!(hint, format!("gunyu fullsync --inputs {}", source.addr()));
+    gunyu.must("POST", "/syncer/fullsync?inputs=all");
+    wait_until(PATIENCE, "every time of expiry is settled", || {
+        gunyu
+            .traces()
+            .contains("was put off during the full sync have it now")
+    });
+    assert_same_expiry(&source, &target);
+    end_equal(gunyu, &source, &target);
+}
+
 /// A key restored with this RESTORE option, and what OBJECT says of it on both sides.
 fn carried(policy: &str, option: [&str; 2], ask: &str) -> (i64, i64) {
     let options = ["--maxmemory-policy", policy];

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::support::wire::{Batch, put};
-use super::support::{Gunyu, SOON, Server, wait_for};
+use super::support::{Gunyu, SOON, Server, wait_for, wait_until};
 use super::{PATIENCE, end_equal, full_syncs, live, only_input};
 
 pub(super) fn fill(server: &Server, names: &str, count: usize) {
@@ -69,6 +69,46 @@ fn full_syncs_that_follow_each_other_take_no_more_memory_than_the_first_ones() {
     let last = own_bytes(20);
     assert!(last < first + (10 << 20), "{first} bytes, then {last}");
     end_equal(gunyu, &source, &target);
+}
+
+/// Keys that stay would get what the stream behind an old snapshot adds a second time.
+#[test]
+fn a_snapshot_of_before_is_not_restored_under_what_the_target_has_had_since() {
+    let (source, target) = (Server::start(), Server::start());
+    fill(&source, "old", 60);
+    fill(&target, "foreign", 2);
+    let args = vec![
+        "sync".to_owned(),
+        format!("--source={}", source.url()),
+        format!("--target={}", target.url()),
+    ];
+    // It dies when the target's checkpoint has gone and the source has not been asked.
+    let mut gunyu = Gunyu::with_args(args, &[("GUNYU_CRASH_AT", "request.begun:1")]);
+    gunyu.wait_ready(PATIENCE);
+    let () = source.run(&["RPUSH", "list", "once"]);
+    let () = source.run(&["INCR", "counter"]);
+    gunyu.wait_applied(&source, PATIENCE);
+    let _ = gunyu.request("POST", "/syncer/fullsync?inputs=all");
+    wait_until(PATIENCE, "it has died", || gunyu.ended().is_some());
+    gunyu.restart_with_env(&[]);
+    gunyu.wait_ready(PATIENCE);
+    gunyu.wait_applied(&source, PATIENCE);
+    assert_eq!(target.run::<u64>(&["LLEN", "list"]), 1, "{}", gunyu.traces());
+    assert_eq!(target.run::<u64>(&["GET", "counter"]), 1);
+    assert_eq!(count(&target, "foreign"), 2);
+}
+
+/// What others had in a database goes with it.
+#[test]
+fn what_was_there_before_the_first_full_sync_is_kept_though_its_database_changes_places() {
+    let (mut source, target) = (Server::start(), Server::start());
+    fill(&source, "old", 60);
+    let () = target.run(&["SET", "foreign:1", "x"]);
+    let mut gunyu = live(&source, &target, &[]);
+    let () = source.run(&["SWAPDB", "0", "1"]);
+    gunyu.wait_applied(&source, PATIENCE);
+    restart_anew(&mut source, &mut gunyu);
+    assert_eq!(count(&target, "foreign"), 1, "{}", gunyu.traces());
 }
 
 /// The source comes back empty, under a new replication id, and is filled anew.

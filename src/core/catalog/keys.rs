@@ -293,6 +293,21 @@ impl ParkedKeys {
         written.map_err(failed("write to", "parked keys"))
     }
 
+    /// The expiry that a key is to get, where it was put in.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub fn expiry(&self, db: u32, key: &[u8]) -> Result<Option<i64>, Error> {
+        let row = row(db, key);
+        let value = self.rows.keyspace().get(&row);
+        let value = value.map_err(failed("look up", "a parked key"))?;
+        let of_key = value.filter(|value| value.get(8..) == Some(rest(key)));
+        let Some(value) = of_key else { return Ok(None) };
+        parked(&row, &value)
+            .map(|one| Some(one.expires_ms))
+            .ok_or_else(misshapen)
+    }
+
     /// Makes what was put in so far durable.
     ///
     /// # Errors
@@ -311,11 +326,7 @@ impl ParkedKeys {
         let mut found = Vec::new();
         for entry in self.rows.range(from).take(limit) {
             let (row, value) = entry.map_err(failed("read", "parked keys"))?;
-            let parked = parked(&row, &value).ok_or_else(|| Error::Damaged {
-                record: "parked key".to_string(),
-                why: "the row has another shape".to_string(),
-            })?;
-            found.push(parked);
+            found.push(parked(&row, &value).ok_or_else(misshapen)?);
         }
         Ok(found)
     }
@@ -339,6 +350,13 @@ impl ParkedKeys {
     /// [`Error::Database`].
     pub fn clear(&self) -> Result<(), Error> {
         self.rows.clear().map_err(failed("clear", "parked keys"))
+    }
+}
+
+fn misshapen() -> Error {
+    Error::Damaged {
+        record: "parked key".to_string(),
+        why: "the row has another shape".to_string(),
     }
 }
 

@@ -21,7 +21,7 @@ use super::dead_letter::{DeadLetters, Letter};
 use super::full_sync::FullSync;
 use super::judge::{Judged, Keeping};
 use super::live_lane::LiveLane;
-use super::parked::Parked;
+use super::parked::{Parked, swapped};
 use super::refused::{letter, no_database, refuse, too_long};
 use super::turn::Turn;
 use super::{End, Goal, Settings, Wish};
@@ -141,7 +141,7 @@ impl Context {
             return End::LogChanged;
         };
         let guarded = session.record.guarded.filter(|_| !is_restored_here);
-        let parked = match self.parked(guarded, session.epoch).await {
+        let parked = match self.parked(guarded).await {
             Ok(parked) => parked,
             Err(end) => return end,
         };
@@ -380,9 +380,11 @@ impl Stream<'_> {
                 notes_ends: self.lane.wants_ends(),
                 state: &self.state,
                 received_at: self.chunk_received,
+                swaps: swapped(&frame, command.kind)
+                    .and_then(|(one, other)| Some((filter.target_db(one)?, filter.target_db(other)?))),
             };
             match kept.judge(&frame, command.kind, verdict) {
-                Judged::Kept => {}
+                Judged::Kept => self.parked.follow(&frame, command.kind, self.state.db())?,
                 Judged::Dropped => filtered += 1,
                 Judged::Refused(letter) => self.refuse(&[letter])?,
                 Judged::NoDatabase(db) => return Err(no_database(db, self.databases)),
@@ -421,6 +423,7 @@ impl Stream<'_> {
     }
 
     async fn submit(&mut self, batch: Batch) -> Result<(), End> {
+        self.parked.persist_followed()?;
         self.checkpoint_due = Instant::now() + self.context.settings.idle_checkpoint_every;
         self.lane.note_seen(&self.state);
         // Where the log has begun anew meanwhile, what was read is of another history: it is neither sent nor recorded.
@@ -463,13 +466,11 @@ impl Stream<'_> {
                 if !letters.is_empty() {
                     self.refuse(&letters)?;
                 }
-                self.advance(batch.end(), checkpointed);
-                Ok(())
+                self.advance(batch.end(), checkpointed)
             }
             Outcome::Checkpointed(offset) => {
                 let applied = self.context.progress.ladder().applied.max(offset);
-                self.advance(applied, Some(offset));
-                Ok(())
+                self.advance(applied, Some(offset))
             }
             Outcome::Advanced(advance) => self.take_advance(*advance),
             Outcome::Rejected { batch, failed } => self.without(batch, &failed).await,
@@ -512,7 +513,7 @@ impl Stream<'_> {
             self.refuse(&letters)?;
         }
         if advance.applied.is_some() || advance.checkpointed.is_some() {
-            self.advance(applied, advance.checkpointed);
+            self.advance(applied, advance.checkpointed)?;
         }
         Ok(())
     }
@@ -540,12 +541,13 @@ impl Stream<'_> {
         }
     }
 
-    fn advance(&mut self, end: Offset, checkpointed: Option<Offset>) {
+    fn advance(&mut self, end: Offset, checkpointed: Option<Offset>) -> Result<(), End> {
         if let Some(offset) = checkpointed {
             self.checkpointed = self.checkpointed.max(offset);
         }
         self.applying.applied(end, self.checkpointed);
         if checkpointed.is_some() {
+            self.parked.forget_settled()?;
             crash::pass(Step::BatchAdvanced);
             if self.reader.history().is_ok() {
                 self.context.log.set_releasable(self.checkpointed);
@@ -554,6 +556,7 @@ impl Stream<'_> {
             self.applying
                 .released(self.context.log.released().min(self.checkpointed));
         }
+        Ok(())
     }
 
     /// Writes dead letters, and says whether the pipeline may go on.

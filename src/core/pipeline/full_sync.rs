@@ -150,6 +150,7 @@ impl<'a> FullSync<'a> {
             snapshot_ms: self.snapshot.begun_ms,
             cursor: None,
             resync,
+            wanted_ms: 0,
             noted: false,
             owned,
             owns_libraries,

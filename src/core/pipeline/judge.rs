@@ -27,6 +27,8 @@ pub(super) struct Keeping<'a> {
     pub(super) notes_ends: bool,
     pub(super) state: &'a filter::State,
     pub(super) received_at: Option<std::time::Instant>,
+    /// The databases of the target that the command has change places.
+    pub(super) swaps: Option<(u32, u32)>,
 }
 
 impl Keeping<'_> {
@@ -82,6 +84,9 @@ impl Keeping<'_> {
                 let is_alone = !self.exact && !batch.in_transaction();
                 if is_alone {
                     batch.mark(Piece::Open);
+                }
+                if let Some((one, other)) = self.swaps {
+                    batch.swap(one, other);
                 }
                 if kind == Kind::Swapdb {
                     batch.mark(Piece::RemoveCheckpoint { back_to: target_db });

@@ -56,7 +56,7 @@ use super::progress::{Counters, Phase, Progress, State};
 use super::resume::{self, Ask, Plan, Read, Reason};
 use super::source::Follower;
 use super::target;
-use super::target::session::{Claim, Session};
+use super::target::session::{Claim, Session, now_ms};
 use super::topology::Place;
 
 pub use end::End;
@@ -164,6 +164,7 @@ impl Pipeline {
             tokens: VecDeque::new(),
             standing: None,
             trust_checkpoint: self.settings.resume,
+            began_ms: now_ms(),
             inherits: self.settings.inherits,
             force: self.must_begin_anew(),
             force_is_asked: false,
@@ -472,10 +473,15 @@ impl Pipeline {
             plan = whole('G', round.asked_for.unwrap_or(Reason::SourceRefused));
         } else if let (Ask::FullSync(_), Some(reason)) = (plan.ask, round.asked_for) {
             plan.ask = Ask::FullSync(reason);
-        } else if let Read::Snapshot(at) = plan.read
-            && self.is_of_before(at, &session)
+        } else if let (Read::Snapshot(_), Some(snapshot)) = (plan.read, self.log.snapshot())
+            && requested::is_of_before(
+                &snapshot,
+                &session.record,
+                session.epoch != Epoch::NONE,
+                (!round.trust_checkpoint).then_some(round.began_ms),
+            )
         {
-            // What was copied from another process is older than what that one had begun.
+            // The target has more than that snapshot and knows no position: the stream behind it would be applied a second time.
             plan = whole('F', Reason::Requested);
         }
         round.asked_for = match plan.ask {
@@ -557,17 +563,6 @@ impl Pipeline {
             // It ends only when it is stopped, or by a bug of ours.
             () = receiver.ended() => Ok(End::LogChanged),
         }
-    }
-
-    /// Whether the target says of the snapshot in a copied log that it is not the one to restore: another was begun, or was to be, when the process ended whose
-    /// copy it is.
-    fn is_of_before(&self, at: Offset, session: &Session) -> bool {
-        let record = &session.record;
-        let is_another = match record.full_sync {
-            Some(begun) => begun.offset != at,
-            None => record.resync && record.checkpoint.is_none(),
-        };
-        session.epoch != Epoch::NONE && is_another
     }
 
     /// Brings log and ladder to where the plan wants them before the source is asked.

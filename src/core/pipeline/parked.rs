@@ -6,16 +6,27 @@
 //! that the source had sent by the end of the full sync, each gets its true expiry, unless the stream has given it another one since. Until
 //! then it does not matter that the key lives: when it expires on the source, a `DEL` comes.
 //!
+//! What is put off goes with the key where the stream takes it, or a copy of it:
+//!
+//! | command | the place to which it goes is |
+//! | --- | --- |
+//! | `RENAME`, `RENAMENX`, `COPY`, `MOVE` | parked too, with the same expiry |
+//! | `SWAPDB` | asked when it is settled: each key of one database is looked for in the other as well |
+//!
+//! A place that is parked and has no such key, or one with another expiry, is let alone. What is known of keys is forgotten when the target's record says that
+//! all have their own: whoever goes on without this catalog finds there whether something is still to be done.
+//!
 //! Owns which keys are parked and how they are settled.
 
 use super::End;
 use crate::core::catalog::{Catalog, Error, ParkedKeys, SourceKey};
+use crate::core::command;
 use crate::core::crash;
 use crate::core::filter::Filter;
 use crate::core::log::{self, Log};
 use crate::core::position::Offset;
 use crate::core::rdb::{Item, Scanner, Step};
-use crate::core::resp::{Value, said};
+use crate::core::resp::{Frame, Value, said};
 use crate::core::target::refusal::Kind;
 use crate::core::target::session::{Session, now_ms};
 
@@ -46,6 +57,16 @@ pub struct Parked {
     /// The last key looked at; nothing before the first.
     after: Option<SourceKey>,
     settled: bool,
+    /// Every key has its own expiry, and the target's record does not say so yet.
+    is_kept: bool,
+    /// Keys have gone to other places, and a power cut would forget that.
+    is_unsaved: bool,
+    /// Keys have gone to other places since the first was looked at.
+    looks_again: bool,
+    /// How many keys of this look at all got their expiry.
+    given: usize,
+    /// Databases of the source that have changed places.
+    swapped: Vec<(u32, u32)>,
 }
 
 impl Parked {
@@ -61,7 +82,83 @@ impl Parked {
             due,
             after: None,
             settled,
+            is_kept: false,
+            is_unsaved: false,
+            looks_again: false,
+            given: 0,
+            swapped: catalog.swapped(name)?,
         })
+    }
+
+    /// A command of the stream may take keys, and with them what is put off, to other places; `db` is the source's database that it is for.
+    ///
+    /// # Errors
+    /// The catalog fails.
+    pub fn follow(&mut self, frame: &Frame<'_>, kind: command::Kind, db: u32) -> Result<(), End> {
+        if self.settled {
+            return Ok(());
+        }
+        if let Some(pair) = swapped(frame, kind) {
+            self.swapped.push(pair);
+            return self
+                .catalog
+                .set_swapped(&self.name, &self.swapped)
+                .map_err(End::Catalog);
+        }
+        let Some((from, (to_db, to))) = taken(frame, kind, db) else {
+            return Ok(());
+        };
+        let keys = self.keys()?;
+        for place in self.places(db) {
+            if let Some(expires_ms) = keys.expiry(place, from).map_err(End::Catalog)? {
+                let entry = (to_db, to, expires_ms);
+                keys.insert([entry]).map_err(End::Catalog)?;
+                self.is_unsaved = true;
+                self.looks_again |= self.after.is_some();
+            }
+        }
+        Ok(())
+    }
+
+    /// Before the target is given what [`Parked::follow`] has seen.
+    ///
+    /// # Errors
+    /// The catalog fails.
+    pub fn persist_followed(&mut self) -> Result<(), End> {
+        if std::mem::take(&mut self.is_unsaved) {
+            self.keys()?.persist().map_err(End::Catalog)?;
+        }
+        Ok(())
+    }
+
+    /// The databases in which a key of this one may be by now: itself first.
+    fn places(&self, db: u32) -> Vec<u32> {
+        let mut places = vec![db];
+        let mut next = 0;
+        while let Some(&place) = places.get(next) {
+            for &(one, other) in &self.swapped {
+                let there = if one == place { other } else { one };
+                if (one == place || other == place) && !places.contains(&there) {
+                    places.push(there);
+                }
+            }
+            next += 1;
+        }
+        places
+    }
+
+    /// The target's record says that every key has its own expiry, if that is so: nothing needs to be known of them any more.
+    ///
+    /// # Errors
+    /// The catalog fails.
+    pub fn forget_settled(&mut self) -> Result<(), End> {
+        if !std::mem::take(&mut self.is_kept) {
+            return Ok(());
+        }
+        self.keys()?.clear().map_err(End::Catalog)?;
+        self.catalog.set_swapped(&self.name, &[]).map_err(End::Catalog)?;
+        crash::pass(crash::Step::ParkedForgotten);
+        Ok(())
     }
 
     /// Takes them up again where another process has restored the snapshot, and had not settled them: out of the copy of that snapshot. More keys than were
@@ -124,6 +221,12 @@ impl Parked {
         self.settled
     }
 
+    /// Whether they are still known though every key has its own expiry: the target's record is to say it first.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
     /// Whether there is something to settle, everything up to `applied` being applied.
     #[must_use]
     pub fn is_due(&self, applied: Offset) -> bool {
@@ -140,16 +243,21 @@ impl Parked {
             .chunk(self.after.as_ref(), CHUNK)
             .map_err(End::Catalog)?;
         if chunk.is_empty() {
-            self.settled = true;
-            self.keys()?.clear().map_err(End::Catalog)?;
-            crash::pass(crash::Step::ParkedForgotten);
+            // What went to another place meanwhile may have gone past us. Where nothing had to be done, nothing can have.
+            if std::mem::take(&mut self.looks_again) && std::mem::take(&mut self.given) > 0 {
+                self.after = None;
+                return Ok(());
+            }
+            (self.settled, self.is_kept) = (true, true);
             tracing::info!("keys whose expiry was put off during the full sync have it now");
             return Ok(());
         }
-        let placed: Vec<(u32, &[u8], i64)> = chunk
-            .iter()
-            .filter_map(|one| Some((filter.target_db(one.key.db)?, &one.key.key[..], one.expires_ms)))
-            .collect();
+        let mut placed: Vec<(u32, &[u8], i64)> = Vec::new();
+        for one in &chunk {
+            let places = self.places(one.key.db).into_iter();
+            let places = places.filter_map(|db| filter.target_db(db));
+            placed.extend(places.map(|db| (db, &one.key.key[..], one.expires_ms)));
+        }
         let mut asks = vec![vec![b"TIME".to_vec()]];
         for (db, key, _) in &placed {
             asks.push(select(*db));
@@ -162,6 +270,7 @@ impl Parked {
         let mut sets = Vec::new();
         for ((db, key, expire_at_ms), ttl) in placed.iter().zip(ttls) {
             if is_guarded(now, ttl, *expire_at_ms) {
+                self.given += 1;
                 sets.push(select(*db));
                 sets.push(vec![
                     b"PEXPIREAT".to_vec(),
@@ -177,6 +286,36 @@ impl Parked {
         self.after = chunk.into_iter().next_back().map(|one| one.key);
         Ok(())
     }
+}
+
+/// The databases that the command has change places.
+pub(super) fn swapped(frame: &Frame<'_>, kind: command::Kind) -> Option<(u32, u32)> {
+    let pair = (kind == command::Kind::Swapdb).then(|| Some((number(frame, 1)?, number(frame, 2)?)));
+    pair.flatten()
+}
+
+/// A key and where it is taken, or copied.
+type Taken<'a> = (&'a [u8], (u32, &'a [u8]));
+
+/// What the command takes to another place; `db` is the database that is selected.
+fn taken<'a>(frame: &Frame<'a>, kind: command::Kind, db: u32) -> Option<Taken<'a>> {
+    use command::Kind;
+    let (from, to) = (frame.arg(1)?, frame.arg(2)?);
+    match kind {
+        Kind::Rename | Kind::Renamenx => Some((from, (db, to))),
+        Kind::Move => Some((from, (number(frame, 2)?, from))),
+        Kind::Copy => {
+            let mut options = (3..frame.arg_count()).filter_map(|at| Some((at, frame.arg(at)?)));
+            let option = options.find(|(_, word)| word.eq_ignore_ascii_case(b"DB"));
+            let to_db = option.map_or(Some(db), |(at, _)| number(frame, at + 1))?;
+            Some((from, (to_db, to)))
+        }
+        _ => None,
+    }
+}
+
+fn number(frame: &Frame<'_>, at: usize) -> Option<u32> {
+    std::str::from_utf8(frame.arg(at)?).ok()?.parse().ok()
 }
 
 /// Commands of ours that keep the target a copy: where they are refused, it is none, and we must not go on as if it were.
@@ -243,6 +382,30 @@ mod tests {
             "deleted by the stream"
         );
         assert!(!is_guarded(now, &Value::Error(b"ERR".to_vec()), true_expiry));
+    }
+
+    #[test]
+    fn what_is_put_off_goes_where_the_key_goes() {
+        use crate::core::command::{of, tests::framed};
+        for (words, expected) in [
+            ("RENAME a b", Some(("a", 3, "b"))),
+            ("renamenx a b", Some(("a", 3, "b"))),
+            ("COPY a b", Some(("a", 3, "b"))),
+            ("COPY a b REPLACE DB 7", Some(("a", 7, "b"))),
+            ("MOVE a 5", Some(("a", 5, "a"))),
+            ("SET a b", None),
+            ("SWAPDB 0 1", None),
+        ] {
+            framed(words, |frame| {
+                let taken = taken(frame, of(frame).kind, 3);
+                let taken = taken.map(|(from, (db, to))| (from.to_vec(), db, to.to_vec()));
+                let expected = expected.map(|(from, db, to): (&str, u32, &str)| (from.into(), db, to.into()));
+                assert_eq!(taken, expected, "{words}");
+            });
+        }
+        framed("SWAPDB 4 1", |frame| {
+            assert_eq!(swapped(frame, of(frame).kind), Some((4, 1)));
+        });
     }
 
     #[test]

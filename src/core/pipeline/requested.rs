@@ -2,7 +2,7 @@
 //!
 //! | step | what | after a crash just behind it |
 //! | --- | --- | --- |
-//! | 1 | one transaction on the target: the checkpoint goes, and with it, where that was asked for, every key of the databases that the input feeds | no checkpoint: a full sync, from the log's own snapshot where it still holds one |
+//! | 1 | one transaction on the target: the checkpoint goes, and with it, where that was asked for, every key of the databases that the input feeds | no checkpoint: a full sync; of a snapshot from before that the log still holds, [`is_of_before`] says that it is not the one |
 //! | 2 | whoever asked is told that it has begun | the same |
 //! | 3 | the log is emptied, the source is asked for a snapshot | the same |
 //!
@@ -14,12 +14,13 @@ use super::gate::{Gate, Part};
 use super::orders::{Begun, FlushCommand, FullSyncWish, NotBegun};
 use super::{End, Pipeline, stale};
 use crate::core::crash::{self, Step};
+use crate::core::log::SnapshotInfo;
 use crate::core::progress::Phase;
 use crate::core::resume::Reason;
 use crate::core::target;
 use crate::core::target::checkpoint::{self, Record};
 use crate::core::target::refusal::Kind;
-use crate::core::target::session::{Flush, Member, Session};
+use crate::core::target::session::{Flush, Member, Session, now_ms};
 
 /// How the pipeline goes on after step 1.
 pub(super) enum Next {
@@ -162,7 +163,32 @@ fn forgotten(record: &Record) -> Record {
         full_sync: None,
         cursor: None,
         resync: record.resync || record.checkpoint.is_some() || record.full_sync.is_some(),
+        wanted_ms: now_ms(),
         ..record.clone()
+    }
+}
+
+/// Whether the log's snapshot is not the one to restore, for the target has more than it: what the stream behind it adds would be added twice to keys that stay.
+///
+/// | the target's record has | in a group | the snapshot is of before |
+/// | --- | --- | --- |
+/// | a checkpoint that does not count since `untrusted_ms` | – | where it began earlier |
+/// | another snapshot, begun | yes | yes: the log is a copy of another process's |
+/// | nothing, and a full sync is due | yes | yes |
+/// | a full sync that was asked for | no | where it began earlier |
+/// | anything else | – | no |
+pub(super) fn is_of_before(
+    snapshot: &SnapshotInfo,
+    record: &Record,
+    in_group: bool,
+    untrusted_ms: Option<u64>,
+) -> bool {
+    let is_older = |ms: u64| snapshot.begun_ms < ms;
+    match (record.checkpoint, record.full_sync) {
+        (Some(_), _) => untrusted_ms.is_some_and(is_older),
+        (None, Some(begun)) => in_group && begun.offset != snapshot.position.offset,
+        (None, None) if in_group => record.resync,
+        (None, None) => is_older(record.wanted_ms),
     }
 }
 
@@ -189,5 +215,63 @@ fn judged(done: Result<(), target::Error>) -> (Begun, Next) {
             Err(NotBegun::Unknown(error.to_string())),
             Next::AsBefore(End::Target(error)),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::log::Stage;
+    use crate::core::position::{Offset, Position, ReplId};
+    use crate::core::target::checkpoint::Checkpoint;
+
+    #[test]
+    fn a_snapshot_of_before_is_told_by_every_row_of_the_table() {
+        let at = |offset| Position {
+            id: ReplId::parse(&[b'a'; 40]).unwrap(),
+            offset: Offset::new(offset),
+        };
+        let snapshot = SnapshotInfo {
+            position: at(100),
+            received_bytes: 1,
+            declared_bytes: None,
+            stage: Stage::Whole,
+            resumable: true,
+            begun_ms: 50,
+            whole_ms: None,
+        };
+        let checkpoint = Some(Checkpoint {
+            position: at(1_000),
+            db: 0,
+        });
+        let begun = |offset| Record {
+            full_sync: Some(at(offset)),
+            ..Record::default()
+        };
+        let recorded = || Record {
+            checkpoint,
+            ..Record::default()
+        };
+        let wanted = |wanted_ms, resync| Record {
+            wanted_ms,
+            resync,
+            ..Record::default()
+        };
+        for (record, in_group, untrusted_ms, expected) in [
+            (recorded(), false, Some(60), true),
+            (recorded(), false, Some(40), false),
+            (recorded(), false, None, false),
+            (begun(200), true, None, true),
+            (begun(100), true, None, false),
+            (begun(200), false, None, false),
+            (wanted(0, true), true, None, true),
+            (wanted(0, false), true, None, false),
+            (wanted(60, true), false, None, true),
+            (wanted(40, true), false, None, false),
+            (wanted(0, true), false, None, false),
+        ] {
+            let said = is_of_before(&snapshot, &record, in_group, untrusted_ms);
+            assert_eq!(said, expected, "{record:?} {in_group} {untrusted_ms:?}");
+        }
     }
 }

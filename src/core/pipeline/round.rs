@@ -30,6 +30,8 @@ pub(super) struct Round {
     pub(super) standing: Option<String>,
     /// Whether the target's checkpoint counts: not before this process has written one, where resuming is off.
     pub(super) trust_checkpoint: bool,
+    /// When the pipeline began, Unix time in ms.
+    pub(super) began_ms: u64,
     /// redis-GunYu's checkpoint is to be taken over, and it has not been looked for with success yet.
     pub(super) inherits: bool,
     /// A full sync that must come about whatever the plan says.

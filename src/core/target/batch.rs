@@ -53,6 +53,7 @@ pub struct Batch {
     in_transaction: bool,
     /// Where each command ends in the stream; empty where nobody asks for it.
     ends: Vec<Offset>,
+    swapped: Vec<(u32, u32)>,
 }
 
 impl Batch {
@@ -71,7 +72,19 @@ impl Batch {
             oldest: None,
             in_transaction: false,
             ends: Vec::new(),
+            swapped: Vec::new(),
         }
+    }
+
+    /// Two databases of the target change places in it.
+    pub fn swap(&mut self, one: u32, other: u32) {
+        self.swapped.push((one, other));
+    }
+
+    /// The databases of the target that change places in it, in their order.
+    #[must_use]
+    pub fn swapped(&self) -> &[(u32, u32)] {
+        &self.swapped
     }
 
     /// Notes that the commands added since the last such note end at `end`.

@@ -13,6 +13,7 @@
 //! | `snapshot_ms` | `1760000000000` | when receiving that snapshot began, Unix time: two snapshots may have one position |
 //! | `cursor` | `81920:0:1042:0` | of that snapshot: everything before this byte is restored, the database selected there, keys so far, elements that are written of the key that begins there |
 //! | `resync` | `1` | that snapshot is not the first: what an earlier sync wrote may be on the target |
+//! | `wanted_ms` | `1760000000000` | when a full sync was asked for that has not begun, Unix time: a snapshot from before that is not the one |
 //! | `noted` | `1` | the keys of that snapshot are written down as they come, from the first: what else is on the target can be told afterwards |
 //! | `guarded` | `1` | keys of the last full sync still have an expiry ten years ahead of their own (`pipeline::parked`); `0` where they had |
 //! | `lineage` | `9f…` | names the full sync on which all this rests: fences and marks of another one count for nothing |
@@ -95,6 +96,8 @@ pub struct Record {
     pub cursor: Option<Cursor>,
     /// That snapshot is not the first: what an earlier sync wrote may be on the target.
     pub resync: bool,
+    /// When a full sync was asked for that has not begun, Unix time; 0 where none was.
+    pub wanted_ms: u64,
     /// The keys of that snapshot are written down as they come, from the first.
     pub noted: bool,
     /// Whether keys of the last full sync still have an expiry far ahead of their own; nothing where none ever had.
@@ -129,6 +132,16 @@ pub struct Malformed {
 }
 
 impl Record {
+    /// Two databases of the target change places. Where the keys of one alone are this deployment's, neither's are from now on: the same batch may be
+    /// sent again, and nobody could tell how often they have.
+    pub fn share_swapped(&mut self, swapped: &[(u32, u32)]) {
+        for (one, other) in swapped {
+            if self.owned.contains(one) != self.owned.contains(other) {
+                self.owned.retain(|db| db != one && db != other);
+            }
+        }
+    }
+
     /// Reads the fields and values of the hash, in any order.
     ///
     /// # Errors
@@ -152,6 +165,7 @@ impl Record {
                 b"cursor" => record.cursor = Some(Cursor::parse(text).ok_or_else(malformed)?),
                 b"full_sync" => record.full_sync = Some(parse_position(text).ok_or_else(malformed)?),
                 b"resync" => record.resync = text == "1",
+                b"wanted_ms" => record.wanted_ms = count(text).ok_or_else(malformed)?,
                 b"noted" => record.noted = text == "1",
                 b"guarded" => record.guarded = Some(text == "1"),
                 b"libraries" => record.owns_libraries = text == "1",
@@ -191,6 +205,9 @@ impl Record {
         }
         if self.resync {
             field("resync", "1".to_owned());
+        }
+        if self.wanted_ms != 0 {
+            field("wanted_ms", self.wanted_ms.to_string());
         }
         if self.noted {
             field("noted", "1".to_owned());
@@ -282,6 +299,7 @@ mod tests {
             full_sync: Some(position),
             epoch: Epoch::new(7),
             snapshot_ms: 1_760_000_000_000,
+            wanted_ms: 1_760_000_000_001,
             seen: vec![0, 1, 7],
             owned: vec![0, 3],
             owns_libraries: true,
@@ -302,6 +320,22 @@ mod tests {
             parsed(&Record::default().command(b"HSET", b"k", 1)),
             Ok(Record::default())
         );
+    }
+
+    #[test]
+    fn databases_that_change_places_stay_ours_where_both_were() {
+        for (owned, expected) in [
+            (vec![0, 1], vec![0, 1]),
+            (vec![0, 5], vec![5]),
+            (vec![5], vec![5]),
+        ] {
+            let mut record = Record {
+                owned,
+                ..Record::default()
+            };
+            record.share_swapped(&[(0, 1), (1, 0)]);
+            assert_eq!(record.owned, expected);
+        }
     }
 
     #[test]

@@ -123,6 +123,7 @@ impl Exact {
         });
         record.full_sync = None;
         record.cursor = None;
+        record.share_swapped(batch.swapped());
         let (wire, in_flight) = self.encode(&mut batch, &record);
         self.in_flight = Some(InFlight {
             batch,

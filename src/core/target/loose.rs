@@ -275,6 +275,7 @@ impl Loose {
             flight.expect(None, 1);
         }
         self.target_db = Some(batch.target_db());
+        self.session.record.share_swapped(batch.swapped());
         let mut next = 0;
         for piece in batch.pieces() {
             match piece {

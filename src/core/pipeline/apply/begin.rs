@@ -3,7 +3,7 @@
 use super::Context;
 use crate::core::pipeline::End;
 use crate::core::pipeline::parked::Parked;
-use crate::core::position::{Epoch, Offset};
+use crate::core::position::Offset;
 
 /// Where the stream goes on.
 #[derive(Debug, Clone, Copy)]
@@ -17,23 +17,21 @@ pub struct From {
 }
 
 impl Context {
-    /// The keys whose expiry is put off. Where another process has restored them, they are known from the copy of its snapshot.
-    pub(super) async fn parked(&self, guarded: Option<bool>, epoch: Epoch) -> Result<Parked, End> {
+    /// The keys whose expiry is put off. Where the catalog does not know them, for another process has restored them or it was removed, they are known from the
+    /// snapshot in the log.
+    pub(super) async fn parked(&self, guarded: Option<bool>) -> Result<Parked, End> {
         let due = self.progress.ladder().received;
         let mut parked = Parked::open(&self.catalog, &self.settings.name, due).map_err(End::Catalog)?;
-        let is_in_group = epoch != Epoch::NONE;
-        if guarded != Some(true) || !is_in_group || parked.recover(&self.log).await? {
+        if guarded != Some(true) || !parked.is_settled() || parked.recover(&self.log).await? {
             return Ok(parked);
         }
-        if parked.is_settled() {
-            let message = "keys of the last full sync have an expiry ten years ahead of their own, and the process that knows them is gone";
-            let hint = format!(
-                "gunyu fullsync --inputs {}",
-                self.settings.source.endpoint.address
-            );
-            tracing::error!(hint, "{message}");
-            self.progress.report(message.to_owned(), Some(hint));
-        }
+        let message = "keys of the last full sync have an expiry ten years ahead of their own, and what was known of them is gone";
+        let hint = format!(
+            "gunyu fullsync --inputs {}",
+            self.settings.source.endpoint.address
+        );
+        tracing::error!(hint, "{message}");
+        self.progress.report(message.to_owned(), Some(hint));
         Ok(parked)
     }
 

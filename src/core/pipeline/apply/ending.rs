@@ -37,7 +37,8 @@ impl Context {
         while parked.is_due(Offset::ZERO) {
             parked.settle(&self.settings.filter, session).await?;
         }
-        session.remove_keys().await.map_err(End::Target)
+        session.remove_keys().await.map_err(End::Target)?;
+        parked.forget_settled()
     }
 }
 
@@ -65,6 +66,9 @@ impl Stream<'_> {
         let ends = |wish: &Wish| wish.mode == Mode::Stop || matches!(wish.tenure, Tenure::Yields(_));
         while ends(&self.context.wish.borrow()) && self.lane.is_idle() && self.parked.is_due(applied) {
             self.settle_parked().await?;
+        }
+        if self.parked.is_settled() && self.parked.is_kept() {
+            self.record_end().await?;
         }
         Ok(())
     }
@@ -103,7 +107,15 @@ impl Stream<'_> {
         self.record().await?;
         let recorded = self.checkpointed;
         let applied = self.context.progress.ladder().applied;
-        if recorded < applied && !self.batch.in_transaction() && self.batch.is_empty() {
+        if recorded < applied {
+            self.record_end().await?;
+        }
+        Ok(())
+    }
+
+    /// Where nothing is under way: what the target's record is to say.
+    async fn record_end(&mut self) -> Result<(), End> {
+        if !self.batch.in_transaction() && self.batch.is_empty() {
             let batch = self.batch.successor();
             self.submit(batch).await?;
             self.hear_lane().await?;
