@@ -11,8 +11,9 @@ use super::support::group::{Group, Kind, Member, Plan, TOKEN, Tally};
 use super::support::gunyu::PROGRAM;
 use super::support::wire::{Batch, put};
 use super::support::workload::Seed;
+use super::support::{at_this_load, wait_for};
 
-/// Without a leader there is at most this.
+/// Without a leader there is at most this, on a machine that has nothing else to do.
 const GAP_MAX: Duration = Duration::from_secs(1);
 
 fn begin(plan: &Plan) -> (Group, Tally) {
@@ -28,8 +29,9 @@ fn end(mut group: Group, tally: Tally) {
     let inputs = group.inputs() as u64;
     group.wait_settled(LONG);
     group.finish(tally);
-    let gaps = group.watch.gaps();
-    assert!(gaps.max() < GAP_MAX, "{gaps}");
+    let (gaps, bound) = (group.watch.gaps(), at_this_load(GAP_MAX));
+    println!("{gaps}");
+    assert!(gaps.max() < bound, "{gaps}; at most {bound:?}");
     assert_eq!(group.full_syncs(), inputs, "{}", group.last_words());
 }
 
@@ -222,9 +224,15 @@ fn a_full_sync_asked_of_anyone_can_be_waited_for() {
         let own = group.members.iter().map(|member| status(member, "here"));
         let led: Vec<Value> = own.flatten().filter(|input| input["Role"] == "leader").collect();
         assert_eq!(led.len(), 3, "{led:?}");
-        for input in led.into_iter().chain(status(&group.members[asked], "leaders")) {
+        // The member that is asked tells what it knows itself of a leader that takes long to answer.
+        let told = wait_for(LONG, "each leader has told the one that is asked", || {
+            let told = status(&group.members[asked], "leaders");
+            let all = told.iter().all(|input| input["Role"] == "leader");
+            all.then_some(told.clone()).ok_or_else(|| format!("{told:?}"))
+        });
+        for input in led.into_iter().chain(told) {
             let is_done = input["Phase"] == "incremental" && input["FullSync"]["Percent"] == 100.0;
-            assert!(is_done && input["Role"] == "leader", "{input}");
+            assert!(is_done, "{input}");
         }
     }
     // Of a leader that does not answer, the member that is asked tells what it knows itself.
