@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::support::fleet::LONG;
-use super::support::group::{Group, Kind, Member, Plan, TOKEN, Tally};
+use super::support::group::{Group, Kind, LASTING, Member, Plan, TOKEN, Tally};
 use super::support::gunyu::PROGRAM;
 use super::support::wire::{Batch, put};
 use super::support::workload::Seed;
@@ -15,6 +15,14 @@ use super::support::{at_this_load, wait_for};
 
 /// Without a leader there is at most this, on a machine that has nothing else to do.
 const GAP_MAX: Duration = Duration::from_secs(1);
+
+/// One input, of which the lead moves where it is handed over and nowhere else.
+fn one_input(store: Kind) -> Plan {
+    Plan {
+        lease: LASTING,
+        ..Plan::of_one_input(store)
+    }
+}
 
 fn begin(plan: &Plan) -> (Group, Tally) {
     let seed = Seed::pick();
@@ -57,7 +65,7 @@ fn command(member: &Member, args: &[&str]) -> String {
 }
 
 fn the_lead_is_handed_to_the_best_and_to_the_one_named(store: Kind) {
-    let (mut group, tally) = begin(&Plan::of_one_input(store));
+    let (mut group, tally) = begin(&one_input(store));
     let first = group.leader();
     group.hand_over(first, None);
     let second = group.wait_successor(first, LONG);
@@ -71,7 +79,7 @@ fn the_lead_is_handed_to_the_best_and_to_the_one_named(store: Kind) {
 
 #[test]
 fn the_command_hands_over_and_waits() {
-    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
+    let (mut group, tally) = begin(&one_input(Kind::Etcd));
     let first = group.leader();
     command(&group.members[first], &["handover", "--inputs", "all", "--wait"]);
     // It has waited: another leads by now.
@@ -91,7 +99,7 @@ fn the_command_hands_over_and_waits() {
 /// Of the daemon whose configuration is given nothing runs; the registry that it names knows others.
 #[test]
 fn the_command_finds_a_living_member_by_the_configuration_of_one_that_is_down() {
-    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Redis));
+    let (mut group, tally) = begin(&one_input(Kind::Redis));
     let leader = group.leader();
     let down = (leader + 1) % 3;
     let heir = (leader + 2) % 3;
@@ -113,7 +121,7 @@ fn the_command_finds_a_living_member_by_the_configuration_of_one_that_is_down() 
 /// Whichever of the others has left a moment ago: the leader may not have seen it yet, and chooses it.
 #[test]
 fn a_handover_that_meets_a_member_that_has_just_left_goes_to_the_next_one() {
-    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Redis));
+    let (mut group, tally) = begin(&one_input(Kind::Redis));
     for round in 1..=4 {
         let leader = group.leader();
         let down = (leader + 1 + round % 2) % 3;
@@ -135,7 +143,7 @@ fn a_handover_that_meets_a_member_that_has_just_left_goes_to_the_next_one() {
 /// Their leases have not run out, so that the registry still names them.
 #[test]
 fn a_handover_passes_over_members_that_have_died() {
-    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
+    let (mut group, tally) = begin(&one_input(Kind::Etcd));
     let leader = group.leader();
     let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
     group.members[one].kill9();
@@ -165,7 +173,7 @@ fn a_handover_passes_over_members_that_have_died() {
 fn a_handover_that_cannot_be_is_refused() {
     let (mut group, tally) = begin(&Plan {
         begin: 1,
-        ..Plan::of_one_input(Kind::Redis)
+        ..one_input(Kind::Redis)
     });
     let refused = |code: u16, path: &str| {
         let answer = group.members[0].must(code, "POST", path);
@@ -191,7 +199,7 @@ fn a_handover_that_cannot_be_is_refused() {
 
 #[test]
 fn a_full_sync_asked_of_a_follower_is_carried_out_by_the_leader() {
-    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
+    let (mut group, tally) = begin(&one_input(Kind::Etcd));
     let leader = group.leader();
     let follower = (leader + 1) % 3;
     group.members[follower].must(200, "POST", "/syncer/fullsync?inputs=all");
@@ -253,7 +261,7 @@ fn status(member: &Member, from: &str) -> Vec<Value> {
 
 #[test]
 fn a_pause_is_shown_by_all_and_all_know_each_other() {
-    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
+    let (mut group, tally) = begin(&one_input(Kind::Etcd));
     group.wait_settled(LONG);
     let mut ids: Vec<String> = group.members.iter().map(Member::id).collect();
     ids.sort();

@@ -4,15 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::support::fleet::LONG;
-use super::support::group::{Group, Kind, LEASE, Plan, Store, Tally, assert_in_time};
+use super::support::group::{Group, Kind, LASTING, LEASE, Plan, Store, Tally, assert_in_time};
 use super::support::workload::Seed;
 use super::support::{at_this_load, now_ms};
 
 /// What a command may take on its way, from a leader until the target has carried it out, on a machine that has nothing else to do.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
-
-/// A lease of which a fifth and what a busy machine adds is still less than the whole.
-const LASTING: Duration = Duration::from_secs(15);
 
 fn down_for_longer_than_a_lease(store: Kind, down: fn(&mut Store), up: fn(&mut Store)) {
     let seed = Seed::pick();

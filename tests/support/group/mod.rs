@@ -46,6 +46,9 @@ use turn::Turn;
 /// `cluster.leaseTimeout` of all groups here that are not given another.
 pub const LEASE: Duration = Duration::from_secs(3);
 
+/// A lease for groups in which nobody is to lose his: members of a machine that is busy do not, and what is to be over before it ends is.
+pub const LASTING: Duration = Duration::from_secs(15);
+
 /// Within this time another leads, or the judge says no.
 pub const TAKEN_OVER: Duration = Duration::from_secs(5);
 
