@@ -112,6 +112,28 @@ pub fn wait_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Resul
     }
 }
 
+/// Asks, and asks again where it has not come about after a while: an attempt is given up by whoever makes it, on a machine that is busy.
+#[track_caller]
+pub fn ask_until(
+    limit: Duration,
+    what: &str,
+    ask: impl Fn() -> redis::RedisResult<()>,
+    holds: impl Fn() -> bool,
+) {
+    wait_for(limit, what, || {
+        let (asked, start) = (ask(), Instant::now());
+        loop {
+            if holds() {
+                return Ok(());
+            }
+            if asked.is_err() || start.elapsed() > Duration::from_secs(8) {
+                return Err(format!("{asked:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+}
+
 /// How long a soak may last (`make soak MINUTES=n` sets it); `None` where no soak was asked for.
 #[must_use]
 pub fn soak() -> Option<Duration> {
