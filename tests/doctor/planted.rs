@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use super::rig::Doctor;
 use super::support::port::Port;
+use super::support::workload::Pace;
 use super::support::{Gunyu, SOON, Server, matrix, wait_until};
 
 fn set(server: &Server, pairs: &[(&str, &str)]) {
@@ -15,9 +15,6 @@ fn set(server: &Server, pairs: &[(&str, &str)]) {
         let () = server.run(&["CONFIG", "SET", name, value]);
     }
 }
-
-/// Between two writes of whoever writes.
-const PACE: Duration = Duration::from_millis(20);
 
 /// Twelve at once, with somebody who writes; all of them are gone when what is printed has been typed.
 #[test]
@@ -53,11 +50,10 @@ fn limits_that_are_too_small_are_found_and_what_is_printed_mends_them() {
         scope.spawn(|| {
             let mut conn = source.conn();
             // Few large ones at a fixed pace: the same rate whenever it is measured, on a machine that is busy too.
-            let (value, begun, mut written) = ("x".repeat(16 << 10), Instant::now(), 0);
+            let (value, mut pace) = ("x".repeat(16 << 10), Pace::new(Some(50.0)));
             while !is_over.load(Ordering::Relaxed) {
                 redis::cmd("SET").arg("hot").arg(&value).exec(&mut conn).unwrap();
-                written += 1;
-                std::thread::sleep((PACE * written).saturating_sub(begun.elapsed()));
+                pace.spend(1);
             }
         });
         let found = std::panic::catch_unwind(|| {
