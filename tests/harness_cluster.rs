@@ -16,7 +16,7 @@ use support::fleet::slot::slot;
 use support::fleet::{Fleet, Layout, Load, Rate, Shape, Watched, differences, wait_equal};
 use support::wire::{Batch, put};
 use support::workload::Seed;
-use support::{SOON, Server, matrix};
+use support::{SOON, Server, at_this_load, matrix};
 
 /// Three masters and their replicas start in about 2 s; the rest is for a busy machine.
 const START_MAX: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ fn three_masters_with_a_replica_each_start_fast() {
     println!("3 + 3 nodes took {took:?}");
     assert_eq!(fleet.masters_at(), [0, 1, 2]);
     assert!(fleet.shards().iter().all(|shard| shard.replicas.len() == 1));
-    assert!(took < START_MAX, "{took:?}");
+    assert!(took < at_this_load(START_MAX), "{took:?}");
 }
 
 #[test]
@@ -248,8 +248,9 @@ fn fifty_thousand_keys_are_compared_in_seconds() {
     assert_eq!((keys(&fleet), keys(&server)), (50_000, 50_000));
     let start = Instant::now();
     assert!(differences(&fleet, &server).0.is_empty());
-    println!("{:?}", start.elapsed());
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    let took = start.elapsed();
+    println!("{took:?}");
+    assert!(took < at_this_load(Duration::from_secs(10)), "{took:?}");
 }
 
 #[test]

@@ -30,7 +30,7 @@ const SEED: u32 = 20_261_123;
 const EXAMPLES_MAX: u32 = 60;
 
 /// The longest that the fuzzer may take.
-const FUZZ_MAX: Duration = Duration::from_secs(60);
+const FUZZ_MAX: Duration = Duration::from_secs(300);
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 

@@ -652,12 +652,11 @@ fn a_torn_tail_is_cut_and_reported_and_asked_for_again() {
         // A segment that has just been created may be empty: then it is torn already.
         let left = rng.u64(..len.max(1));
         println!("{} is cut from {len} to {left} bytes", last.display());
-        File::options()
-            .write(true)
-            .open(&last)
-            .unwrap()
-            .set_len(left)
-            .unwrap();
+        let mut file = File::options().append(true).open(&last).unwrap();
+        file.set_len(left).unwrap();
+        // Too little for anything whole: it is torn where it was cut between two records, too.
+        let garbage: Vec<u8> = (0..rng.usize(1..16)).map(|_| rng.u8(..)).collect();
+        file.write_all(&garbage).unwrap();
         let gunyu = ahead.finish();
         let traces = gunyu.traces();
         assert!(traces.contains("torn tail was cut"), "{traces}");

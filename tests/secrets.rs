@@ -154,14 +154,14 @@ fn a_wrong_password_is_not_repeated_in_the_complaint() {
     let secrets = ["wrong-one", "wrong-two", "right-one", "right-two"];
     let url = |server: &Server, password: &str| format!("redis://:{password}@{}", server.addr());
     for (from, to) in [("wrong-one", "right-two"), ("right-one", "wrong-two")] {
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, port) = (tempfile::tempdir().unwrap(), Port::free());
         let (code, text) = said(
             &[
                 "sync",
                 &format!("--source={}", url(&source, from)),
                 &format!("--target={}", url(&target, to)),
                 &format!("--set=channel.storer.dirPath={}", folder.path().display()),
-                &format!("--set=server.listen={}", Port::free().addr()),
+                &format!("--set=server.listen={}", port.addr()),
             ],
             &[],
         );
@@ -224,7 +224,7 @@ fn a_server_that_repeats_the_arguments_of_auth_is_not_quoted_with_them_in_the_tr
 #[test]
 fn a_server_that_repeats_the_arguments_of_auth_later_is_not_quoted_in_status() {
     let secret = "echoed-s3cret";
-    let source = with_user("alice", secret);
+    let mut source = with_user("alice", secret);
     let target = Server::start();
     let from = format!("redis://alice:{secret}@{}", source.addr());
     let mut gunyu = Gunyu::start(&from, &target.url(), &["log.level=debug"]);
@@ -232,7 +232,7 @@ fn a_server_that_repeats_the_arguments_of_auth_later_is_not_quoted_in_status() {
     // Another server takes the place of the first, on the same port, and does not know AUTH.
     let port = source.port().to_string();
     let folder = tempfile::tempdir().unwrap();
-    drop(source);
+    source.kill9();
     let mut command = Command::new("redis-server");
     command.args([
         "--port",

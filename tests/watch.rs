@@ -53,6 +53,7 @@ impl Screen {
     fn resize(&mut self, width: usize, height: usize) {
         self.width = width;
         self.rows = vec![Vec::new(); height];
+        self.at.0 = self.at.0.min(height - 1);
     }
 
     fn feed(&mut self, bytes: &[u8]) {
@@ -152,21 +153,23 @@ fn winsize(width: u16, height: u16) -> libc::winsize {
     }
 }
 
-/// Our end of a new terminal, and the program's.
+/// Our end of a new terminal, and the program's: no child that another test starts at this moment holds either.
 fn open_terminal(width: u16, height: u16) -> (File, OwnedFd) {
-    let (mut ours, mut theirs) = (-1, -1);
-    let mut size = winsize(width, height);
-    // SAFETY: openpty writes two descriptors and reads the size; both are ours alone afterwards.
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let (size, mut name) = (winsize(width, height), [0; 64]);
+    // SAFETY: the name fits and ends with a zero, the size is read; both descriptors are ours alone afterwards.
     unsafe {
-        let opened = libc::openpty(
-            &raw mut ours,
-            &raw mut theirs,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            &raw mut size,
-        );
-        assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
-        libc::fcntl(ours, libc::F_SETFD, libc::FD_CLOEXEC);
+        let ours = libc::posix_openpt(flags);
+        assert!(ours >= 0, "{}", std::io::Error::last_os_error());
+        let made = [
+            libc::grantpt(ours),
+            libc::unlockpt(ours),
+            libc::ptsname_r(ours, name.as_mut_ptr(), name.len()),
+            libc::ioctl(ours, libc::TIOCSWINSZ, &raw const size),
+        ];
+        assert_eq!(made, [0; 4], "{}", std::io::Error::last_os_error());
+        let theirs = libc::open(name.as_ptr(), flags);
+        assert!(theirs >= 0, "{}", std::io::Error::last_os_error());
         (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs))
     }
 }
@@ -325,7 +328,8 @@ fn a_daemon_that_goes_away_is_waited_for() {
 
 #[test]
 fn a_daemon_that_has_never_answered_is_a_failure() {
-    let server = format!("--server=http://{}", Port::free().addr());
+    let nobody = Port::free();
+    let server = format!("--server=http://{}", nobody.addr());
     let mut watched = Watched::start(&["status", "--watch", &server], &[], 80, 24);
     assert_eq!(watched.wait_end().code(), Some(3));
     let screen = watched.screen.lock().unwrap();

@@ -113,12 +113,13 @@ mod tests {
     fn a_slow_reader_that_goes_on_reading_gets_everything() {
         runtime().block_on(async {
             let (near, mut far) = duplex(1);
-            let writing = tokio::spawn(async move { Steady::new(near, LIMIT).write_all(&[7; 20]).await });
+            let limit = Duration::from_secs(1);
+            let writing = tokio::spawn(async move { Steady::new(near, limit).write_all(&[7; 20]).await });
             let mut got = Vec::new();
-            // Together far longer than the limit, each wait well below it.
+            // Together longer than the limit, each wait far below it.
             while let Ok(byte) = far.read_u8().await {
                 got.push(byte);
-                sleep(LIMIT / 5).await;
+                sleep(limit / 16).await;
             }
             writing.await.unwrap().unwrap();
             assert_eq!(got, [7; 20]);

@@ -178,7 +178,7 @@ fn a_dump_that_is_interrupted_ends_with_130_leaves_no_file_and_frees_the_source(
     for signal in [libc::SIGINT, libc::SIGTERM] {
         let mut underway = Underway::start(&[]);
         underway.process.signal(signal);
-        let said = underway.ends_with(130, Duration::from_secs(5));
+        let said = underway.ends_with(130, SOON);
         assert!(said.contains("interrupted") && said.contains("hint: "), "{said}");
         wait_until(SOON, "the source has no replica", || {
             underway.source.info("replication")["connected_slaves"] == "0"
@@ -203,7 +203,7 @@ fn a_download_that_is_interrupted_ends_with_130_and_leaves_no_file() {
         proxy.open() == 1 && names_in(&out).len() == 1
     });
     process.signal(libc::SIGTERM);
-    let end = process.wait_end(Duration::from_secs(5));
+    let end = process.wait_end(SOON);
     let said = text_from(&dir.path().join("stderr"), 0);
     assert_eq!(end.code(), Some(130), "{said}");
     assert!(said.contains("hint: no file was written"), "{said}");

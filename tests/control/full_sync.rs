@@ -12,6 +12,9 @@ use super::{
 /// What is restored is shown once a second: 2,000 keys take three.
 const SLOW: &str = "output.replay.rateLimit.opsPerSec=700";
 
+/// Slow enough that several things can be asked for while a full sync of 1,500 keys runs.
+const SLOWER: &str = "output.replay.rateLimit.opsPerSec=200";
+
 #[test]
 fn a_full_sync_of_one_input_shows_its_progress_and_leaves_the_other_alone() {
     let (one, other) = (Server::with(BACKLOG), Server::with(BACKLOG));
@@ -329,7 +332,11 @@ fn two_full_syncs_at_once_are_one_and_a_flush_begins_anew_what_did_not_flush() {
     let seed = Seed::pick();
     let (source, target) = (Server::with(BACKLOG), Server::start());
     Fill::lasting(1_500).run(&source, &seed);
-    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[SLOW]);
+    let args = |set: &[&str]| sync_args(&[source.addr()], &[target.addr()], set);
+    let mut gunyu = Gunyu::with_args(args(&[]), &[]);
+    gunyu.wait_ready(PATIENCE);
+    assert_eq!(gunyu.term().code(), Some(0), "{}", gunyu.traces());
+    gunyu.restart_with(args(&[SLOWER]));
     gunyu.wait_ready(PATIENCE);
     let ask = |query: &str| gunyu.must("POST", &format!("/syncer/fullsync?inputs=all{query}"));
     let lists = |answer: &serde_json::Value| {
@@ -360,7 +367,7 @@ fn two_full_syncs_at_once_are_one_and_a_flush_begins_anew_what_did_not_flush() {
 fn a_full_sync_asked_for_while_the_first_one_runs_joins_it() {
     let (source, target) = (Server::with(BACKLOG), Server::start());
     fill_strings(&source, 2_000, 20);
-    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[SLOW]);
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[SLOWER]);
     wait_full_sync_at(&mut gunyu, &source.addr(), 1);
     let answer = gunyu.must("POST", "/syncer/fullsync?inputs=all");
     assert_eq!(answer["joined"], serde_json::json!([source.addr()]), "{answer}");

@@ -174,15 +174,18 @@ fn a_migration_that_is_run_again_deletes_what_the_source_has_deleted_meanwhile()
 /// After the resume it was asked for once more.
 #[test]
 fn a_full_sync_that_is_paused_before_its_snapshot_comes_goes_on_with_that_snapshot() {
+    // The source takes its time before it begins a snapshot.
     let (source, target) = (
-        Server::with(&["--repl-diskless-sync-delay", "1"]),
+        Server::with(&["--repl-diskless-sync-delay", "0"]),
         Server::start(),
     );
     fill_strings(&source, 10, 10);
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
     gunyu.wait_ready(PATIENCE);
+    let () = source.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "60"]);
     gunyu.must("POST", "/syncer/fullsync?inputs=all&flushdb=yes");
-    gunyu.must("POST", "/syncer/pause?inputs=all");
+    pause(&mut gunyu, &source);
+    let () = source.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
     gunyu.wait_status(SOON, "the snapshot has come during the pause", |status| {
         status[0]["FullSync"]["ReceivedBytes"].as_u64() > Some(0)
     });

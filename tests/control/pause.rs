@@ -162,8 +162,8 @@ fn a_dead_target_can_be_paused_and_resumed() {
 
 const KEYS: usize = 3_000;
 
-/// Long enough to be paused in its middle: 3,000 keys at 1,000 a second.
-const SLOW: &str = "output.replay.rateLimit.opsPerSec=1000";
+/// Long enough to be paused in its middle: 3,000 keys at 300 a second.
+const SLOW: &str = "output.replay.rateLimit.opsPerSec=300";
 
 #[track_caller]
 fn assert_paused_full_sync_goes_on(settings: &[&str], goes_on_from_the_cursor: bool) {
@@ -172,7 +172,7 @@ fn assert_paused_full_sync_goes_on(settings: &[&str], goes_on_from_the_cursor: b
     Fill::lasting(KEYS).run(&source, &seed);
     let settings: Vec<&str> = settings.iter().copied().chain([SLOW]).collect();
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &settings);
-    wait_full_sync_at(&mut gunyu, &source.addr(), 700);
+    wait_full_sync_at(&mut gunyu, &source.addr(), 200);
     let counters = counting(&source, &seed, 200);
     pause(&mut gunyu, &source);
     let keys = target.keys();
@@ -210,7 +210,7 @@ fn a_full_sync_that_was_paused_goes_on_after_kill_9() {
     let (source, target) = (Server::with(BACKLOG), Server::start());
     Fill::lasting(KEYS).run(&source, &seed);
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[SLOW]);
-    wait_full_sync_at(&mut gunyu, &source.addr(), 700);
+    wait_full_sync_at(&mut gunyu, &source.addr(), 200);
     pause(&mut gunyu, &source);
     gunyu.restart();
     let counters = counting(&source, &seed, 200);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::support::workload::{Fill, Seed};
-use super::support::{Gunyu, SOON, Server, wait_until};
+use super::support::{Gunyu, SOON, Server, at_this_load, wait_until};
 use super::{
     BACKLOG, PATIENCE, counted, counting, end_equal, end_exact, fill_strings, full_syncs, has, input, live,
     wait_caught_up, wait_full_sync_at, wait_state,
@@ -136,8 +136,8 @@ fn an_input_that_has_stopped_can_be_paused_and_resumed_and_then_tries_again() {
     assert_eq!(full_syncs(&source), 1, "{}", gunyu.traces());
 }
 
-/// `server.gracefullStopTimeout`, and the two seconds for the way.
-const STOP_LIMIT: Duration = Duration::from_secs(5 + 2);
+/// `server.gracefullStopTimeout`, and two seconds for the way, on a machine that has nothing else to do.
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(5 + 2);
 
 #[track_caller]
 fn delete(gunyu: &mut Gunyu) {
@@ -146,7 +146,11 @@ fn delete(gunyu: &mut Gunyu) {
     assert_eq!(answer["ok"], true, "{answer}");
     let end = gunyu.wait_end(SOON);
     assert_eq!(end.code(), Some(0), "{}", gunyu.traces());
-    assert!(began.elapsed() < STOP_LIMIT, "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < at_this_load(STOP_LIMIT),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[test]
@@ -169,9 +173,9 @@ fn stopping_during_a_full_sync_ends_with_0_and_the_next_life_goes_on_from_the_cu
     let seed = Seed::pick();
     let (source, target) = (Server::with(BACKLOG), Server::start());
     Fill::lasting(3_000).run(&source, &seed);
-    let slow = "output.replay.rateLimit.opsPerSec=1000";
+    let slow = "output.replay.rateLimit.opsPerSec=300";
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[slow]);
-    wait_full_sync_at(&mut gunyu, &source.addr(), 500);
+    wait_full_sync_at(&mut gunyu, &source.addr(), 150);
     let counters = counting(&source, &seed, 200);
     counters.wait_more(50);
     delete(&mut gunyu);
@@ -215,7 +219,8 @@ fn stopping_while_a_full_sync_waits_for_a_frozen_target_tells_whoever_waits() {
     });
     assert!(code == 500 || code == 409, "{code} {text}");
     assert!(text.contains("stopping"), "{text}");
-    assert_eq!(gunyu.wait_end(STOP_LIMIT).code(), Some(0), "{}", gunyu.traces());
+    let end = gunyu.wait_end(at_this_load(STOP_LIMIT));
+    assert_eq!(end.code(), Some(0), "{}", gunyu.traces());
     target.sigcont();
     assert!(has(&target, 0, "plain:1"), "nothing was flushed");
     gunyu.restart();

@@ -67,8 +67,8 @@ fn assert_same_expiry(source: &Server, target: &Server) {
 }
 
 /// A slow full sync that has begun to apply.
-fn slow(source: &Server, target: &Server) -> Gunyu {
-    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[SLOWLY]);
+fn slow(source: &Server, target: &Server, rate: &str) -> Gunyu {
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[rate]);
     gunyu.wait_status(PATIENCE, "keys are being restored", |status| {
         status[0]["Phase"] == "full_sync" && status[0]["FullSync"]["Keys"].as_u64() > Some(0)
     });
@@ -82,15 +82,16 @@ fn wait_past(at_ms: u64) {
 #[test]
 fn keys_that_expire_during_a_full_sync_and_were_renewed_end_up_as_on_the_source() {
     let (source, target) = (Server::start(), Server::start());
-    let soon = now_ms() + 7_000;
+    ballast(&source, "ballast");
+    // It runs for half a minute.
+    let soon = now_ms() + 20_000;
     keys(&source, "lengthened", 30, Some(soon));
     keys(&source, "persisted", 30, Some(soon));
     keys(&source, "written-anew", 30, Some(soon));
     keys(&source, "given-up", 30, Some(soon));
     keys(&source, "shortened", 30, Some(now_ms() + 3_600_000));
     keys(&source, "lasting", 30, None);
-    ballast(&source, "ballast");
-    let mut gunyu = slow(&source, &target);
+    let mut gunyu = slow(&source, &target, "output.replay.rateLimit.bytesPerSec=100000");
     let mut batch = Batch::default();
     for number in 0..30 {
         put!(batch, "SELECT", if number % 2 == 0 { 0 } else { 3 });
@@ -168,7 +169,7 @@ fn times_of_expiry_survive_a_crash_during_the_full_sync() {
     let (source, target) = (Server::start(), Server::start());
     keys(&source, "minutes", 60, Some(now_ms() + 600_000));
     ballast(&source, "a");
-    let mut gunyu = slow(&source, &target);
+    let mut gunyu = slow(&source, &target, SLOWLY);
     gunyu.restart();
     gunyu.wait_applied(&source, PATIENCE);
     let same = || expire_times(&source) == expire_times(&target);

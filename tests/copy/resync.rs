@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::support::wire::{Batch, put};
-use super::support::{Gunyu, SOON, Server, wait_for, wait_until};
+use super::support::{Gunyu, SOON, Server, at_this_load, wait_for, wait_until};
 use super::{PATIENCE, end_equal, full_syncs, live, only_input};
 
 pub(super) fn fill(server: &Server, names: &str, count: usize) {
@@ -272,28 +272,53 @@ fn a_key_that_is_there_already_stops_it_with_error() {
     assert_eq!(target.run::<String>(&["GET", "clash:1"]), "target");
 }
 
-/// The pace at which the target's keys become more, measured between two of their numbers.
-#[track_caller]
-fn assert_pace(target: &Server, from: u64, to: u64, per_second: f64) {
-    let reached = |keys: u64| {
-        let seen = wait_for(PATIENCE, "keys arrive", || match target.keys() {
-            now if now >= keys => Ok(now),
-            now => Err(now.to_string()),
-        });
-        (seen as f64, Instant::now())
-    };
-    let (first, began) = reached(from);
-    let (last, ended) = reached(to);
-    let pace = (last - first) / (ended - began).as_secs_f64();
-    let ratio = pace / per_second;
-    assert!(
-        (0.8..1.2).contains(&ratio),
-        "{pace} keys a second instead of {per_second}"
-    );
-}
-
 /// A few keys in a batch, so that they do not come in large steps.
 const SMALL_BATCHES: &str = "output.replay.batchCmdCount=20";
+const BATCH: f64 = 20.0;
+
+/// Keys that come to a target at a pace, counted from a moment before the first of them was sent.
+struct Pace<'a> {
+    target: &'a Server,
+    per_second: f64,
+    begun: Instant,
+    already: u64,
+}
+
+impl Pace<'_> {
+    fn from_now(target: &Server, per_second: f64) -> Pace<'_> {
+        Pace {
+            target,
+            per_second,
+            begun: Instant::now(),
+            already: target.keys(),
+        }
+    }
+
+    fn reached(&self, keys: u64) -> (f64, Instant) {
+        wait_for(PATIENCE, "keys arrive", || {
+            match self.target.keys() - self.already {
+                now if now >= keys => Ok((now as f64, Instant::now())),
+                now => Err(now.to_string()),
+            }
+        })
+    }
+
+    /// It is never above what is allowed, and from one number of keys to another not much below it, unless the machine is busy.
+    #[track_caller]
+    fn assert_holds(&self, from: u64, to: u64) {
+        let ((first, began), (last, ended)) = (self.reached(from), self.reached(to));
+        // A tenth of a second's worth may be ahead, a batch goes as one, and gunyu has a few keys of its own.
+        let most = self.per_second * ((ended - self.begun).as_secs_f64() + 0.1) + 2.0 * BATCH;
+        assert!(last <= most, "{last} keys are more than {most}");
+        let (came, took) = (last - first, (ended - began).as_secs_f64());
+        let least = self.per_second * took * 0.8 / at_this_load(Duration::from_secs(1)).as_secs_f64();
+        assert!(
+            came >= least,
+            "{came} keys in {took} s instead of {} a second",
+            self.per_second
+        );
+    }
+}
 
 #[test]
 fn the_rate_of_commands_holds_for_full_sync_and_stream() {
@@ -304,11 +329,13 @@ fn the_rate_of_commands_holds_for_full_sync_and_stream() {
         SMALL_BATCHES,
         "output.replay.connections=1",
     ];
-    let gunyu = Gunyu::start(&source.url(), &target.url(), &set);
-    assert_pace(&target, 500, 2_800, 800.0);
-    let already = 3_000;
+    let pace = Pace::from_now(&target, 800.0);
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &set);
+    pace.assert_holds(500, 2_800);
+    gunyu.wait_ready(PATIENCE);
+    let pace = Pace::from_now(&target, 400.0);
     fill(&source, "live", 2_000); // with a SELECT before each SET
-    assert_pace(&target, already + 200, already + 1_800, 400.0);
+    pace.assert_holds(200, 1_800);
     end_equal(gunyu, &source, &target);
 }
 
@@ -330,11 +357,13 @@ fn the_rate_of_bytes_holds_for_full_sync_and_stream() {
         SMALL_BATCHES,
         "output.replay.connections=1",
     ];
-    let gunyu = Gunyu::start(&source.url(), &target.url(), &set);
-    assert_pace(&target, 100, 750, 200.0);
-    let already = 800;
+    let pace = Pace::from_now(&target, 200.0);
+    let mut gunyu = Gunyu::start(&source.url(), &target.url(), &set);
+    pace.assert_holds(100, 750);
+    gunyu.wait_ready(PATIENCE);
+    let pace = Pace::from_now(&target, 200.0);
     write("live");
-    assert_pace(&target, already + 100, already + 750, 200.0);
+    pace.assert_holds(100, 750);
     end_equal(gunyu, &source, &target);
 }
 
@@ -343,13 +372,13 @@ fn the_rate_of_bytes_holds_for_full_sync_and_stream() {
 fn a_braked_full_sync_can_be_stopped_and_goes_on() {
     let (source, target) = (Server::start(), Server::start());
     fill(&source, "snapshot", 3_000);
-    let set = ["output.replay.rateLimit.opsPerSec=500"];
+    let set = ["output.replay.rateLimit.opsPerSec=300"];
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &set);
-    gunyu.wait_status(SOON, "keys arrive", |_| target.keys() > 200);
-    let began = Instant::now();
+    gunyu.wait_status(SOON, "keys arrive", |_| target.keys() > 100);
     let ended = gunyu.term();
     assert!(ended.success(), "{ended}");
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    let there = target.keys();
+    assert!(there < 3_000, "it has gone to its end first: {there} keys");
     gunyu.restart();
     gunyu.wait_ready(PATIENCE);
     end_equal(gunyu, &source, &target);

@@ -61,14 +61,7 @@ fn a_cluster_that_is_not_whole_is_a_problem() {
     found.type_fixes();
     doctor.finds(&[]);
     // A slot that nobody serves.
-    for master in &cluster.masters {
-        let () = master.run(&["CLUSTER", "DELSLOTS", "16383"]);
-    }
-    wait_until(SOON, "the cluster notices", || {
-        cluster.masters[0]
-            .run::<String>(&["CLUSTER", "INFO"])
-            .contains("cluster_state:fail")
-    });
+    cluster.lose_slot(16_383);
     let found = doctor.finds(&["problem target cluster-slots"]);
     assert!(
         found.words("cluster-slots").contains("redis-cli"),

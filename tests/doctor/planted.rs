@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use super::rig::Doctor;
 use super::support::port::Port;
+use super::support::workload::Pace;
 use super::support::{Gunyu, SOON, Server, matrix, wait_until};
 
 fn set(server: &Server, pairs: &[(&str, &str)]) {
@@ -49,10 +49,11 @@ fn limits_that_are_too_small_are_found_and_what_is_printed_mends_them() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut conn = source.conn();
+            // Few large ones at a fixed pace: the same rate whenever it is measured, on a machine that is busy too.
+            let (value, mut pace) = ("x".repeat(16 << 10), Pace::new(Some(50.0)));
             while !is_over.load(Ordering::Relaxed) {
-                let value = "x".repeat(4096);
-                redis::cmd("SET").arg("hot").arg(value).exec(&mut conn).unwrap();
-                std::thread::sleep(Duration::from_millis(5));
+                redis::cmd("SET").arg("hot").arg(&value).exec(&mut conn).unwrap();
+                pace.spend(1);
             }
         });
         let found = std::panic::catch_unwind(|| {

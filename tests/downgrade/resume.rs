@@ -1,5 +1,7 @@
 //! A crash within a large value: gunyu goes on inside it, or begins it anew, and nobody ever sees a part of it under the key's name.
 
+use std::path::Path;
+
 use super::support::encodings::noise;
 use super::support::wire::{Batch, put};
 use super::support::{Gunyu, Server, assert_equal, wait_for};
@@ -119,15 +121,32 @@ fn progress(target: &Server) -> Result<(String, u64), String> {
     }
 }
 
-/// Waits until a part of the value is written and recorded: more than `at_least` of its elements.
+/// Waits until a part of the value is written and recorded, more than `at_least` of its elements, and the snapshot is here: one that is not whole is asked for
+/// anew.
 #[track_caller]
-fn wait_within(target: &Server, at_least: u64) -> (String, u64) {
-    wait_for(PATIENCE, "a part of the value is written", || {
-        let (name, elements) = progress(target)?;
-        (elements > at_least)
-            .then_some((name, elements))
-            .ok_or(format!("{elements} elements"))
-    })
+fn wait_within(gunyu: &Gunyu, target: &Server, at_least: u64) -> (String, u64) {
+    wait_for(
+        PATIENCE,
+        "the snapshot is here and a part of the value is written",
+        || {
+            if !holds_a_snapshot(&gunyu.state_dir()) {
+                return Err(gunyu.traces());
+            }
+            let (name, elements) = progress(target)?;
+            (elements > at_least)
+                .then_some((name, elements))
+                .ok_or(format!("{elements} elements"))
+        },
+    )
+}
+
+/// Whether a file below this folder has the name of a snapshot that is whole.
+fn holds_a_snapshot(folder: &Path) -> bool {
+    let Ok(entries) = folder.read_dir() else {
+        return false;
+    };
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.any(|path| path.extension().is_some_and(|end| end == "rdb") || holds_a_snapshot(&path))
 }
 
 fn in_database_2(target: &Server) -> redis::Connection {
@@ -153,11 +172,11 @@ fn full_syncs(source: &Server) -> u64 {
 fn goes_on(kind: &str, source: &Server, target: &Server) {
     fill(source, kind);
     let mut gunyu = start(source, target, &SLOW);
-    let (_, first) = wait_within(target, 0);
+    let (_, first) = wait_within(&gunyu, target, 0);
     gunyu.kill9();
     assert!(!exists(target, "key"), "nobody sees a part of it");
     gunyu.restart();
-    wait_within(target, first);
+    wait_within(&gunyu, target, first);
     gunyu.kill9();
     restart(&mut gunyu, source, target, &FAST);
     gunyu.wait_applied(source, PATIENCE);
@@ -218,7 +237,7 @@ fn a_crash_within_a_hash_whose_fields_expire_is_gone_on_from() {
         command.exec(&mut conn).unwrap();
     }
     let mut gunyu = start(&source, &target, &SLOW);
-    wait_within(&target, 0);
+    wait_within(&gunyu, &target, 0);
     gunyu.kill9();
     restart(&mut gunyu, &source, &target, &FAST);
     gunyu.wait_applied(&source, PATIENCE);
@@ -235,15 +254,7 @@ fn a_stop_within_a_value_is_gone_on_from() {
     let (source, target) = (Server::start(), Server::start());
     fill(&source, "list");
     let mut gunyu = start(&source, &target, &SLOW);
-    wait_within(&target, 0);
-    // A snapshot that is not whole is asked for anew.
-    wait_for(PATIENCE, "the snapshot is here", || {
-        let traces = gunyu.traces();
-        traces
-            .contains("the snapshot is here")
-            .then_some(())
-            .ok_or(traces)
-    });
+    wait_within(&gunyu, &target, 0);
     assert_eq!(gunyu.term().code(), Some(0), "{}", gunyu.traces());
     restart(&mut gunyu, &source, &target, &FAST);
     gunyu.wait_applied(&source, PATIENCE);
@@ -261,7 +272,7 @@ fn a_value_whose_part_has_gone_meanwhile_begins_anew() {
         let (source, target) = (Server::start(), Server::start());
         fill(&source, kind);
         let mut gunyu = start(&source, &target, &SLOW);
-        let (name, _) = wait_within(&target, 0);
+        let (name, _) = wait_within(&gunyu, &target, 0);
         gunyu.kill9();
         let () = redis::cmd("DEL")
             .arg(&name)
@@ -285,7 +296,7 @@ fn a_list_that_was_gone_and_is_long_again_begins_anew() {
     let (source, target) = (Server::start(), Server::start());
     fill(&source, "list");
     let mut gunyu = start(&source, &target, &SLOW);
-    let (name, _) = wait_within(&target, 0);
+    let (name, _) = wait_within(&gunyu, &target, 0);
     gunyu.kill9();
     let mut conn = in_database_2(&target);
     let () = redis::cmd("LTRIM")
@@ -312,7 +323,7 @@ fn a_target_that_comes_back_without_data_gets_everything_anew() {
     let (source, mut target) = (Server::start(), Server::start());
     fill(&source, "list");
     let mut gunyu = start(&source, &target, &SLOW);
-    wait_within(&target, 0);
+    wait_within(&gunyu, &target, 0);
     gunyu.kill9();
     target.restart();
     restart(&mut gunyu, &source, &target, &FAST);
@@ -357,7 +368,7 @@ fn loses_a_part(kind: &str, source: &Server, target: &Server) {
 /// The staged name goes while the value is written; gunyu must notice.
 #[track_caller]
 fn lose(target: &Server, gunyu: &mut Gunyu) {
-    let (name, _) = wait_within(target, 0);
+    let (name, _) = wait_within(gunyu, target, 0);
     let gone: u64 = redis::cmd("DEL")
         .arg(&name)
         .query(&mut in_database_2(target))
@@ -390,7 +401,7 @@ fn what_an_unfinished_full_sync_has_left_goes_with_the_next() {
                 .unwrap();
         }
         let mut gunyu = start(&source, &target, &SLOW);
-        wait_within(&target, 0);
+        wait_within(&gunyu, &target, 0);
         gunyu.forget();
         let () = redis::cmd("DEL")
             .arg("key")

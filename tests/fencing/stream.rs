@@ -221,7 +221,8 @@ async fn a_node_that_takes_connections_gets_nothing_while_the_sessions_key_canno
     let mut settings = target.settings();
     settings.reply_limit = Duration::from_millis(500);
     let home = serving(&target, &text(&checkpoint::session_key(NAME)));
-    let mut lane = fenced(begun(&settings, "ours", 5).await, &settings);
+    let session = begun(&target.settings(), "ours", 5).await;
+    let mut lane = fenced(session, &settings);
     freeze(&mut target, home, true);
     let away = KEYS.into_iter().find(|key| {
         let mut others = target.nodes().iter().enumerate().filter(|(at, _)| *at != home);

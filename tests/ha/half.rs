@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::support::fleet::LONG;
-use super::support::group::{Break, Group, Kind, LEASE, Link, Plan, TAKEN_OVER, Tally};
+use super::support::group::{Break, Group, Kind, LEASE, Link, Plan, Tally, assert_in_time};
 use super::support::workload::Seed;
 
 /// Connections stay open and say nothing; what was on its way arrives when another leads long since.
@@ -18,10 +18,7 @@ fn half_open(store: Kind, link: Link) {
     let heir = group.wait_successor(leader, LONG);
     let took = begun.elapsed();
     println!("{link:?}: {took:.2?} until another led");
-    assert!(
-        took <= TAKEN_OVER,
-        "it took {took:?}, at most {TAKEN_OVER:?} is allowed"
-    );
+    assert_in_time(took);
     group.wait_for(LONG, "the heir writes", |group| {
         let writes = group.ledger.writes_of(heir).0;
         (writes > 200)
@@ -68,7 +65,7 @@ fn what_a_member_without_the_target_gives_up_does_not_come_back_until_it_is_heal
     group.wait_successor(cut, LONG);
     let took = begun.elapsed();
     println!("{took:.2?} until another led");
-    assert!(took <= TAKEN_OVER, "it took {took:?}: {:?}", group.leaders());
+    assert_in_time(took);
     while begun.elapsed() < LEASE * 6 {
         tally.wait_time(Duration::from_millis(100));
         let shares = group.shares();

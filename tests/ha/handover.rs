@@ -7,13 +7,22 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::support::fleet::LONG;
-use super::support::group::{Group, Kind, Member, Plan, TOKEN, Tally};
+use super::support::group::{Group, Kind, LASTING, Member, Plan, TOKEN, Tally};
 use super::support::gunyu::PROGRAM;
 use super::support::wire::{Batch, put};
 use super::support::workload::Seed;
+use super::support::{at_this_load, wait_for};
 
-/// Without a leader there is at most this.
+/// Without a leader there is at most this, on a machine that has nothing else to do.
 const GAP_MAX: Duration = Duration::from_secs(1);
+
+/// One input, of which the lead moves where it is handed over and nowhere else.
+fn one_input(store: Kind) -> Plan {
+    Plan {
+        lease: LASTING,
+        ..Plan::of_one_input(store)
+    }
+}
 
 fn begin(plan: &Plan) -> (Group, Tally) {
     let seed = Seed::pick();
@@ -28,8 +37,9 @@ fn end(mut group: Group, tally: Tally) {
     let inputs = group.inputs() as u64;
     group.wait_settled(LONG);
     group.finish(tally);
-    let gaps = group.watch.gaps();
-    assert!(gaps.max() < GAP_MAX, "{gaps}");
+    let (gaps, bound) = (group.watch.gaps(), at_this_load(GAP_MAX));
+    println!("{gaps}");
+    assert!(gaps.max() < bound, "{gaps}; at most {bound:?}");
     assert_eq!(group.full_syncs(), inputs, "{}", group.last_words());
 }
 
@@ -55,7 +65,7 @@ fn command(member: &Member, args: &[&str]) -> String {
 }
 
 fn the_lead_is_handed_to_the_best_and_to_the_one_named(store: Kind) {
-    let (mut group, tally) = begin(&Plan::of_one_input(store));
+    let (mut group, tally) = begin(&one_input(store));
     let first = group.leader();
     group.hand_over(first, None);
     let second = group.wait_successor(first, LONG);
@@ -69,7 +79,7 @@ fn the_lead_is_handed_to_the_best_and_to_the_one_named(store: Kind) {
 
 #[test]
 fn the_command_hands_over_and_waits() {
-    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
+    let (mut group, tally) = begin(&one_input(Kind::Etcd));
     let first = group.leader();
     command(&group.members[first], &["handover", "--inputs", "all", "--wait"]);
     // It has waited: another leads by now.
@@ -89,7 +99,7 @@ fn the_command_hands_over_and_waits() {
 /// Of the daemon whose configuration is given nothing runs; the registry that it names knows others.
 #[test]
 fn the_command_finds_a_living_member_by_the_configuration_of_one_that_is_down() {
-    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Redis));
+    let (mut group, tally) = begin(&one_input(Kind::Redis));
     let leader = group.leader();
     let down = (leader + 1) % 3;
     let heir = (leader + 2) % 3;
@@ -111,7 +121,7 @@ fn the_command_finds_a_living_member_by_the_configuration_of_one_that_is_down() 
 /// Whichever of the others has left a moment ago: the leader may not have seen it yet, and chooses it.
 #[test]
 fn a_handover_that_meets_a_member_that_has_just_left_goes_to_the_next_one() {
-    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Redis));
+    let (mut group, tally) = begin(&one_input(Kind::Redis));
     for round in 1..=4 {
         let leader = group.leader();
         let down = (leader + 1 + round % 2) % 3;
@@ -133,7 +143,7 @@ fn a_handover_that_meets_a_member_that_has_just_left_goes_to_the_next_one() {
 /// Their leases have not run out, so that the registry still names them.
 #[test]
 fn a_handover_passes_over_members_that_have_died() {
-    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
+    let (mut group, tally) = begin(&one_input(Kind::Etcd));
     let leader = group.leader();
     let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
     group.members[one].kill9();
@@ -163,7 +173,7 @@ fn a_handover_passes_over_members_that_have_died() {
 fn a_handover_that_cannot_be_is_refused() {
     let (mut group, tally) = begin(&Plan {
         begin: 1,
-        ..Plan::of_one_input(Kind::Redis)
+        ..one_input(Kind::Redis)
     });
     let refused = |code: u16, path: &str| {
         let answer = group.members[0].must(code, "POST", path);
@@ -189,7 +199,7 @@ fn a_handover_that_cannot_be_is_refused() {
 
 #[test]
 fn a_full_sync_asked_of_a_follower_is_carried_out_by_the_leader() {
-    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
+    let (mut group, tally) = begin(&one_input(Kind::Etcd));
     let leader = group.leader();
     let follower = (leader + 1) % 3;
     group.members[follower].must(200, "POST", "/syncer/fullsync?inputs=all");
@@ -222,9 +232,15 @@ fn a_full_sync_asked_of_anyone_can_be_waited_for() {
         let own = group.members.iter().map(|member| status(member, "here"));
         let led: Vec<Value> = own.flatten().filter(|input| input["Role"] == "leader").collect();
         assert_eq!(led.len(), 3, "{led:?}");
-        for input in led.into_iter().chain(status(&group.members[asked], "leaders")) {
+        // The member that is asked tells what it knows itself of a leader that takes long to answer.
+        let told = wait_for(LONG, "each leader has told the one that is asked", || {
+            let told = status(&group.members[asked], "leaders");
+            let all = told.iter().all(|input| input["Role"] == "leader");
+            all.then_some(told.clone()).ok_or_else(|| format!("{told:?}"))
+        });
+        for input in led.into_iter().chain(told) {
             let is_done = input["Phase"] == "incremental" && input["FullSync"]["Percent"] == 100.0;
-            assert!(is_done && input["Role"] == "leader", "{input}");
+            assert!(is_done, "{input}");
         }
     }
     // Of a leader that does not answer, the member that is asked tells what it knows itself.
@@ -245,7 +261,7 @@ fn status(member: &Member, from: &str) -> Vec<Value> {
 
 #[test]
 fn a_pause_is_shown_by_all_and_all_know_each_other() {
-    let (mut group, tally) = begin(&Plan::of_one_input(Kind::Etcd));
+    let (mut group, tally) = begin(&one_input(Kind::Etcd));
     group.wait_settled(LONG);
     let mut ids: Vec<String> = group.members.iter().map(Member::id).collect();
     ids.sort();

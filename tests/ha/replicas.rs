@@ -2,6 +2,7 @@
 
 use super::support::fleet::LONG;
 use super::support::group::{Group, Kind, Member, Plan, Tally};
+use super::support::wait_for;
 use super::support::workload::Seed;
 
 /// What is followed of each shard is a replica (`input.syncFrom: prefer_slave`).
@@ -121,11 +122,13 @@ fn what_a_shard_that_leaves_had_to_say_is_heard_though_its_leader_is_killed() {
                 .iter()
                 .any(|said| said.leads && said.input == address)
         };
-        members.iter().position(leads)
+        wait_for(LONG, "somebody says that he leads it", || {
+            members.iter().position(leads).ok_or_else(String::new)
+        })
     };
     let mut killed = None;
     source.remove_shard(leaving, &mut |_| {
-        let leader = leader_of(members).expect("somebody leads it");
+        let leader = leader_of(members);
         watch.note(&format!("member {leader}, which leads {address}, is killed"));
         members[leader].kill9();
         killed = Some(leader);

@@ -218,7 +218,8 @@ fn an_epoch_that_falls_a_session_that_comes_back_and_two_members_under_one_epoch
 #[test]
 fn the_time_between_two_leaders_counts_and_two_under_one_epoch_are_a_fault() {
     let (start, mut board) = (Instant::now(), Board::begin());
-    let mut hear = |member, at_ms, epoch, leads| {
+    let at = |ms| start + Duration::from_millis(ms);
+    let hear = |board: &mut Board, member, at_ms, epoch, leads| {
         let said = Said {
             input: "i".to_owned(),
             leads,
@@ -227,17 +228,25 @@ fn the_time_between_two_leaders_counts_and_two_under_one_epoch_are_a_fault() {
             phase: String::new(),
             received: 0,
         };
-        board.hear(member, start + Duration::from_millis(at_ms), &[said]);
+        board.hear(member, at(at_ms), &[said]);
     };
-    hear(0, 0, 1, true);
-    hear(0, 5_000, 1, true);
-    hear(1, 6_000, 1, false);
-    hear(1, 8_000, 2, true);
-    hear(0, 8_100, 1, true);
-    hear(2, 8_200, 2, true);
-    hear(1, 8_300, 2, true);
+    hear(&mut board, 0, 0, 1, true);
+    hear(&mut board, 0, 5_000, 1, true);
+    // A silence that was over before he led shortens nothing.
+    board.miss(1, at(5_500));
+    hear(&mut board, 1, 6_000, 1, false);
+    hear(&mut board, 1, 8_000, 2, true);
+    hear(&mut board, 0, 8_100, 1, true);
+    hear(&mut board, 2, 8_200, 2, true);
+    hear(&mut board, 1, 8_300, 2, true);
     assert_eq!(board.gaps().all(), [Duration::from_secs(3)]);
     assert_eq!((board.gaps().outranked(), board.faults().len()), (1, 1));
+    // One out of which he leads does: he may have led all the while.
+    hear(&mut board, 2, 8_400, 2, false);
+    board.miss(2, at(8_500));
+    board.miss(2, at(9_000));
+    hear(&mut board, 2, 9_900, 3, true);
+    assert_eq!(board.gaps().all()[0], Duration::from_millis(200));
 }
 
 /// As one that belongs to no group runs: it shows that source, target and writers go together.

@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use super::support::fleet::LONG;
-use super::support::group::{Group, Kind, LEASE, Plan, Store, TAKEN_OVER, Tally};
+use super::support::group::{Group, Kind, LASTING, LEASE, Plan, Store, Tally, assert_in_time};
 use super::support::workload::Seed;
+use super::support::{at_this_load, now_ms};
 
-/// What a command may take on its way, from a leader to what is written down of the target.
+/// What a command may take on its way, from a leader until the target has carried it out, on a machine that has nothing else to do.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
 fn down_for_longer_than_a_lease(store: Kind, down: fn(&mut Store), up: fn(&mut Store)) {
@@ -17,7 +18,7 @@ fn down_for_longer_than_a_lease(store: Kind, down: fn(&mut Store), up: fn(&mut S
     tally.wait_more(500);
     group.watch.note("the store goes down");
     down(&mut group.store);
-    let end = Instant::now() + LEASE;
+    let (begun, end_ms) = (Instant::now(), now_ms() + LEASE.as_millis() as u64);
     group.wait_for(LONG, "nobody believes that he leads", |group| {
         let leaders = group.leaders();
         leaders
@@ -25,18 +26,14 @@ fn down_for_longer_than_a_lease(store: Kind, down: fn(&mut Store), up: fn(&mut S
             .then_some(())
             .ok_or_else(|| format!("{leaders:?}"))
     });
-    let late = Instant::now().saturating_duration_since(end);
-    assert!(
-        LEASE + late <= TAKEN_OVER,
-        "they have noticed {late:?} after the lease had ended"
-    );
+    assert_in_time(begun.elapsed());
     tally.wait_time(LEASE);
     group.ledger.catch_up(&group.target.servers());
     let (count, last) = group.ledger.writes();
-    let last = last.expect("something was written");
-    let late = last.saturating_duration_since(end);
+    let last_ms = last.expect("something was written");
+    let late = Duration::from_millis(last_ms.saturating_sub(end_ms));
     assert!(
-        late < ON_ITS_WAY,
+        late < at_this_load(ON_ITS_WAY),
         "a write came {late:?} after every lease had ended"
     );
     tally.wait_time(LEASE);
@@ -71,20 +68,24 @@ fn leaders_stop_writing_by_their_own_clock_while_the_store_is_frozen(store: Kind
 fn nobody_notices_a_store_that_is_down_for_less_than_a_lease(store: Kind) {
     let seed = Seed::pick();
     // One input: of several, some would be handed to those that lead none.
-    let mut group = Group::start(&Plan::of_one_input(store));
+    let mut group = Group::start(&Plan {
+        lease: LASTING,
+        ..Plan::of_one_input(store)
+    });
     let tally = Tally::start(group.source.shape(), &seed, 600);
     tally.wait_more(500);
     let before = group.watch.takeovers();
+    // Longer than a lease in all: who does not renew his between two of them loses it.
     for _ in 0..3 {
         group.watch.note("the store freezes");
         group.store.freeze();
-        tally.wait_time(LEASE / 3);
+        tally.wait_time(LASTING / 5);
         group.watch.note("the store goes on");
         group.store.thaw();
-        tally.wait_time(LEASE);
+        tally.wait_time(LASTING / 5);
     }
-    assert_eq!(group.watch.takeovers(), before);
     group.wait_settled(LONG);
+    assert_eq!(group.watch.takeovers(), before);
     group.finish(tally);
     assert_eq!((group.full_syncs(), group.continued()), (1, 0));
 }
@@ -102,8 +103,7 @@ fn the_source_is_the_store_where_no_other_is_named() {
     let mut group = Group::start(&Plan::of(Kind::Source));
     let tally = Tally::start(group.source.shape(), &seed, 600);
     tally.wait_more(500);
-    let leaders = group.leaders();
-    let lost = leaders.values().next().unwrap().0;
+    let lost = group.leader();
     group.members[lost].kill9();
     group.wait_successor(lost, LONG);
     group.members[lost].start();

@@ -2,7 +2,7 @@
 
 use super::certs::Ca;
 use super::support::fleet::LONG;
-use super::support::group::{Group, Kind, Plan, TAKEN_OVER, Tally};
+use super::support::group::{Group, Kind, Plan, Tally, assert_in_time};
 use super::support::secured::Secured;
 use super::support::workload::Seed;
 use std::time::Instant;
@@ -16,10 +16,7 @@ fn a_leader_that_is_killed_is_replaced(group: &mut Group, tally: &Tally) {
     group.wait_successor(leader, LONG);
     let took = begun.elapsed();
     println!("{took:.2?} until another led");
-    assert!(
-        took <= TAKEN_OVER,
-        "it took {took:?}, at most {TAKEN_OVER:?} is allowed"
-    );
+    assert_in_time(took);
     group.members[leader].start();
     group.wait_settled(LONG);
 }

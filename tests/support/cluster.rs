@@ -73,6 +73,30 @@ impl Cluster {
         format!("redis+cluster://{}", seeds.join(","))
     }
 
+    /// Nobody serves this slot any more, and every master knows that.
+    #[track_caller]
+    pub fn lose_slot(&self, slot: usize) {
+        let (count, slot_text) = (self.masters.len(), slot.to_string());
+        let owner = (0..count).rfind(|number| number * SLOTS / count <= slot).unwrap();
+        wait_for(SOON, "no master believes that the slot is served", || {
+            // The owner first: what it says of itself is believed. What was on its way by then is believed too, so all are told again.
+            for number in (owner..count).chain(0..owner) {
+                let mut conn = self.masters[number].conn();
+                let told = redis::cmd("CLUSTER")
+                    .arg(&["DELSLOTS", &slot_text])
+                    .exec(&mut conn);
+                // Refused by those that know it.
+                drop(told);
+            }
+            let knows = |info: &String| {
+                info.contains("cluster_state:fail") && info.contains("cluster_slots_assigned:16383")
+            };
+            let said = self.masters.iter().map(|master| master.run(&["CLUSTER", "INFO"]));
+            let said: Vec<String> = said.collect();
+            said.iter().all(knows).then_some(()).ok_or_else(|| said.concat())
+        });
+    }
+
     /// Sets `key0` to `key{count - 1}`, each at the master whose slot it is.
     pub fn set_keys(&self, count: usize) {
         let mut conns: Vec<_> = self.masters.iter().map(Server::conn).collect();

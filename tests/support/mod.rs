@@ -16,7 +16,8 @@
 //! - [`encodings`]: every type in every encoding that a server has.
 //! - [`proxy`]: a connection that can be cut, stalled, cut after so many bytes, or that spoils one of them.
 //! - [`typed`]: the same for servers of different versions.
-//! - [`wait_until`] and [`wait_for`]: wait for a condition of *another process*, with an end and a last word.
+//! - [`wait_until`] and [`wait_for`]: wait for a condition of *another process*, with an end and a last word. [`at_this_load`]: a bound that is
+//!   a claim, on a machine that is busy.
 
 // Each test binary compiles this folder and uses only a part of it. A helper that fails must fail the test, there and then.
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
@@ -76,6 +77,16 @@ pub fn wait_past(at_ms: u64) {
     wait_until(SOON, "they are due", || now_ms() > at_ms);
 }
 
+/// How long may take here what takes `bound` at most where the machine has nothing else to do: the longer, the more waits for each processor, up to
+/// four times as long.
+pub fn at_this_load(bound: Duration) -> Duration {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap();
+    // Over the last minute.
+    let waiting: f64 = text.split(' ').next().unwrap().parse().unwrap();
+    let processors = std::thread::available_parallelism().unwrap().get();
+    bound.mul_f64((1.0 + waiting / processors as f64).min(4.0))
+}
+
 /// Waits until `holds` says true.
 ///
 /// Only for conditions of other processes that cannot tell us themselves. Panics after `limit`, naming `what`.
@@ -99,6 +110,28 @@ pub fn wait_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Resul
         }
         pause = (pause * 2).min(Duration::from_millis(50));
     }
+}
+
+/// Asks, and asks again where it has not come about after a while: an attempt is given up by whoever makes it, on a machine that is busy.
+#[track_caller]
+pub fn ask_until(
+    limit: Duration,
+    what: &str,
+    ask: impl Fn() -> redis::RedisResult<()>,
+    holds: impl Fn() -> bool,
+) {
+    wait_for(limit, what, || {
+        let (asked, start) = (ask(), Instant::now());
+        loop {
+            if holds() {
+                return Ok(());
+            }
+            if asked.is_err() || start.elapsed() > Duration::from_secs(8) {
+                return Err(format!("{asked:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
 }
 
 /// How long a soak may last (`make soak MINUTES=n` sets it); `None` where no soak was asked for.

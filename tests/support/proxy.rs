@@ -189,10 +189,11 @@ impl Shared {
         self.change(|state| state.open.iter().for_each(|connection| act(connection)));
     }
 
-    fn strike(&self, fault: Fault) {
+    /// How many connections it has ended, if that is what it does.
+    fn strike(&self, fault: Fault) -> Option<usize> {
         match fault {
-            Fault::Cut => drop(self.cut()),
-            Fault::Reset => drop(self.end_all(Connection::reset)),
+            Fault::Cut => return Some(self.cut()),
+            Fault::Reset => return Some(self.end_all(Connection::reset)),
             Fault::Refused => {
                 self.change(|state| state.refusing = true);
                 self.cut();
@@ -205,7 +206,15 @@ impl Shared {
             Fault::Slow => self.change(|state| state.delay = Some(DELAY)),
             Fault::Narrow => self.change(|state| state.bytes_per_second = Some(BYTES_PER_SECOND)),
         }
-        self.strikes.fetch_add(1, Ordering::SeqCst);
+        None
+    }
+
+    /// A fuse has burnt through. Where the connection has ended by itself at this very moment there is nothing to end: it burns on, to the next one.
+    fn burnt(&self, way: Way, fault: Fault) {
+        match self.strike(fault) {
+            Some(0) => self.change(|state| state.fuse = state.fuse.or(Some((way, 0, fault)))),
+            _ => drop(self.strikes.fetch_add(1, Ordering::SeqCst)),
+        }
     }
 }
 
@@ -309,6 +318,7 @@ impl Proxy {
     /// Strikes now.
     pub fn strike(&self, fault: Fault) {
         self.shared.strike(fault);
+        self.shared.strikes.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Strikes as soon as exactly `bytes` more have gone that way, in the middle of whatever it is.
@@ -431,8 +441,15 @@ fn open(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) {
         frozen: AtomicBool::new(false),
         lost: Mutex::new(None),
     });
-    shared.accepted.fetch_add(1, Ordering::SeqCst);
-    shared.state().open.push(Arc::clone(&connection));
+    {
+        // Refused meanwhile: who ends all there are has not seen this one.
+        let mut state = shared.state();
+        if state.refusing || state.closing {
+            return;
+        }
+        shared.accepted.fetch_add(1, Ordering::SeqCst);
+        state.open.push(Arc::clone(&connection));
+    }
     for way in [Way::Up, Way::Down] {
         let (connection, shared) = (Arc::clone(&connection), Arc::clone(shared));
         std::thread::spawn(move || {
@@ -472,7 +489,7 @@ fn carry(way: Way, connection: &Connection, shared: &Shared) {
                 return;
             }
             if let Some(fault) = permit.strikes {
-                shared.strike(fault);
+                shared.burnt(way, fault);
             }
             rest = after;
         }

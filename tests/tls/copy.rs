@@ -1,10 +1,15 @@
 //! A copy from TLS to TLS.
 
+use std::time::Duration;
+
 use crate::certs::{Ca, Pair, text};
 use crate::server::TlsServer;
 use crate::set;
 use crate::support::workload::{Fill, Seed, Writers};
 use crate::support::{Gunyu, Proxy, SOON, Server, assert_equal, gunyu, wait_for};
+
+/// Sixty megabytes through TLS twice, in a build without optimisation.
+const LONG: Duration = Duration::from_secs(180);
 
 fn sync(source: &str, target: &str, ca: &Ca, more: &[(&str, &str)]) -> Gunyu {
     let ca = text(&ca.path());
@@ -36,7 +41,7 @@ fn a_copy_over_tls_is_whole_live_and_goes_on_where_it_was_cut() {
     let ways = (Proxy::to(source.port()), Proxy::to(target.port()));
     let url = |proxy: &Proxy| format!("rediss://{}", proxy.addr());
     let mut gunyu = sync(&url(&ways.0), &url(&ways.1), &ca, &[]);
-    gunyu.wait_ready(SOON);
+    gunyu.wait_ready(LONG);
 
     let writers = Writers::start(&source.server, &seed);
     writers.wait_more(1_000);
@@ -49,7 +54,7 @@ fn a_copy_over_tls_is_whole_live_and_goes_on_where_it_was_cut() {
     writers.wait_more(1_000);
     writers.stop();
 
-    gunyu.wait_applied(&source.server, SOON);
+    gunyu.wait_applied(&source.server, LONG);
     assert_eq!(full_syncs(&source.server), 1, "{}", gunyu.traces());
     assert!(ways.0.cuts() >= 1 && ways.1.cuts() >= 1);
     gunyu.term();

@@ -128,9 +128,10 @@ fn name_sent(url: &str, listener: &TcpListener, pairs: &[(&str, &str)]) -> Optio
         }
     };
     let name = greeting.client_hello().server_name().map(str::to_owned);
-    drop(stream);
     calling.kill().unwrap();
     calling.wait().unwrap();
+    // Only now: it would have called again.
+    drop(stream);
     name
 }
 

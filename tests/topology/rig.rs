@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::process::{Process, text_from};
 use crate::support::server::connect;
-use crate::support::{Binary, Gunyu, SOON, Server, equal_key_by_key, wait_for, wait_until};
+use crate::support::{Binary, Gunyu, SOON, Server, ask_until, equal_key_by_key, wait_for, wait_until};
 
 /// A failover takes the node timeout, an election, and whatever a busy machine adds.
 pub const LONG: Duration = Duration::from_secs(90);
@@ -220,7 +220,11 @@ impl Rig {
 
     /// Makes a replica the master of its shard, in agreement with the master.
     pub fn fail_over_to(&self, replica: usize) {
-        let () = self.nodes[replica].run(&["CLUSTER", "FAILOVER"]);
+        let node = &self.nodes[replica];
+        let ask = || redis::cmd("CLUSTER").arg("FAILOVER").exec(&mut node.conn());
+        ask_until(LONG, "the replica has taken over", ask, || {
+            node.info("replication")["role"] == "master"
+        });
         self.wait_master(replica);
     }
 
@@ -450,13 +454,11 @@ impl Sentinel {
         place.join(":")
     }
 
-    /// Has it promote a replica; asked again while it takes none for good, as on a busy machine.
+    /// Has it promote a replica, and waits until it names that; asked again while it takes none for good, as on a busy machine.
     #[track_caller]
     pub fn fail_over(&self) {
-        wait_for(LONG, "the sentinel has a replica to promote", || {
-            let asked = self.ask::<()>(&["SENTINEL", "FAILOVER", "mine"]);
-            asked.map_err(|error| error.to_string())
-        });
+        let (old, ask) = (self.master(), || self.ask(&["SENTINEL", "FAILOVER", "mine"]));
+        ask_until(LONG, "a replica is promoted", ask, || self.master() != old);
     }
 
     /// What it knows of the replicas, one map each.

@@ -40,6 +40,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use support::server::connect;
 use support::workload::{Counters, Options, Seed};
 use support::{Gunyu, SOON, Server, assert_equal, gunyu, wait_for};
 
@@ -251,10 +252,21 @@ fn put_keys(server: &Server, count: usize) {
     let () = server.run(&["EVAL", script, "0", &count.to_string()]);
 }
 
-/// A server that takes a second or two to load its data, and answers `-LOADING` meanwhile.
+/// Has a server that is loading slowly go on as fast as it can.
+fn load_fast(url: &str) {
+    wait_for(SOON, "it is told to load faster", || {
+        let told = connect(url).and_then(|mut conn| {
+            let mut faster = redis::cmd("CONFIG");
+            faster.arg(&["SET", "key-load-delay", "0"]).exec(&mut conn)
+        });
+        told.map_err(|error| error.to_string())
+    });
+}
+
+/// A server that loads its data so slowly, and answers `-LOADING` meanwhile, that it is told to hurry ([`load_fast`]) when that was seen.
 const SLOW_LOADING: &[&str] = &[
     "--key-load-delay",
-    "1000",
+    "20000",
     "--loading-process-events-interval-bytes",
     "1024",
     "--repl-backlog-size",

@@ -87,6 +87,7 @@ fn a_source_that_cannot_save_and_takes_no_writes_is_followed_all_the_same() {
     std::fs::create_dir(pair.source.dir().join("in-the-way")).unwrap();
     let () = pair.source.run(&["CONFIG", "SET", "dbfilename", "in-the-way"]);
     let () = pair.source.run(&["CONFIG", "SET", "save", "86400 1000000000"]);
+    wait_no_dump(&pair.source);
     let () = pair.source.run(&["BGSAVE"]);
     let mut conn = pair.source.conn();
     wait_until(SOON, "it takes no writes", || {
@@ -100,6 +101,13 @@ fn a_source_that_cannot_save_and_takes_no_writes_is_followed_all_the_same() {
         .source
         .run(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
     pair.finish();
+}
+
+/// The child that sent gunyu its snapshot may still be there.
+fn wait_no_dump(source: &Server) {
+    wait_until(SOON, "no dump is under way", || {
+        source.info("persistence")["rdb_bgsave_in_progress"] == "0"
+    });
 }
 
 /// Ends our link as an operator does.
@@ -138,8 +146,10 @@ fn a_link_that_is_killed_again_and_again_goes_on_where_it_was() {
 #[test]
 fn a_source_that_becomes_a_replica_of_nobody_who_answers_is_told_and_waited_for() {
     let mut pair = Pair::start(&[], &[]);
-    let nobody = Port::free().number().to_string();
-    let () = pair.source.run(&["REPLICAOF", "127.0.0.1", &nobody]);
+    let nobody = Port::free();
+    let () = pair
+        .source
+        .run(&["REPLICAOF", "127.0.0.1", &nobody.number().to_string()]);
     pair.source
         .run::<redis::Value>(&["CLIENT", "KILL", "TYPE", "replica"]);
     pair.wait_told(Goes::Waits, "NOMASTERLINK", "bring the source's own master back");
@@ -185,16 +195,9 @@ fn a_source_that_sleeps_too_long_is_told_and_gone_on_with() {
         &[("GUNYU_SILENCE_MS", "2000")],
     );
     pair.gunyu.wait_ready(LONG);
-    let mut conn = pair.source.conn();
-    std::thread::scope(|scope| {
-        scope.spawn(|| redis::cmd("DEBUG").arg("SLEEP").arg(4).exec(&mut conn).unwrap());
-        wait_told(
-            &mut pair.gunyu,
-            Goes::Waits,
-            "did not answer within 2 s",
-            "frozen or overloaded",
-        );
-    });
+    pair.source.sigstop();
+    pair.wait_told(Goes::Waits, "did not answer within 2 s", "frozen or overloaded");
+    pair.source.sigcont();
     wait_linked(&mut pair);
     pair.finish();
 }
@@ -214,10 +217,7 @@ fn an_old_dump_that_is_loaded_into_a_running_source_is_seen_by_a_full_sync_alone
     let (source, target) = (Server::with(BACKLOG), Server::start());
     let mut gunyu = Gunyu::between(&source, &target);
     let () = source.run(&["SET", "k", "old"]);
-    // The child that sent gunyu its snapshot may still be there.
-    wait_until(SOON, "no dump is under way", || {
-        source.info("persistence")["rdb_bgsave_in_progress"] == "0"
-    });
+    wait_no_dump(&source);
     let () = source.run(&["SAVE"]);
     let () = source.run(&["SET", "k", "new"]);
     let () = source.run(&["SET", "gone", "1"]);
@@ -252,11 +252,12 @@ fn assert_begins_anew(when: When) {
         _ => &[],
     };
     let source = match when {
-        When::Arriving => slow_to_send(BACKLOG),
+        // In some ten seconds.
+        When::Arriving => slow_to_send(&[BACKLOG, &["--rdb-key-save-delay", "5000"]].concat()),
         _ => Server::with(BACKLOG),
     };
     if when == When::Restoring {
-        put_keys(&source, 6_000);
+        put_keys(&source, 30_000);
     }
     let mut pair = Pair::beginning(source, Server::start(), braked, &[]);
     match when {

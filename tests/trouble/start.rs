@@ -3,8 +3,8 @@
 use std::process::Output;
 
 use super::support::port::Port;
-use super::support::{Gunyu, SOON, Server, gunyu};
-use super::{LONG, SLOW_LOADING, put_keys, wait_trouble};
+use super::support::{Gunyu, SOON, Server, gunyu, wait_for};
+use super::{LONG, SLOW_LOADING, load_fast, put_keys, wait_trouble};
 
 #[test]
 fn a_source_that_is_down_and_then_loads_its_data_is_waited_for() {
@@ -15,12 +15,19 @@ fn a_source_that_is_down_and_then_loads_its_data_is_waited_for() {
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
     wait_trouble(&mut gunyu, "cannot connect", "");
     assert_eq!(gunyu.request("GET", "/debug/ready").unwrap().status, 503);
-    source.restart_from(&dump);
+    let url = source.url();
+    std::thread::scope(|scope| {
+        // Returns when it has loaded.
+        scope.spawn(|| source.restart_from(&dump));
+        wait_for(SOON, "gunyu has been told that it loads", || {
+            let traces = gunyu.traces();
+            traces.contains("LOADING").then_some(()).ok_or(traces)
+        });
+        load_fast(&url);
+    });
     gunyu.wait_ready(LONG);
     gunyu.wait_applied(&source, SOON);
     assert_eq!(target.run::<String>(&["GET", "ballast:2000"]).len(), 100);
-    let traces = gunyu.traces();
-    assert!(traces.contains("LOADING"), "{traces}");
 }
 
 #[test]
@@ -30,8 +37,8 @@ fn a_source_without_a_master_link_is_waited_for() {
         Server::start(),
     );
     put_keys(&source, 10);
-    let nobody = Port::free().number().to_string();
-    let () = source.run(&["REPLICAOF", "127.0.0.1", &nobody]);
+    let nobody = Port::free();
+    let () = source.run(&["REPLICAOF", "127.0.0.1", &nobody.number().to_string()]);
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
     wait_trouble(&mut gunyu, "MASTER", "");
     let () = source.run(&["REPLICAOF", "NO", "ONE"]);

@@ -3,7 +3,7 @@
 use super::support::port::Port;
 use super::support::server::connect;
 use super::support::{Cluster, Gunyu, SOON, Server, matrix, wait_for, wait_until};
-use super::{BACKLOG, Goes, LONG, Pair, SLOW_LOADING, full_syncs, put_keys, sync_anew, wait_told};
+use super::{BACKLOG, Goes, LONG, Pair, SLOW_LOADING, full_syncs, load_fast, put_keys, sync_anew, wait_told};
 
 #[test]
 fn a_target_out_of_memory_is_told_and_healed_by_more() {
@@ -18,8 +18,10 @@ fn a_target_out_of_memory_is_told_and_healed_by_more() {
 #[test]
 fn a_target_that_is_a_replica_for_a_while_is_waited_for() {
     let mut pair = Pair::start(&[], &[]);
-    let nobody = Port::free().number().to_string();
-    let () = pair.target.run(&["REPLICAOF", "127.0.0.1", &nobody]);
+    let nobody = Port::free();
+    let () = pair
+        .target
+        .run(&["REPLICAOF", "127.0.0.1", &nobody.number().to_string()]);
     pair.wait_told(Goes::Waits, "READONLY", "read-only replica");
     pair.counters.wait_more(1_000);
     let () = pair.target.run(&["REPLICAOF", "NO", "ONE"]);
@@ -69,11 +71,13 @@ fn a_target_that_loads_its_data_is_told_and_waited_for() {
     pair.gunyu.wait_applied(&pair.source, LONG);
     let dump = pair.target.snapshot();
     pair.counters.wait_more(1_000);
+    let url = pair.target.url();
     let (target, gunyu) = (&mut pair.target, &mut pair.gunyu);
     std::thread::scope(|scope| {
         // Returns when it has loaded.
         scope.spawn(|| target.restart_from(&dump));
         wait_told(gunyu, Goes::Waits, "LOADING", "wait: the target is loading");
+        load_fast(&url);
     });
     pair.finish();
 }
@@ -81,8 +85,10 @@ fn a_target_that_loads_its_data_is_told_and_waited_for() {
 #[test]
 fn a_target_that_is_a_replica_without_its_master_is_told_and_waited_for() {
     let mut pair = Pair::start(&["--replica-serve-stale-data", "no"], &[]);
-    let nobody = Port::free().number().to_string();
-    let () = pair.target.run(&["REPLICAOF", "127.0.0.1", &nobody]);
+    let nobody = Port::free();
+    let () = pair
+        .target
+        .run(&["REPLICAOF", "127.0.0.1", &nobody.number().to_string()]);
     pair.wait_told(Goes::Waits, "MASTERDOWN", "whose master is away");
     pair.counters.wait_more(1_000);
     let () = pair.target.run(&["REPLICAOF", "NO", "ONE"]);

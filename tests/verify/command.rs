@@ -97,9 +97,9 @@ fn a_sample_and_a_pattern_choose_the_same_keys_on_both_sides() {
 fn what_cannot_be_done_is_told_with_the_exit_codes_of_every_command() {
     let (source, target) = (Server::start(), Server::with(&["--requirepass", "secret"]));
     let denied = format!("redis://127.0.0.1:{}", target.port());
-    let gone = Server::start();
+    let mut gone = Server::start();
     let url = gone.url();
-    drop(gone);
+    gone.kill9();
     #[rustfmt::skip]
     let rows: [(&str, &[&str], i32, &str); 5] = [
         (&denied, &[],                          2, "NOAUTH"),

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::gate::Gate;
 use crate::support::server::Server;
@@ -38,8 +38,8 @@ pub struct Book {
     epochs: BTreeMap<String, Vec<u64>>,
     /// Which member wrote checkpoints of a deployment under an epoch.
     members: BTreeMap<(String, u64), BTreeSet<Option<usize>>>,
-    /// When a member last wrote anything, and how often it did.
-    writes: HashMap<Option<usize>, (u64, Instant)>,
+    /// How often a member wrote, and when last: Unix time in milliseconds, by the server's own clock.
+    writes: HashMap<Option<usize>, (u64, u64)>,
     /// What must not be.
     faults: Vec<String>,
     /// The last numbered sign of the test that it has told.
@@ -104,17 +104,17 @@ impl Ledger {
         }
     }
 
-    /// How many writes this member's connections have made, and when the last one came.
-    pub fn writes_of(&self, member: usize) -> (u64, Option<Instant>) {
+    /// How many writes this member's connections have made, and when the last one was carried out, in Unix milliseconds.
+    pub fn writes_of(&self, member: usize) -> (u64, Option<u64>) {
         self.sum(|who| *who == Some(member))
     }
 
     /// The same of all members.
-    pub fn writes(&self) -> (u64, Option<Instant>) {
+    pub fn writes(&self) -> (u64, Option<u64>) {
         self.sum(Option::is_some)
     }
 
-    fn sum(&self, wanted: impl Fn(&Option<usize>) -> bool) -> (u64, Option<Instant>) {
+    fn sum(&self, wanted: impl Fn(&Option<usize>) -> bool) -> (u64, Option<u64>) {
         let (mut count, mut last) = (0, None);
         for book in &self.books {
             for (_, (number, at)) in lock(book).writes.iter().filter(|(who, _)| wanted(who)) {
@@ -189,20 +189,23 @@ impl Reader {
     fn read(&self, input: BufReader<TcpStream>, book: &Mutex<Book>) {
         for line in input.split(b'\n') {
             let Ok(line) = line else { return };
-            if let Some((client, words)) = parse(&line)
-                && !self.fellows.contains(&client)
+            if let Some(told) = parse(&line)
+                && !self.fellows.contains(&told.client)
             {
-                let who = client.rsplit(':').next().and_then(|port| port.parse().ok());
-                let who = who.and_then(|port| (self.who)(port));
-                lock(book).note(&client, who, &words, |name| self.writes.contains(name));
+                let port = told.client.rsplit(':').next();
+                let who = port
+                    .and_then(|port| port.parse().ok())
+                    .and_then(|port| (self.who)(port));
+                lock(book).note(&told, who, |name| self.writes.contains(name));
             }
         }
     }
 }
 
 impl Book {
-    fn note(&mut self, client: &str, who: Option<usize>, words: &[String], writes: impl Fn(&str) -> bool) {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    fn note(&mut self, told: &Told, who: Option<usize>, writes: impl Fn(&str) -> bool) {
+        let words: Vec<&str> = told.words.iter().map(String::as_str).collect();
+        let client = &told.client;
         let name = words[0].to_lowercase();
         match (name.as_str(), &words[1..]) {
             ("client", [what, name, ..]) if what.eq_ignore_ascii_case("setname") => match session(name) {
@@ -215,18 +218,18 @@ impl Book {
                 }
             }
             ("hset", [key, rest @ ..]) if key.starts_with(CHECKPOINT) => {
-                self.wrote(client, who);
+                self.wrote(told, who);
                 self.checkpoint(key, rest, who);
             }
-            (name, _) if writes(name) => self.wrote(client, who),
+            (name, _) if writes(name) => self.wrote(told, who),
             _ => {}
         }
     }
 
-    fn wrote(&mut self, client: &str, who: Option<usize>) {
-        let entry = self.writes.entry(who).or_insert((0, Instant::now()));
-        *entry = (entry.0 + 1, Instant::now());
-        let Some(session) = self.names.get(client) else {
+    fn wrote(&mut self, told: &Told, who: Option<usize>) {
+        let entry = self.writes.entry(who).or_default();
+        *entry = (entry.0 + 1, entry.1.max(told.at_ms));
+        let Some(session) = self.names.get(&told.client) else {
             return;
         };
         let writing = self.writing.entry(session.deployment.clone()).or_default();
@@ -280,14 +283,23 @@ fn session(name: &str) -> Option<Session> {
     })
 }
 
-/// `+1700000000.123456 [0 127.0.0.1:5000] "HSET" "key" "field"`: the client, and the words.
-fn parse(line: &[u8]) -> Option<(String, Vec<String>)> {
+/// A command that a server has carried out: when, by its own clock, for whom, and the words.
+struct Told {
+    at_ms: u64,
+    client: String,
+    words: Vec<String>,
+}
+
+/// `+1700000000.123456 [0 127.0.0.1:5000] "HSET" "key" "field"`
+fn parse(line: &[u8]) -> Option<Told> {
     let text = String::from_utf8_lossy(line);
-    let (_, rest) = text.split_once(" [")?;
+    let (at, rest) = text.split_once(" [")?;
+    let (seconds, micros) = at.trim_start_matches('+').split_once('.')?;
+    let at_ms = seconds.parse::<u64>().ok()? * 1_000 + micros.parse::<u64>().ok()? / 1_000;
     let (place, rest) = rest.split_once("] ")?;
     let client = place.split_once(' ')?.1.to_owned();
     let words = words(rest);
-    (!words.is_empty()).then_some((client, words))
+    (!words.is_empty()).then_some(Told { at_ms, client, words })
 }
 
 /// The most words that are looked at: a checkpoint has fewer.

@@ -22,7 +22,7 @@ use crate::support::{SOON, wait_for};
 pub const TOKEN: &str = "of-the-group";
 
 /// A status that takes longer is none.
-const STATUS_LIMIT: Duration = Duration::from_millis(400);
+pub(super) const STATUS_LIMIT: Duration = Duration::from_millis(400);
 
 /// The longest call: a full sync with a flush, which the target may take a minute for.
 const CALL_LIMIT: Duration = Duration::from_secs(100);

@@ -39,15 +39,25 @@ use super::etcd;
 use super::fleet::{Fleet, LONG, Layout};
 use super::secured::Secured;
 use super::server::Server;
-use super::wait_for;
+use super::{at_this_load, wait_for};
 use gate::{Gate, Roster};
 use turn::Turn;
 
-/// `cluster.leaseTimeout` of all groups here.
+/// `cluster.leaseTimeout` of all groups here that are not given another.
 pub const LEASE: Duration = Duration::from_secs(3);
+
+/// A lease for groups in which nobody is to lose his: members of a machine that is busy do not, and what is to be over before it ends is.
+pub const LASTING: Duration = Duration::from_secs(15);
 
 /// Within this time another leads, or the judge says no.
 pub const TAKEN_OVER: Duration = Duration::from_secs(5);
+
+/// Another leads in time: within [`TAKEN_OVER`] on a machine that has nothing else to do, and later on one that has.
+#[track_caller]
+pub fn assert_in_time(took: Duration) {
+    let bound = at_this_load(TAKEN_OVER);
+    assert!(took <= bound, "it took {took:?}, at most {bound:?} is allowed");
+}
 
 /// What a group is to be.
 #[derive(Debug, Clone)]
@@ -64,6 +74,8 @@ pub struct Plan {
     pub target: usize,
     /// How many replicas each shard of a source or target that is a cluster has. A source that is one server and has one is named by that.
     pub replicas: usize,
+    /// `cluster.leaseTimeout`.
+    pub lease: Duration,
     /// What holds the leases.
     pub store: Kind,
     /// How a Redis that holds them is reached, where that is over TLS alone.
@@ -92,6 +104,7 @@ impl Plan {
             guest_slots: 0,
             target: 0,
             replicas: 0,
+            lease: LEASE,
             store,
             store_secured: None,
             sections: String::new(),
@@ -160,7 +173,7 @@ impl Plan {
             source.yaml(),
             target.yaml(),
             self.sections,
-            LEASE.as_secs(),
+            self.lease.as_secs(),
             store.yaml(),
             self.cluster
         )
@@ -300,14 +313,19 @@ impl Group {
         leaders
     }
 
-    /// Who leads the only input, or the first.
+    /// Who leads the only input, or the first, as soon as somebody says so.
     #[track_caller]
     pub fn leader(&self) -> usize {
-        let leaders = self.leaders();
-        let first = leaders.values().next();
-        first
-            .unwrap_or_else(|| panic!("nobody leads\n{}", self.last_words()))
-            .0
+        self.lead().0
+    }
+
+    /// The same with the epoch under which he does.
+    #[track_caller]
+    pub fn lead(&self) -> (usize, u64) {
+        wait_for(LONG, "somebody says that he leads", || {
+            let first = self.leaders().into_values().next();
+            first.ok_or_else(|| format!("nobody does\n{}", self.last_words()))
+        })
     }
 
     /// How many inputs each running member leads.
@@ -380,7 +398,7 @@ impl Group {
         let to = to.map(|to| format!("&to={}", self.members[to].id()));
         let path = format!("/syncer/handover?inputs=all{}", to.unwrap_or_default());
         self.watch.note(&format!("member {member}: POST {path}"));
-        self.wait_for(LEASE, "the lead is handed over", |group| {
+        self.wait_for(LONG, "the lead is handed over", |group| {
             let answer = group.members[member].call("POST", &path);
             (answer.status == 200).then_some(()).ok_or_else(|| answer.text())
         });

@@ -2,7 +2,8 @@
 //! be silent.
 //!
 //! Of each input it is kept when somebody last said that he leads it, under the highest epoch so far. The time between that and the first word of
-//! the next leader is *time without a leader*; the time between two questions is part of it.
+//! the next leader is *time without a leader*; the time between two questions is part of it. Where the next leader did not answer for a while before that
+//! word, the time ends where his silence began: he may have led ever since.
 //!
 //! Two who lead under one epoch at the same time are a fault. One after the other is none: a store that has forgotten everything begins to
 //! count anew, and the leader learns from the target that he must raise his number before he writes.
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::member::Api;
+use super::member::{Api, STATUS_LIMIT};
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(80);
@@ -38,6 +39,8 @@ struct Shared {
 pub struct Board {
     start: Instant,
     inputs: BTreeMap<String, Track>,
+    /// Since when a member has not answered.
+    silent: BTreeMap<usize, Instant>,
     /// Words of a leader whom a higher epoch had outranked already: one that woke up says so for a moment.
     outranked: u64,
     faults: Vec<String>,
@@ -110,8 +113,11 @@ impl Watch {
         self.threads.push(std::thread::spawn(move || {
             while !shared.stop.load(Ordering::SeqCst) {
                 let asked = Instant::now();
-                if let Ok(status) = api.status() {
-                    lock(&shared.board).hear(member, asked, &Said::all(&status));
+                match api.status() {
+                    Ok(status) => lock(&shared.board).hear(member, asked, &Said::all(&status)),
+                    Err(_) if asked.elapsed() >= STATUS_LIMIT => lock(&shared.board).miss(member, asked),
+                    // Nobody is there.
+                    Err(_) => {}
                 }
                 std::thread::sleep(PAUSE);
             }
@@ -166,6 +172,7 @@ impl Board {
         Board {
             start: Instant::now(),
             inputs: BTreeMap::new(),
+            silent: BTreeMap::new(),
             outranked: 0,
             faults: Vec::new(),
             story: Vec::new(),
@@ -191,8 +198,14 @@ impl Board {
         &self.faults
     }
 
+    /// A member that was asked at this moment is there, and did not answer.
+    pub fn miss(&mut self, member: usize, asked: Instant) {
+        self.silent.entry(member).or_insert(asked);
+    }
+
     /// What a member answered when it was asked at this moment.
     pub fn hear(&mut self, member: usize, asked: Instant, said: &[Said]) {
+        let first_asked = self.silent.remove(&member).unwrap_or(asked);
         for said in said.iter().filter(|said| said.leads) {
             let track = self.inputs.get_mut(&said.input);
             let Some(track) = track else {
@@ -227,7 +240,7 @@ impl Board {
                 ));
             }
             if said.epoch > track.epoch {
-                let gap = asked.saturating_duration_since(track.heard);
+                let gap = first_asked.saturating_duration_since(track.heard);
                 let before = std::mem::replace(&mut track.leader, member);
                 (track.epoch, track.rival) = (said.epoch, None);
                 track.gaps.push(gap);

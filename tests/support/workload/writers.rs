@@ -127,7 +127,12 @@ impl Drop for Writers {
     }
 }
 
+/// A sleep that took longer than it should is made up for, and no more than that.
+const ARREARS_MAX: Duration = Duration::from_millis(100);
+
 /// Holds a writer to a rate: not a wait for anything to happen.
+///
+/// One that has not come to write for a while, on a machine that is busy, does not make up for it: whoever counts writes counts time.
 #[derive(Debug)]
 pub struct Pace {
     per_second: Option<f64>,
@@ -149,8 +154,9 @@ impl Pace {
     pub fn spend(&mut self, count: usize) {
         self.done += count as f64;
         if let Some(rate) = self.per_second {
-            let due = Duration::from_secs_f64(self.done / rate);
-            std::thread::sleep(due.saturating_sub(self.start.elapsed()));
+            let (due, now) = (Duration::from_secs_f64(self.done / rate), self.start.elapsed());
+            self.start += now.saturating_sub(due + ARREARS_MAX);
+            std::thread::sleep(due.saturating_sub(now));
         }
     }
 }

@@ -504,13 +504,16 @@ async fn the_standing_follows_the_ladder_and_is_a_sign_of_life_each_second() {
     served.beginning().await;
     receiving.received(at(2_100));
     receiving.appended(at(2_100));
-    applying.applied(at(2_050), at(2_010));
-    let moved = Instant::now();
-    let standing = served.standing(|one| one.checkpointed == at(2_010)).await;
-    assert!(
-        moved.elapsed() < SIGN_OF_LIFE_EVERY / 2,
-        "not at the next sign of life"
-    );
+    // The best of three, on a machine that is busy. Each change comes right behind a standing: the next sign of life is a whole time away.
+    let (mut soonest, mut standing) = (Duration::MAX, None);
+    for checkpointed in [2_001, 2_005, 2_010] {
+        applying.applied(at(checkpointed + 40), at(checkpointed));
+        let moved = Instant::now();
+        standing = Some(served.standing(|one| one.checkpointed == at(checkpointed)).await);
+        soonest = soonest.min(moved.elapsed());
+    }
+    let standing = standing.unwrap();
+    assert!(soonest < SIGN_OF_LIFE_EVERY / 2, "not at the next sign of life");
     let expected = Standing {
         received: at(2_100),
         source: at(2_345),
