@@ -29,6 +29,7 @@ mod cells;
 mod company;
 mod crash;
 mod crash_beside;
+mod crash_leaver;
 mod crash_left;
 mod crash_many;
 mod crash_moving;

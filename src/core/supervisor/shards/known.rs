@@ -15,6 +15,7 @@ use super::super::leaving::unheard;
 use super::super::naming::Known;
 use super::Watch;
 use crate::core::catalog;
+use crate::core::crash::{self, Step};
 use crate::core::position::Position;
 use crate::core::survey::{Source, Target};
 use crate::core::topology::shards::Shard;
@@ -60,7 +61,10 @@ impl Watch {
                     true => catalog.set_entangled(&names, true),
                     false => Ok(()),
                 };
-                noted.and_then(|()| catalog.set_drained(&found, true))
+                crash::pass(Step::EntangledNoted);
+                let settled = noted.and_then(|()| catalog.set_drained(&found, true));
+                crash::pass(Step::UnheardSettled);
+                settled
             }
             Err(error) => Err(error),
         };
@@ -91,6 +95,7 @@ impl Watch {
         let Some(group) = &self.group else { return true };
         let note = format!("{DRAINED}{name}");
         let made = group.create_note(&note, group.me()).await;
+        crash::pass(Step::UnheardClaimed);
         match made {
             Ok(true) => true,
             // An earlier process of this name has said that it would, and died before it had.
