@@ -56,6 +56,11 @@ shown=$(GUNYU_TARGET_PASSWORD=hidden cargo run --locked --quiet -- config --loca
   --set "output.filter.keyFilter.regexKeyWhitelist=['(?i)^\w+\d\$']")
 [[ $shown == *"password: '***'"* ]] || { echo "test.sh: the program does not work as it is built" >&2; exit 1; }
 
+# What a test does not try here it writes there, a line each; tests/support/skipped.rs.
+GUNYU_TEST_SKIPPED=$(mktemp)
+export GUNYU_TEST_SKIPPED
+trap 'rm -f "$GUNYU_TEST_SKIPPED"' EXIT
+
 # Each group runs even if one before it failed: one run should tell everything.
 failed=()
 group() {
@@ -67,6 +72,10 @@ group "unit tests" cargo test --locked --no-fail-fast --lib --bins
 group "examples in the documentation" cargo test --locked --doc
 group "tests with real servers, $threads at a time" cargo test --locked --no-fail-fast --test '*' -- --test-threads "$threads"
 
+if [[ -s $GUNYU_TEST_SKIPPED ]]; then
+  say "skipped: $(sort -u "$GUNYU_TEST_SKIPPED" | wc -l)"
+  sort -u "$GUNYU_TEST_SKIPPED" | sed 's/^skipped: /  /'
+fi
 if ((${#failed[@]})); then
   say "FAILED"
   printf '  %s\n' "${failed[@]}"

@@ -9,6 +9,8 @@
 
 #[path = "command_table/replay.rs"]
 mod replay;
+#[path = "support/skipped.rs"]
+mod skipped;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -123,13 +125,15 @@ fn servers(more: &[&str]) -> Vec<(String, Server)> {
     let mut programs = vec![PathBuf::from("redis-server")];
     match std::env::var_os("GUNYU_TEST_SERVERS") {
         Some(folder) => programs.extend(found_under(Path::new(&folder))),
-        None => println!("skipped: GUNYU_TEST_SERVERS is not set, only the installed redis-server is asked"),
+        None => {
+            crate::skipped::skipped("other versions: GUNYU_TEST_SERVERS names no folder with servers");
+        }
     }
     let mut running = Vec::new();
     for program in programs {
         match Server::start(&program, more) {
             Some(server) => running.push((program.display().to_string(), server)),
-            None => println!("skipped: {} does not run here", program.display()),
+            None => crate::skipped::skipped(&format!("{} does not run here", program.display())),
         }
     }
     running
@@ -327,7 +331,7 @@ fn matrix_of_servers_the_table_finds_the_keys_that_they_find() {
     let mut differences = Vec::new();
     for (program, mut server) in servers(&[]) {
         if server.ask(&["COMMAND", "GETKEYS", "GET", "k"]).array().is_none() {
-            println!("skipped: {program} has no COMMAND GETKEYS");
+            crate::skipped::skipped(&format!("{program} has no COMMAND GETKEYS"));
             continue;
         }
         let known: Vec<String> = entries(&mut server).into_iter().map(|entry| entry.name).collect();
@@ -353,7 +357,9 @@ fn matrix_of_servers_the_table_finds_the_keys_that_they_find() {
             }
             let reply = server.ask(&[&["COMMAND", "GETKEYS"], &words[..]].concat());
             let Some(theirs) = reply.array() else {
-                println!("skipped: {program} answers {reply:?} to COMMAND GETKEYS {sample}");
+                crate::skipped::skipped(&format!(
+                    "{program} answers {reply:?} to COMMAND GETKEYS {sample}"
+                ));
                 continue;
             };
             let theirs: Vec<String> = theirs.iter().map(text).collect();
@@ -394,7 +400,7 @@ fn matrix_of_servers_slots_are_those_that_they_compute() {
             match server.ask(&["CLUSTER", "KEYSLOT", key]) {
                 Value::Int(slot) => assert_eq!(i64::from(command::slot(key.as_bytes())), slot, "{key}"),
                 refused => {
-                    println!("skipped: {program} answers {refused:?} to CLUSTER KEYSLOT");
+                    crate::skipped::skipped(&format!("{program} answers {refused:?} to CLUSTER KEYSLOT"));
                     break;
                 }
             }

@@ -318,10 +318,10 @@ fn run_case(pair: &mut Pair, label: &str, case: &str) -> bool {
         }
         let before = pair.target.tally.clone();
         if let Some(error) = pair.run(case).error() {
-            println!(
-                "skipped: {label} answers {} to {case}",
+            crate::support::skipped(&format!(
+                "{label} answers {} to {case}",
                 String::from_utf8_lossy(error)
-            );
+            ));
             return false;
         }
         let after = &pair.target.tally;
@@ -343,7 +343,7 @@ fn each_command_over_several_slots_leaves_what_a_single_server_has() {
 fn versions() -> Vec<(String, Binary)> {
     let all = matrix();
     if all.is_empty() {
-        println!("skipped: GUNYU_TEST_SERVERS is not set (make matrix SERVERS=dir)");
+        crate::support::skipped("GUNYU_TEST_SERVERS is not set (make matrix SERVERS=dir)");
     }
     let clusters = |(_, binary): &(String, Binary)| since(binary, (3, 0), (0, 0));
     all.into_iter().filter(clusters).collect()

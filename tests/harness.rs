@@ -469,7 +469,7 @@ fn a_gunyu_that_ends_is_reported_at_once_with_its_arguments() {
 /// `make matrix`: the helpers with each version at hand, a native replica as the program under test.
 #[test]
 fn matrix_of_servers_a_native_replica_of_the_workload_is_equal() {
-    for (label, binary) in support::matrix() {
+    for (label, binary) in support::versions() {
         println!("{label}: {} {:?}", binary.product, binary.version);
         let seed = Seed::pick();
         let (source, replica) = (Server::of(&binary, &[]), Server::of(&binary, &[]));

@@ -258,7 +258,7 @@ fn servers_with_atomic_migration_move_slots_at_once() {
     let able = |label: &str| ["redis-8.6", "valkey-9.1"].contains(&label);
     let able: Vec<_> = matrix().into_iter().filter(|(label, _)| able(label)).collect();
     if able.is_empty() {
-        println!("skipped: GUNYU_TEST_SERVERS names no folder with redis-8.6 or valkey-9.1");
+        crate::support::skipped("GUNYU_TEST_SERVERS names no folder with redis-8.6 or valkey-9.1");
     }
     for (label, binary) in able {
         let fleet = Fleet::with(Layout {

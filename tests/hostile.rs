@@ -105,7 +105,7 @@ fn files() -> Vec<(String, Bytes, usize)> {
     }
     let others = support::matrix();
     if others.is_empty() {
-        eprintln!("other versions are skipped: GUNYU_TEST_SERVERS names no folder with servers");
+        crate::support::skipped("other versions: GUNYU_TEST_SERVERS names no folder with servers");
     }
     found.extend(
         others

@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a helper that fails fails its test
 
+#[path = "support/skipped.rs"]
+mod skipped;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -146,7 +149,7 @@ fn the_service_starts_what_the_package_installs_and_keeps_its_data_where_it_may_
 #[test]
 fn systemd_finds_no_fault_with_the_service() {
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
-        println!("skipped: there is no systemd-analyze here");
+        crate::skipped::skipped("there is no systemd-analyze here");
         return;
     }
     // It looks for the program, too, and for the page of the manual, which only a package brings.

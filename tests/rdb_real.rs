@@ -10,6 +10,8 @@
 #[path = "support/encodings.rs"]
 #[allow(unreachable_pub)] // shared with other test binaries
 mod encodings;
+#[path = "support/skipped.rs"]
+mod skipped;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -351,7 +353,7 @@ fn check_uses(source: &mut Server, target: &mut Server) {
 /// The server of this name, or none with a line that says so.
 fn found(id: &str) -> Option<PathBuf> {
     let Some(folder) = std::env::var_os("GUNYU_TEST_SERVERS") else {
-        eprintln!("skipped: GUNYU_TEST_SERVERS names no folder with {id}");
+        crate::skipped::skipped(&format!("GUNYU_TEST_SERVERS names no folder with {id}"));
         return None;
     };
     let name = if id.starts_with("valkey") {
@@ -361,7 +363,7 @@ fn found(id: &str) -> Option<PathBuf> {
     };
     let binary = Path::new(&folder).join(id).join("bin").join(name);
     if !binary.exists() {
-        eprintln!("skipped: no {}", binary.display());
+        crate::skipped::skipped(&format!("no {}", binary.display()));
         return None;
     }
     Some(binary)

@@ -171,6 +171,14 @@ steps! {
     TicksForgotten = "crossing.ticks-forgotten",
     /// What a shard imports is written down; nobody goes by it yet.
     WindowsWritten = "crossing.windows-written",
+    /// Shards have left unheard. The group knows that this process sees to it; nothing is noted here.
+    UnheardClaimed = "shards.unheard-claimed",
+    /// It is noted that all shards begin anew, and not that the one that has left is seen to.
+    EntangledNoted = "shards.entangled-noted",
+    /// That is noted too; nobody has begun anew.
+    UnheardSettled = "shards.unheard-settled",
+    /// A shard has begun anew: its note is taken back, and the snapshot is not restored.
+    EntangledForgotten = "sync.entangled-forgotten",
     /// The checkpoint of an input that has gone is no more on the target; its log is here.
     GarbageUncheckpointed = "gc.checkpoint-removed",
     /// The name of an input that has gone is noted, because its checkpoint stays; its log is here.
@@ -207,6 +215,10 @@ steps! {
     HandoverDrained = "group.drained",
     /// The lease is the heir's, who has not been told.
     HandoverPassed = "group.passed",
+    /// The lease of an input that has gone is given back; the process goes on.
+    LeaseGivenBack = "group.given-back",
+    /// Nobody is there to hand over to: the lease is given back, and the process does not know it.
+    LeaseResigned = "group.resigned",
     /// The process has left its group.
     MemberLeft = "group.left",
 }

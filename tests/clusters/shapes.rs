@@ -144,7 +144,7 @@ fn sentinels_onto_sentinels() {
 #[test]
 fn soak_of_clusters_onto_clusters() {
     let Some(length) = soak() else {
-        println!("skipped: make soak runs it");
+        crate::support::skipped("make soak runs it");
         return;
     };
     let start = Instant::now();

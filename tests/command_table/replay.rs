@@ -208,7 +208,7 @@ fn every_command_that_may_be_blind_is_replayed() {
 fn commands_that_take_a_key_away_only_sometimes_are_not_blind_for_a_reason() {
     let Some(mut server) = Server::start(Path::new("redis-server"), &["--enable-debug-command", "yes"])
     else {
-        println!("skipped: redis-server does not run here");
+        crate::skipped::skipped("redis-server does not run here");
         return;
     };
     for stream in [

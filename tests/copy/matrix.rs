@@ -121,7 +121,7 @@ fn none_failed(results: Vec<Result<(), String>>) {
 fn matrix_every_server_is_a_source() {
     let servers = matrix();
     if servers.is_empty() {
-        println!("matrix: skipped, GUNYU_TEST_SERVERS is not set");
+        crate::support::skipped("GUNYU_TEST_SERVERS names no folder with servers");
     }
     let installed = Binary::installed();
     let mut results = Vec::new();
@@ -140,9 +140,9 @@ fn matrix_every_server_is_a_source() {
 fn matrix_every_server_is_a_target() {
     let installed = Binary::installed();
     let mut results = Vec::new();
-    for (to, target) in &matrix() {
+    for (to, target) in &crate::support::versions() {
         if target.version < OLDEST_TARGET {
-            println!("matrix: installed -> {to}: skipped, older than {OLDEST_TARGET:?}");
+            crate::support::skipped(&format!("installed -> {to} is older than {OLDEST_TARGET:?}"));
             continue;
         }
         results.push(try_pair("installed", &installed, to, target));

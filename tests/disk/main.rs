@@ -3,7 +3,7 @@
 //! by itself where that is safe.
 //!
 //! The faults of calls come from a library before the C library (`shim.c`), so that the program is the one that users run. A disk
-//! that is full is in `tests/faults.rs`, a torn tail and a damaged segment in `tests/resume.rs`, cuts of power in
+//! that is full is in `tests/trouble` (`disk`), a torn tail and a damaged segment in `tests/resume.rs`, cuts of power in
 //! `tests/log_model`.
 
 #![allow(clippy::unwrap_used, unreachable_pub)] // a helper that fails fails its test
@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod anywhere;
 mod damage;
 mod refusals;
 mod rig;

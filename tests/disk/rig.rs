@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::support::workload::{Counters, Options, Seed};
-use super::support::{Gunyu, SOON, Server, wait_until};
+use super::support::{Gunyu, SOON, Server, assert_equal, wait_until};
 
 /// How long a busy machine may take to catch up.
 pub const LONG: Duration = Duration::from_secs(180);
@@ -167,6 +167,7 @@ impl Rig {
         self.gunyu.wait_applied(&self.source, LONG);
         expected.assert_on(&self.source);
         expected.assert_on(&self.target);
+        assert_equal(&self.source, &self.target);
         let traces = self.gunyu.traces();
         assert!(!traces.contains("panicked"), "{traces}");
         self.gunyu

@@ -1,6 +1,5 @@
 //! What each scene needs before its blocks are run, and what must hold afterwards.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use crate::certs::Ca;
@@ -243,9 +242,9 @@ fn of_matrix(label: &str, options: &[&str]) -> Server {
         .filter(|(name, _)| name.starts_with(label));
     let binary = found.next().map_or_else(
         || {
-            // Not by a macro: what passes is not shown.
-            let text = format!("no {label}* among GUNYU_TEST_SERVERS: the installed server plays it\n");
-            let _ = std::io::stderr().write_all(text.as_bytes());
+            crate::support::skipped(&format!(
+                "no {label}* among GUNYU_TEST_SERVERS: the installed server plays it"
+            ));
             Binary::installed()
         },
         |(_, binary)| binary,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::rig::Doctor;
 use super::support::port::Port;
 use super::support::workload::Pace;
-use super::support::{Gunyu, SOON, Server, matrix, wait_until};
+use super::support::{Gunyu, SOON, Server, versions, wait_until};
 
 fn set(server: &Server, pairs: &[(&str, &str)]) {
     for (name, value) in pairs {
@@ -264,7 +264,7 @@ fn a_store_of_leases_that_nobody_reaches_is_a_problem() {
 fn what_is_printed_is_understood_by_every_version() {
     let source = Server::start();
     let () = source.run(&["DEBUG", "POPULATE", "3000", "key", "1000"]);
-    for (label, binary) in matrix() {
+    for (label, binary) in versions() {
         let target = Server::of(&binary, &[]);
         set(
             &target,
@@ -294,7 +294,7 @@ fn what_an_old_target_cannot_hold_is_a_problem() {
         "#!lua name=lib\nredis.register_function('f', function() return 1 end)",
     ]);
     let () = source.run(&["XADD", "stream", "*", "f", "v"]);
-    for (label, binary) in matrix() {
+    for (label, binary) in versions() {
         let target = Server::of(&binary, &[]);
         let mut expected = Vec::new();
         if binary.version < (7, 0, 0) {

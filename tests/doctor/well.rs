@@ -5,7 +5,7 @@
 
 use super::rig::Doctor;
 use super::support::cluster::Cluster;
-use super::support::{Server, matrix};
+use super::support::{Server, versions};
 
 #[test]
 fn of_a_pair_that_is_well_every_line_is_ok_and_the_code_is_0() {
@@ -72,7 +72,7 @@ fn of_clusters_that_are_well_every_line_is_ok() {
 #[test]
 fn servers_of_every_version_are_examined() {
     let installed = Server::start();
-    for (label, binary) in matrix() {
+    for (label, binary) in versions() {
         let other = Server::of(&binary, &[]);
         for (source, target) in [(&installed, &other), (&other, &installed)] {
             let found = Doctor::between(&source.url(), &target.url()).look();

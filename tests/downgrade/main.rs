@@ -79,7 +79,7 @@ fn found(id: &str) -> Option<Binary> {
     let servers = support::matrix();
     let found = servers.into_iter().find(|(label, _)| label == id);
     if found.is_none() {
-        println!("skipped: GUNYU_TEST_SERVERS names no folder with {id}");
+        crate::support::skipped(&format!("GUNYU_TEST_SERVERS names no folder with {id}"));
     }
     found.map(|(_, binary)| binary)
 }

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::support::proxy::{Fault, Proxy, Way};
 use super::support::workload::Seed;
 
 /// So many cells run at once, of all matrices together.
@@ -16,19 +17,90 @@ const TIME: Duration = Duration::from_secs(60);
 /// At least so many are run, however slow the machine is.
 const LEAST: usize = 6;
 
+/// A fault that strikes outside of its phase strikes again, in so many lives altogether.
+const ATTEMPTS: u64 = 3;
+
 /// One cell.
 pub(super) struct Cell {
     name: String,
-    run: Box<dyn Fn(&Seed) + Send + Sync>,
+    run: Box<dyn Fn(&Seed) -> String + Send + Sync>,
 }
 
 impl Cell {
     /// By this name; `run` fails as a test does.
     pub(super) fn new(name: String, run: impl Fn(&Seed) + Send + Sync + 'static) -> Cell {
+        let run = move |seed: &Seed| {
+            run(seed);
+            String::new()
+        };
         Cell {
             name,
             run: Box::new(run),
         }
+    }
+
+    /// One whose fault is to strike in a phase: `run`, which is told the number of the attempt, says whether it has.
+    pub(super) fn striking(name: String, run: impl Fn(&Seed, u64) -> Struck + Send + Sync + 'static) -> Cell {
+        let run = move |seed: &Seed| {
+            let mut missed = Vec::new();
+            for attempt in 0..ATTEMPTS {
+                match run(seed, attempt) {
+                    Struck::Fired(phase) => return format!(", fired in {phase}{}", after(&missed)),
+                    Struck::ByHand(phase) => return format!(", struck by hand in {phase}{}", after(&missed)),
+                    Struck::Missed(how) => missed.push(how),
+                }
+            }
+            panic!("the fault did not strike in its phase: {missed:?}")
+        };
+        Cell {
+            name,
+            run: Box::new(run),
+        }
+    }
+}
+
+fn after(missed: &[String]) -> String {
+    match missed.len() {
+        0 => String::new(),
+        lives => format!(" ({lives} lives before: {})", missed.join("; ")),
+    }
+}
+
+/// How a fault has struck.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Struck {
+    /// By its fuse, in the midst of what passed in this phase.
+    Fired(String),
+    /// In this phase, between whatever passed.
+    ByHand(String),
+    /// After its phase, or before, or it had nothing to strike.
+    Missed(String),
+}
+
+/// What was the case when a fuse burnt through; asked by the proxy, right before it strikes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Witness(Arc<Mutex<Option<Result<(), String>>>>);
+
+impl Witness {
+    /// Arms the proxy; `phase` says what speaks against the phase, if anything does.
+    pub(super) fn arm(
+        proxy: &Proxy,
+        fuse: (Fault, Way, u64),
+        phase: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) -> Witness {
+        let witness = Witness::default();
+        let tell = witness.clone();
+        proxy.arm_before(fuse, move || *lock(&tell.0) = Some(phase()));
+        witness
+    }
+
+    /// Whether it has burnt through, and how that was.
+    pub(super) fn struck(&self, phase: &str) -> Option<Struck> {
+        let told = lock(&self.0).clone();
+        told.map(|told| match told {
+            Ok(()) => Struck::Fired(phase.to_owned()),
+            Err(how) => Struck::Missed(how),
+        })
     }
 }
 
@@ -91,12 +163,10 @@ pub(super) fn run(matrix: &str, cells: Vec<Cell>) {
                     let Some(cell) = next else { return };
                     let since = Instant::now();
                     let ran = catch_unwind(AssertUnwindSafe(|| (cell.run)(&seed)));
-                    println!(
-                        "{matrix} {}: {} in {:.1?}",
-                        cell.name,
-                        if ran.is_ok() { "well" } else { "FAILED" },
-                        since.elapsed()
-                    );
+                    let told = ran
+                        .as_ref()
+                        .map_or("FAILED".to_owned(), |told| format!("well{told}"));
+                    println!("{matrix} {}: {told}, after {:.1?}", cell.name, since.elapsed());
                     if ran.is_err() {
                         lock(&failed).push(cell.name);
                     }

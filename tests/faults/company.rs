@@ -39,10 +39,15 @@ pub(super) struct Company {
 impl Company {
     /// Nobody has been started.
     pub(super) fn prepare(store: Kind) -> Company {
+        Company::prepare_with(store, "8MiB")
+    }
+
+    /// The same with logs that may be as large as that.
+    pub(super) fn prepare_with(store: Kind, log_max: &str) -> Company {
         let plan = Plan {
             members: MEMBERS,
             begin: MEMBERS,
-            sections: "channel: {storer: {logSize: 128KiB, maxSize: 8MiB}}\n".to_owned(),
+            sections: format!("channel: {{storer: {{logSize: 128KiB, maxSize: {log_max}}}}}\n"),
             ..Plan::of_one_input(store)
         };
         let group = Group::prepare(&plan);

@@ -9,6 +9,7 @@ use gunyu::core::crash::Step;
 
 use super::cells::{self, Cell};
 use super::crash_beside::{at_least_once, with_letters};
+use super::crash_leaver::{leaves_heard, leaves_unheard};
 use super::crash_left::what_is_left;
 use super::crash_many::{Toured, in_group, onto_cluster};
 use super::crash_moving::{carrier, slots_move};
@@ -37,6 +38,10 @@ enum Tour {
     Moving,
     /// From one whose slots move as a whole, with a server that can do that.
     Carried,
+    /// A shard leaves a cluster while a member of a group follows it.
+    Leaver,
+    /// It leaves while nobody runs.
+    Unheard,
     /// An input has gone, and what it has left is collected.
     Left,
     /// As a member of a group: the one that leads first, or the other.
@@ -104,6 +109,8 @@ const fn place_of(step: Step) -> Place {
         S::TickWritten => place(Tour::Moving, true, 4),
         S::TicksForgotten => place(Tour::Moving, false, 2),
         S::WindowsWritten => place(Tour::Carried, false, 3),
+        S::UnheardClaimed | S::EntangledNoted | S::UnheardSettled => place(Tour::Unheard, true, 1),
+        S::EntangledForgotten => place(Tour::Unheard, true, 2),
         S::GarbageUncheckpointed | S::GarbageRetired | S::GarbageSwept | S::GarbageRemoved => {
             place(Tour::Left, false, 1)
         }
@@ -113,6 +120,8 @@ const fn place_of(step: Step) -> Place {
         S::CopyBegun => place(Tour::Group(1), false, 2),
         S::CopyAppended => place(Tour::Group(1), false, 20),
         S::HandoverDrained | S::HandoverPassed => place(Tour::Group(0), false, 2),
+        S::LeaseGivenBack => place(Tour::Leaver, false, 1),
+        S::LeaseResigned => place(Tour::Group(1), false, 1),
         S::MemberLeft => place(Tour::Group(0), false, 1),
     }
 }
@@ -230,6 +239,8 @@ fn beside(tour: Tour, seed: &Seed, part: u64, order: &str) -> Option<Toured> {
             let binary = carrier().expect("only where there is one");
             slots_move(seed, part, &binary, order)
         }
+        Tour::Leaver => leaves_heard(seed, part, order),
+        Tour::Unheard => leaves_unheard(seed, part, order),
         Tour::Left => what_is_left(seed, part, order),
         Tour::Group(victim) => in_group(seed, part, victim, order),
     })
@@ -239,7 +250,7 @@ fn beside(tour: Tour, seed: &Seed, part: u64, order: &str) -> Option<Toured> {
 fn is_possible(tour: Tour) -> bool {
     let is_possible = tour != Tour::Carried || carrier().is_some();
     if !is_possible {
-        println!("skipped: GUNYU_TEST_SERVERS names no folder with Redis 8.4 or Valkey 9");
+        crate::support::skipped("GUNYU_TEST_SERVERS names no folder with Redis 8.4 or Valkey 9");
     }
     is_possible
 }
@@ -301,6 +312,8 @@ fn every_step_is_passed_on_its_tour() {
         Tour::Cluster,
         Tour::Moving,
         Tour::Carried,
+        Tour::Leaver,
+        Tour::Unheard,
         Tour::Left,
         Tour::Group(0),
         Tour::Group(1),

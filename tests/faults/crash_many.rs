@@ -72,7 +72,7 @@ pub(super) fn onto_cluster(seed: &Seed, part: u64, order: &str) -> Toured {
     toured
 }
 
-/// A group of two: it begins, the other one joins, the lead goes there and back, the first one leaves. The order is for that member.
+/// A group of two: it begins, the other one joins, the lead goes there and back, the first one leaves, and the other one where the order is for it. The order is for that member.
 pub(super) fn in_group(seed: &Seed, part: u64, victim: usize, order: &str) -> Toured {
     let mut rng = seed.rng(part);
     let mut company = Company::prepare(if rng.bool() { Kind::Etcd } else { Kind::Redis });
@@ -134,6 +134,11 @@ fn walk(company: &mut Company, victim: usize, tally: &Tally) -> bool {
     if company.group.members[0].ended().is_none() {
         company.group.members[0].signal(libc::SIGTERM);
         company.group.members[0].wait_end(LONG);
+    }
+    // Alone, the other one has nobody to hand over to.
+    if victim == 1 && company.lives_until(1, "the other one leads", |group| is_live(group, 1)) {
+        company.group.members[1].signal(libc::SIGTERM);
+        company.group.members[1].wait_end(LONG);
     }
     true
 }

@@ -2,11 +2,12 @@
 //!
 //! Phases are reached by events: a proxy that holds at a byte, or what the status says.
 
-use super::cells::{self, Cell};
-use super::pair::{LONG, Pair, SNAPSHOT_BYTES, last};
+use super::cells::{self, Cell, Struck, Witness};
+use super::pair::{LONG, Pair, Prepared, SNAPSHOT_BYTES, is_live, last};
 use super::support::proxy::{Fault, Proxy, Way};
-use super::support::wait_for;
+use super::support::server::connect;
 use super::support::workload::Seed;
+use super::support::{http, wait_for};
 
 /// Between gunyu and what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,25 +59,24 @@ impl Attack {
         }
     }
 
-    fn run(&self, seed: &Seed) {
-        let part = (self.link as u64) << 16 | (self.fault as u64) << 8 | self.phase as u64;
+    fn run(&self, seed: &Seed, attempt: u64) -> Struck {
+        let part = attempt << 24 | (self.link as u64) << 16 | (self.fault as u64) << 8 | self.phase as u64;
         let mut prepared = Pair::prepare(seed, part);
-        if self.phase == Phase::Handshake {
-            let proxy = match self.link {
-                Link::Source => &prepared.to_source,
-                Link::Target => &prepared.to_target,
-            };
-            let (way, bytes) = match prepared.rng.bool() {
-                true => (Way::Up, prepared.rng.u64(1..500)),
-                false => (Way::Down, prepared.rng.u64(1..3_000)),
-            };
-            proxy.arm(self.fault, way, bytes);
-        }
         let into_snapshot = |rng: &mut fastrand::Rng| rng.u64(30_000..SNAPSHOT_BYTES * 3 / 4);
+        let mut witness = None;
         match (self.phase, self.link) {
+            (Phase::Handshake, _) => witness = Some(self.arm_greeting(&mut prepared, attempt)),
             (Phase::Receiving, Link::Source) => {
+                // The snapshot alone is longer than that.
                 let bytes = into_snapshot(&mut prepared.rng);
-                prepared.to_source.arm(self.fault, Way::Down, bytes);
+                let url = prepared.source.url();
+                let fuse = (self.fault, Way::Down, bytes);
+                witness = Some(Witness::arm(&prepared.to_source, fuse, move || {
+                    match syncs(&url)? {
+                        0 => Err("it has not been asked for a snapshot".to_owned()),
+                        _ => Ok(()),
+                    }
+                }));
             }
             (Phase::Receiving, Link::Target) => {
                 let bytes = into_snapshot(&mut prepared.rng);
@@ -94,7 +94,7 @@ impl Attack {
             Phase::Handshake => self.wait_struck(&mut pair),
             Phase::Receiving => self.strike_receiving(&mut pair),
             Phase::Replaying => self.strike_replaying(&mut pair),
-            Phase::Live => self.strike_live(&mut pair),
+            Phase::Live => witness = Some(self.strike_live(&mut pair)),
             Phase::Drain => self.strike_draining(&mut pair),
         }
         // Whatever breaks before the first snapshot is whole may cost another one, and so may what breaks then.
@@ -104,6 +104,37 @@ impl Attack {
             4
         };
         pair.finish(most);
+        let phase = format!("{:?}", self.phase);
+        match witness {
+            // What held the phase up was there when it struck.
+            None => Struck::ByHand(phase),
+            Some(witness) => witness.struck(&phase).expect("it was waited for"),
+        }
+    }
+
+    /// In the midst of the greeting, earlier with each attempt.
+    fn arm_greeting(&self, prepared: &mut Prepared, attempt: u64) -> Witness {
+        let (way, most) = match prepared.rng.bool() {
+            true => (Way::Up, 500),
+            false => (Way::Down, 3_000),
+        };
+        let fuse = (self.fault, way, prepared.rng.u64(1..most >> (2 * attempt)));
+        match self.link {
+            Link::Source => {
+                let url = prepared.source.url();
+                Witness::arm(&prepared.to_source, fuse, move || match syncs(&url)? {
+                    0 => Ok(()),
+                    _ => Err("it has begun to send a snapshot".to_owned()),
+                })
+            }
+            Link::Target => {
+                let url = prepared.target.url();
+                Witness::arm(&prepared.to_target, fuse, move || match holds_data(&url)? {
+                    false => Ok(()),
+                    true => Err("it holds a key already".to_owned()),
+                })
+            }
+        }
     }
 
     fn wait_struck(&self, pair: &mut Pair) {
@@ -141,7 +172,7 @@ impl Attack {
         self.wait_felt(pair);
     }
 
-    fn strike_live(&self, pair: &mut Pair) {
+    fn strike_live(&self, pair: &mut Pair) -> Witness {
         pair.gunyu.wait_ready(LONG);
         pair.wait_more(300);
         let (way, most) = match (self.link, pair.rng.bool()) {
@@ -157,9 +188,18 @@ impl Attack {
             ),
         };
         let bytes = pair.rng.u64(1..most);
-        self.proxy(pair).arm(self.fault, way, bytes);
+        let api = pair.gunyu.http();
+        let witness = Witness::arm(self.proxy(pair), (self.fault, way, bytes), move || {
+            let answer = http::get(api, "/syncer/status").map_err(|error| error.to_string())?;
+            let status = answer.json();
+            match is_live(&status[0]) {
+                true => Ok(()),
+                false => Err(status.to_string()),
+            }
+        });
         wait_strike(self.proxy(pair), pair);
         self.wait_felt(pair);
+        witness
     }
 
     fn strike_draining(&self, pair: &mut Pair) {
@@ -221,6 +261,25 @@ impl Attack {
     }
 }
 
+/// Snapshots that the source was asked for, by its own count.
+fn syncs(source: &str) -> Result<u64, String> {
+    let mut conn = connect(source).map_err(|error| error.to_string())?;
+    let said: Result<String, _> = redis::cmd("INFO").arg("stats").query(&mut conn);
+    let said = said.map_err(|error| error.to_string())?;
+    let count = said.lines().find_map(|line| line.strip_prefix("sync_full:"));
+    count
+        .and_then(|count| count.trim().parse().ok())
+        .ok_or_else(|| said.clone())
+}
+
+/// Whether the target holds a key that is not gunyu's own.
+fn holds_data(target: &str) -> Result<bool, String> {
+    let mut conn = connect(target).map_err(|error| error.to_string())?;
+    let keys: Result<Vec<String>, _> = redis::cmd("KEYS").arg("*").query(&mut conn);
+    let keys = keys.map_err(|error| error.to_string())?;
+    Ok(keys.iter().any(|key| !key.starts_with("redis-gunyu-")))
+}
+
 #[track_caller]
 fn wait_strike(proxy: &Proxy, pair: &Pair) {
     wait_for(LONG, "the fault strikes", || match proxy.strikes() {
@@ -241,7 +300,9 @@ fn however_a_link_breaks_in_whatever_phase_counters_are_exact() {
                     phase: *phase,
                 };
                 let name = format!("{link:?}-{fault:?}-{phase:?}");
-                cells.push(Cell::new(name, move |seed| attack.run(seed)));
+                cells.push(Cell::striking(name, move |seed, attempt| {
+                    attack.run(seed, attempt)
+                }));
             }
         }
     }

@@ -239,7 +239,7 @@ fn onto_one_server_over_etcd() {
 
 fn only_where_told(test: impl Fn(), target: usize, store: Kind) {
     match told() {
-        None => println!("skipped: GUNYU_HA_SECONDS=600 runs it for so long"),
+        None => crate::support::skipped("GUNYU_HA_SECONDS=600 runs it for so long"),
         Some(length) => World::with_machines(MEMBERS, test, |world| {
             storm(&Seed::pick(), target, store, length, world);
         }),
@@ -265,7 +265,7 @@ fn onto_a_cluster_over_redis() {
 #[test]
 fn soak_of_groups() {
     let Some(length) = soak() else {
-        println!("skipped: make soak runs it");
+        crate::support::skipped("make soak runs it");
         return;
     };
     World::with_machines(MEMBERS, soak_of_groups, |world| {

@@ -13,13 +13,13 @@ use crate::rig::{
     LONG, Member, SHORT, at, block_on, epoch, login, of_redis, over_tls, persist, record, store,
 };
 use crate::support::fleet::Watched;
-use crate::support::{SOON, Server, matrix, wait_for};
+use crate::support::{SOON, Server, versions, wait_for};
 
 /// The life of a group, in brief, on every server of the matrix; some must be told the time.
 #[test]
 fn matrix_of_servers_that_keep_leases() {
     block_on(async {
-        for (label, binary) in matrix() {
+        for (label, binary) in versions() {
             println!("{label}");
             let server = Server::of(&binary, &[]);
             let replica = Server::of(&binary, &[]);

@@ -20,7 +20,7 @@ fn everything_is_printed_as_the_installed_server_answers() {
 fn everything_is_printed_as_every_other_server_answers() {
     let servers = support::matrix();
     if servers.is_empty() {
-        return println!("skipped: GUNYU_TEST_SERVERS names no folder with servers");
+        return crate::support::skipped("GUNYU_TEST_SERVERS names no folder with servers");
     }
     let left = Mutex::new(servers.into_iter());
     std::thread::scope(|scope| {

@@ -27,7 +27,7 @@ fn the_figures_are_what_the_server_on_the_path_says() {
 fn the_figures_are_what_every_version_says() {
     let versions = matrix();
     if versions.is_empty() {
-        eprintln!("skipped: GUNYU_TEST_SERVERS names no folder with servers");
+        crate::support::skipped("GUNYU_TEST_SERVERS names no folder with servers");
     }
     for (label, binary) in versions {
         eprintln!("{label}");

@@ -15,6 +15,7 @@
 //! - [`compare`]: whether two servers hold the same, and which keys differ.
 //! - [`encodings`]: every type in every encoding that a server has.
 //! - [`proxy`]: a connection that can be cut, stalled, cut after so many bytes, or that spoils one of them.
+//! - [`skipped`]: how a test says that it does not run here.
 //! - [`typed`]: the same for servers of different versions.
 //! - [`wait_until`] and [`wait_for`]: wait for a condition of *another process*, with an end and a last word. [`at_this_load`]: a bound that is
 //!   a claim, on a machine that is busy.
@@ -43,6 +44,7 @@ pub mod rdb;
 pub mod redis_gunyu;
 pub mod secured;
 pub mod server;
+mod skipped;
 pub mod typed;
 pub mod wire;
 pub mod workload;
@@ -56,6 +58,7 @@ pub use etcd::Etcd;
 pub use gunyu::Gunyu;
 pub use proxy::Proxy;
 pub use server::{Binary, Server};
+pub use skipped::skipped;
 
 /// The longest that a test waits for another process to start, to stop or to notice something small.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -150,6 +153,16 @@ pub fn matrix() -> Vec<(String, Binary)> {
     folders
         .filter_map(|(label, folder)| Some((label, server_in(&folder)?)))
         .collect()
+}
+
+/// The same for a test that tries nothing without them: where there are none, it says so.
+#[must_use]
+pub fn versions() -> Vec<(String, Binary)> {
+    let all = matrix();
+    if all.is_empty() {
+        skipped("GUNYU_TEST_SERVERS names no folder with servers");
+    }
+    all
 }
 
 /// The folders of the version matrix, by their labels, in order.

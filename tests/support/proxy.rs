@@ -86,6 +86,8 @@ struct State {
     closing: bool,
     /// It strikes when so many more bytes have gone this way.
     fuse: Option<(Way, u64, Fault)>,
+    /// Called once, right before the fuse's fault strikes.
+    before: Option<Before>,
     /// How many bytes go down unharmed before one is spoilt.
     spoil: Option<u64>,
     /// So many bytes go on at once, at most.
@@ -95,6 +97,14 @@ struct State {
     delay: Option<Duration>,
     bytes_per_second: Option<u64>,
     open: Vec<Arc<Connection>>,
+}
+
+struct Before(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Before {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Before")
+    }
 }
 
 #[derive(Debug)]
@@ -246,6 +256,7 @@ impl Proxy {
             refusing: false,
             closing: false,
             fuse: None,
+            before: None,
             spoil: None,
             piece: BUFFER,
             singly: 0,
@@ -323,7 +334,18 @@ impl Proxy {
 
     /// Strikes as soon as exactly `bytes` more have gone that way, in the middle of whatever it is.
     pub fn arm(&self, fault: Fault, way: Way, bytes: u64) {
-        self.shared.change(|state| state.fuse = Some((way, bytes, fault)));
+        self.shared.change(|state| {
+            state.before = None;
+            state.fuse = Some((way, bytes, fault));
+        });
+    }
+
+    /// The same, and `before` is called right before it strikes: what it sees is how things were then.
+    pub fn arm_before(&self, (fault, way, bytes): (Fault, Way, u64), before: impl FnOnce() + Send + 'static) {
+        self.shared.change(|state| {
+            state.before = Some(Before(Box::new(before)));
+            state.fuse = Some((way, bytes, fault));
+        });
     }
 
     /// How often a fault has struck so far.
@@ -489,6 +511,10 @@ fn carry(way: Way, connection: &Connection, shared: &Shared) {
                 return;
             }
             if let Some(fault) = permit.strikes {
+                let before = shared.state().before.take();
+                if let Some(Before(call)) = before {
+                    call();
+                }
                 shared.burnt(way, fault);
             }
             rest = after;

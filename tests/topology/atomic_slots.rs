@@ -14,7 +14,7 @@ fn each(replicas: usize, set: &[&str], test: impl Fn(Storm)) {
     let mut servers = matrix();
     servers.retain(|(_, binary)| can(binary));
     if servers.is_empty() {
-        eprintln!("skipped: GUNYU_TEST_SERVERS names no folder with Redis 8.4 or Valkey 9");
+        crate::support::skipped("GUNYU_TEST_SERVERS names no folder with Redis 8.4 or Valkey 9");
     }
     for (name, binary) in servers {
         eprintln!("{name}");

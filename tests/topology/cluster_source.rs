@@ -161,7 +161,7 @@ fn a_cluster_of_every_version_is_followed() {
     let mut versions = matrix();
     versions.retain(|(_, binary)| binary.version >= (3, 0, 0));
     if versions.is_empty() {
-        eprintln!("skipped: GUNYU_TEST_SERVERS names no folder with servers of other versions");
+        crate::support::skipped("GUNYU_TEST_SERVERS names no folder with servers of other versions");
     }
     for (name, binary) in versions {
         let (cluster, target) = (Cluster::of(&binary, 2), Server::start());

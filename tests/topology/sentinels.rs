@@ -246,7 +246,7 @@ fn no_version_of_a_sentinel_promotes_gunyu() {
         .map(|(name, binary)| (name, Sentinel::of(&binary, &source, 1)))
         .collect();
     if sentinels.is_empty() {
-        eprintln!("skipped: GUNYU_TEST_SERVERS names no folder with servers of other versions");
+        crate::support::skipped("GUNYU_TEST_SERVERS names no folder with servers of other versions");
         return;
     }
     let mut gunyu = Gunyu::between(&source, &target);

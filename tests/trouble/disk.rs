@@ -66,7 +66,7 @@ fn onto_small_disk(pair: &mut Pair) -> Option<Tmpfs> {
 fn a_full_disk_is_told_and_recovered_from_when_there_is_room_again() {
     let mut pair = Pair::start(&[], &["channel.storer.logSize=1MiB"]);
     let Some(disk) = onto_small_disk(&mut pair) else {
-        println!("skipped: mounting a tmpfs is not permitted here");
+        crate::support::skipped("mounting a tmpfs is not permitted here");
         return;
     };
     pair.counters.wait_more(1_000);
@@ -92,7 +92,7 @@ fn a_snapshot_that_does_not_fit_is_told_and_asked_for_again_until_there_is_room(
     let () = pair.source.run(&["EVAL", script, "0"]);
     pair.gunyu.wait_applied(&pair.source, LONG);
     let Some(disk) = onto_small_disk(&mut pair) else {
-        println!("skipped: mounting a tmpfs is not permitted here");
+        crate::support::skipped("mounting a tmpfs is not permitted here");
         return;
     };
     let before = full_syncs(&pair.source);

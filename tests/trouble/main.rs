@@ -29,6 +29,7 @@ mod support;
 
 mod disk;
 mod link;
+mod new_history;
 mod rights;
 mod source;
 mod start;
@@ -67,7 +68,7 @@ fn paced(source: &Server, seed: &Seed, per_second: u64) -> Counters {
 
 /// Source, target, gunyu between them, counters at 2,000 a second.
 struct Pair {
-    _seed: Seed,
+    seed: Seed,
     source: Server,
     target: Server,
     gunyu: Gunyu,
@@ -93,7 +94,7 @@ impl Pair {
         let counters = paced(&source, &seed, 2_000);
         counters.wait_more(1_000);
         Pair {
-            _seed: seed,
+            seed,
             source,
             target,
             gunyu,
@@ -103,18 +104,24 @@ impl Pair {
 
     /// Not yet live: whatever is the matter is there from the beginning.
     fn beginning(source: Server, target: Server, set: &[&str], env: &[(&str, &str)]) -> Pair {
+        let url = source.url();
+        Pair::by_way(&url, source, target, set, env)
+    }
+
+    /// The same by this way to the source.
+    fn by_way(url: &str, source: Server, target: Server, set: &[&str], env: &[(&str, &str)]) -> Pair {
         let seed = Seed::pick();
         let counters = paced(&source, &seed, 2_000);
         counters.wait_more(100);
         let mut args = vec![
             "sync".to_owned(),
-            format!("--source={}", source.url()),
+            format!("--source={url}"),
             format!("--target={}", target.url()),
         ];
         args.extend(set.iter().map(|pair| format!("--set={pair}")));
         let gunyu = Gunyu::with_args(args, env);
         Pair {
-            _seed: seed,
+            seed,
             source,
             target,
             gunyu,

@@ -36,7 +36,7 @@ impl Nobodys {
     fn prepare() -> Option<Nobodys> {
         let dir = tempfile::tempdir().unwrap();
         if fs::metadata(dir.path()).unwrap().uid() != 0 {
-            println!("skipped: only root can run gunyu as another user");
+            crate::support::skipped("only root can run gunyu as another user");
             return None;
         }
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
@@ -51,10 +51,10 @@ impl Nobodys {
             .gid(NOBODY)
             .output();
         if !ran.is_ok_and(|ran| ran.status.success()) {
-            println!(
-                "skipped: another user cannot run what is in {}",
+            crate::support::skipped(&format!(
+                "another user cannot run what is in {}",
                 dir.path().display()
-            );
+            ));
             return None;
         }
         let home = dir.path().join("home");

@@ -208,7 +208,7 @@ fn a_key_that_a_person_touched_costs_its_own_commands_and_a_full_sync_mends_it()
 #[test]
 fn matrix_a_command_of_a_module_that_is_missing_is_kept_and_all_else_goes_on() {
     let Some((_, newer)) = matrix().into_iter().find(|(label, _)| label == "redis-8.6") else {
-        println!("skipped: no redis-8.6 in GUNYU_TEST_SERVERS");
+        crate::support::skipped("no redis-8.6 in GUNYU_TEST_SERVERS");
         return;
     };
     let source = Server::of(&newer, BACKLOG);
@@ -222,6 +222,30 @@ fn matrix_a_command_of_a_module_that_is_missing_is_kept_and_all_else_goes_on() {
     assert!(letters.len() == 1 && letters[0].contains("VADD"), "{letters:#?}");
     assert_eq!(pair.target.run::<u64>(&["EXISTS", "vectors"]), 0);
     let () = pair.source.run(&["DEL", "vectors"]);
+    pair.finish();
+}
+
+/// The default is to stop: nothing of the batch is applied, so that nothing comes twice when the module is there.
+#[test]
+fn matrix_a_target_whose_module_was_missing_goes_on_where_it_was_when_it_is_loaded() {
+    let Some((_, stack)) = matrix().into_iter().find(|(label, _)| label == "redis-stack-7.4") else {
+        crate::support::skipped("no redis-stack-7.4 in GUNYU_TEST_SERVERS");
+        return;
+    };
+    let module = stack.path.parent().unwrap().with_file_name("real");
+    let module = module.join("rejson.so").to_str().unwrap().to_owned();
+    let source = Server::of(&stack, &[BACKLOG, &["--loadmodule", &module]].concat());
+    let target = Server::of(&stack, &["--enable-module-command", "yes"]);
+    let mut pair = Pair::between(source, target, &[]);
+    let () = pair.source.run(&["JSON.SET", "document", "$", "{\"count\": 1}"]);
+    pair.wait_told(Goes::Stops, "unknown command", "load the module");
+    let _: redis::Value = pair.source.run(&["JSON.NUMINCRBY", "document", "$.count", "1"]);
+    pair.counters.wait_more(1_000);
+    let () = pair.target.run(&["MODULE", "LOAD", &module]);
+    pair.gunyu.must("POST", "/syncer/restart");
+    pair.gunyu.wait_applied(&pair.source, LONG);
+    let document: String = pair.target.run(&["JSON.GET", "document"]);
+    assert_eq!(document, "{\"count\":2}");
     pair.finish();
 }
 

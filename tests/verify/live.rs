@@ -1,9 +1,9 @@
 //! Between two servers with a sync at work and writers that never rest.
 
 use super::support::gunyu::Gunyu;
-use super::support::matrix;
 use super::support::server::Server;
 use super::support::typed::since;
+use super::support::versions;
 use super::support::workload::{Fill, Options, Seed, Writers};
 use super::{PATIENCE, Toggling, tell, verify};
 
@@ -190,7 +190,7 @@ fn one_element_of_a_value_is_found_large_or_small_and_none_is_invented_while_wri
 
 #[test]
 fn a_field_that_expires_at_another_time_is_found_large_hash_or_small() {
-    for (_, binary) in matrix() {
+    for (_, binary) in versions() {
         if !since(&binary, (7, 4), (9, 0)) {
             continue;
         }

@@ -2,10 +2,10 @@
 
 use super::support::cluster::Cluster;
 use super::support::gunyu::Gunyu;
-use super::support::matrix;
 use super::support::port::Port;
 use super::support::server::Server;
 use super::support::typed::since;
+use super::support::versions;
 use super::support::{SOON, wait_for};
 use super::{PATIENCE, run, tell, verify};
 
@@ -149,7 +149,7 @@ fn a_target_that_is_full_for_a_while_is_repaired_when_it_has_room() {
 
 #[test]
 fn a_repair_keeps_the_expiry_where_servers_do_not_tell_it_as_a_time() {
-    for (_, binary) in matrix() {
+    for (_, binary) in versions() {
         if !since(&binary, (5, 0), (7, 0)) || since(&binary, (7, 0), (7, 0)) {
             continue;
         }
@@ -175,7 +175,7 @@ fn a_repair_keeps_the_expiry_where_servers_do_not_tell_it_as_a_time() {
 
 #[test]
 fn a_replica_that_does_not_take_watches_is_asked_without() {
-    for (_, binary) in matrix() {
+    for (_, binary) in versions() {
         // Later ones take a WATCH as replicas, too.
         if !since(&binary, (5, 0), (9, 0)) || since(&binary, (6, 2), (9, 0)) {
             continue;

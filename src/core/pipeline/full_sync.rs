@@ -183,6 +183,7 @@ impl<'a> FullSync<'a> {
             catalog
                 .set_entangled(std::slice::from_ref(name), false)
                 .map_err(End::Catalog)?;
+            crash::pass(crash::Step::EntangledForgotten);
         }
         // Parked keys stay: a key that is not in this snapshot, and that is kept on the target, still waits for its expiry.
         self.seen()?.begin(lineage).map_err(End::Catalog)

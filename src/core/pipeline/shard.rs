@@ -143,6 +143,9 @@ impl Pipeline {
             tracing::error!(%error, hint = error.hint(), "whether the shard must begin anew cannot be read: it does");
             true
         });
+        if let Some(shard) = self.settings.shard.as_ref().filter(|_| noted) {
+            shard.crossings.begins_anew(&self.settings.name);
+        }
         noted.then_some(Reason::Entangled)
     }
 }

@@ -48,7 +48,11 @@ impl Api {
         }
     }
 
-    fn send(&self, method: &str, path: &str, limit: Duration) -> Result<Response, String> {
+    /// Any call.
+    ///
+    /// # Errors
+    /// It does not answer in time.
+    pub fn send(&self, method: &str, path: &str, limit: Duration) -> Result<Response, String> {
         let bearer = format!("Bearer {TOKEN}");
         match &self.ca {
             None => {

@@ -293,6 +293,11 @@ impl Crossings {
         }
     }
 
+    /// It begins anew, with a snapshot that it has not asked for yet: what is in memory is not to say so once more. The note stands until the target says it.
+    pub fn begins_anew(&self, name: &str) {
+        self.take_entangled(name);
+    }
+
     /// Slots are moving: the masters are asked more often for a while.
     fn stir(&self) {
         self.inner().stirred_until = Some(Instant::now() + STIRRED_FOR);
@@ -559,5 +564,16 @@ pub(in crate::core::pipeline::crossing) mod tests {
         crossings.set_waits_for("b", Some("a".to_owned()), now);
         crossings.break_circle("a");
         assert!(!crossings.take_entangled("a"));
+    }
+
+    #[tokio::test]
+    async fn who_begins_anew_because_of_a_note_is_not_told_so_once_more() {
+        let crossings = Crossings::default();
+        let _joined = joined(&crossings, &["a"]).await;
+        crossings.recall_entangled("a");
+        crossings.begins_anew("a");
+        assert!(!crossings.take_entangled("a"));
+        crossings.begin_anew();
+        assert!(crossings.take_entangled("a"), "of what comes later it is");
     }
 }

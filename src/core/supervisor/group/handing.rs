@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::asks::{Answer, Membership, NotHanded};
 use super::{Epoch, Group, Input, Tenure, decide};
 use crate::core::crash::{self, Step};
+use crate::core::lease;
 use crate::core::progress::Phase;
 
 /// A pipeline may drain for so long before it is ended.
@@ -195,12 +196,19 @@ impl Group {
         }
     }
 
+    /// Nobody is there to take it.
+    async fn resign(&mut self, name: &str, epoch: Epoch) -> Result<(), lease::Error> {
+        self.store.resign(name, epoch).await?;
+        crash::pass(Step::LeaseResigned);
+        Ok(())
+    }
+
     async fn pass_on(&mut self, name: &str, epoch: Epoch) {
         let to = self.handing.get(name).and_then(Handing::to).map(str::to_owned);
         crash::pass(Step::HandoverDrained);
         let passed = match &to {
             Some(to) => self.store.transfer(name, epoch, to).await,
-            None => self.store.resign(name, epoch).await.map(|()| Some(epoch)),
+            None => self.resign(name, epoch).await.map(|()| Some(epoch)),
         };
         match passed {
             Ok(Some(epoch)) => {

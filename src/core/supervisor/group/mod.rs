@@ -315,6 +315,7 @@ impl Group {
                 tracing::debug!(%error, name, "the lease could not be given back yet");
                 return;
             }
+            crash::pass(Step::LeaseGivenBack);
         }
     }
 

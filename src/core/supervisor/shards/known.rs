@@ -6,7 +6,7 @@
 //! | note | holds |
 //! | --- | --- |
 //! | `nodes/{name}` | the ids of the shard's nodes, comma between them |
-//! | `drained/{name}` | the shard has left, and whoever led it, or the member that is named, has seen to what it said |
+//! | `drained/{name}` | the shard has left, and whoever led it, or the member that is named, has seen to what it said, or does when it runs |
 
 use std::collections::BTreeSet;
 
@@ -15,6 +15,7 @@ use super::super::leaving::unheard;
 use super::super::naming::Known;
 use super::Watch;
 use crate::core::catalog;
+use crate::core::crash::{self, Step};
 use crate::core::position::Position;
 use crate::core::survey::{Source, Target};
 use crate::core::topology::shards::Shard;
@@ -60,7 +61,10 @@ impl Watch {
                     true => catalog.set_entangled(&names, true),
                     false => Ok(()),
                 };
-                noted.and_then(|()| catalog.set_drained(&found, true))
+                crash::pass(Step::EntangledNoted);
+                let settled = noted.and_then(|()| catalog.set_drained(&found, true));
+                crash::pass(Step::UnheardSettled);
+                settled
             }
             Err(error) => Err(error),
         };
@@ -89,11 +93,21 @@ impl Watch {
     /// Whether it falls to this member to let all begin anew because of that shard.
     async fn is_ours_to_settle(&self, name: &str) -> bool {
         let Some(group) = &self.group else { return true };
-        let made = group.create_note(&format!("{DRAINED}{name}"), group.me()).await;
-        made.unwrap_or_else(|error| {
-            tracing::warn!(%error, name, "the other members could not be asked whether the shard was drained: all begin anew");
-            true
-        })
+        let note = format!("{DRAINED}{name}");
+        let made = group.create_note(&note, group.me()).await;
+        crash::pass(Step::UnheardClaimed);
+        match made {
+            Ok(true) => true,
+            // An earlier process of this name has said that it would, and died before it had.
+            Ok(false) => {
+                let by = group.has_seen().await.notes.get(&note).cloned();
+                by.is_some_and(|by| by == group.me())
+            }
+            Err(error) => {
+                tracing::warn!(%error, name, "the other members could not be asked whether the shard was drained: all begin anew");
+                true
+            }
+        }
     }
 
     /// What this folder, and the group, know of names.
