@@ -107,3 +107,34 @@ fn the_fences_of_all_slots_are_read_in_well_under_a_second() {
     count_in_every_slot(&source);
     wait_equal(&source, &cluster, SOON);
 }
+
+/// The checkpoint is on one node, and speaks of all: where another comes back without its last writes, its mark is as old as what it has.
+#[test]
+fn a_node_that_comes_back_from_an_older_dump_gets_the_difference_from_the_log() {
+    let (source, mut cluster) = (Server::start(), Cluster::start(3));
+    let mut gunyu = Gunyu::start(&source.url(), &cluster.url(), &[]);
+    gunyu.wait_ready(SOON);
+    let recorded = |gunyu: &mut Gunyu| {
+        gunyu.wait_status(SOON, "all is recorded", |status| {
+            let offset = &status[0]["Offset"];
+            offset["Checkpoint"].as_u64() >= Some(source.offset()) && offset["Checkpoint"] == offset["Source"]
+        });
+    };
+    count_in_every_slot(&source);
+    recorded(&mut gunyu);
+    let has_checkpoint = |master: &Server| {
+        let keys: Vec<String> = master.run(&["KEYS", &format!("{KEY_PREFIX}:*")]);
+        !keys.is_empty()
+    };
+    let another = cluster.masters.iter().position(|one| !has_checkpoint(one)).unwrap();
+    let dump = cluster.masters[another].snapshot();
+    count_in_every_slot(&source);
+    recorded(&mut gunyu);
+    cluster.masters[another].restart_from(&dump);
+    cluster.wait_whole();
+    count_in_every_slot(&source);
+    gunyu.wait_applied(&source, SOON);
+    wait_equal(&source, &cluster, SOON);
+    let syncs = source.info("stats")["sync_full"].clone();
+    assert_eq!(syncs, "1", "{}", gunyu.traces());
+}
