@@ -225,7 +225,9 @@ fn the_cursor_of_a_full_sync_never_counts_a_key_that_is_not_on_the_target() {
     let (source, target) = (Server::start(), Server::start());
     let mut batch = Batch::default();
     for number in 0..8_000 {
-        let value: String = std::iter::repeat_with(|| rng.alphanumeric()).take(2_000).collect();
+        let value: String = std::iter::repeat_with(|| rng.alphanumeric())
+            .take(2_000)
+            .collect();
         put!(batch, "SET", format!("key:{number}"), value);
     }
     batch.must(&mut source.conn());
@@ -270,7 +272,11 @@ fn what_follows_a_select_stays_in_its_database_whatever_is_cut_or_killed() {
     ];
     for (what, breaks) in breaks {
         breaks(&mut gunyu);
-        redis::cmd("RPUSH").arg("broken").arg(what).exec(&mut conn).unwrap();
+        redis::cmd("RPUSH")
+            .arg("broken")
+            .arg(what)
+            .exec(&mut conn)
+            .unwrap();
         gunyu.wait_applied(&source, LONG);
         let databases: Vec<u32> = source.keyspace().into_keys().collect();
         assert_eq!(databases, [3]);

@@ -361,8 +361,7 @@ fn keys_that_an_unfinished_full_sync_has_seen_are_stale_for_the_next() {
     let mut gunyu = live(&source, &target, &["output.replay.rateLimit.opsPerSec=1000"]);
     gunyu.must("POST", "/syncer/fullsync?inputs=all");
     gunyu.wait_status(PATIENCE, "the second one has seen some keys", |status| {
-        status[0]["FullSync"]["Reason"] == "requested"
-            && status[0]["FullSync"]["Keys"].as_u64() > Some(1_500)
+        status[0]["FullSync"]["Reason"] == "requested" && status[0]["FullSync"]["Keys"].as_u64() > Some(1_500)
     });
     gunyu.kill9();
     source.restart();

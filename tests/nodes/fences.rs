@@ -126,7 +126,11 @@ fn a_node_that_comes_back_from_an_older_dump_gets_the_difference_from_the_log() 
         let keys: Vec<String> = master.run(&["KEYS", &format!("{KEY_PREFIX}:*")]);
         !keys.is_empty()
     };
-    let another = cluster.masters.iter().position(|one| !has_checkpoint(one)).unwrap();
+    let another = cluster
+        .masters
+        .iter()
+        .position(|one| !has_checkpoint(one))
+        .unwrap();
     let dump = cluster.masters[another].snapshot();
     count_in_every_slot(&source);
     recorded(&mut gunyu);

@@ -165,7 +165,9 @@ fn what_is_under_way_to_a_slow_node_is_not_in_the_checkpoint() {
     let before = rig.source.offset();
     let mut batch = Batch::default();
     for number in 0..1_500u16 {
-        let value: String = std::iter::repeat_with(|| rng.alphanumeric()).take(2_000).collect();
+        let value: String = std::iter::repeat_with(|| rng.alphanumeric())
+            .take(2_000)
+            .collect();
         put!(batch, "SET", format!("{{{}}}:{number}", tag(number % 100)), value);
     }
     batch.must(&mut rig.source.conn());
