@@ -3,7 +3,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 
-.PHONY: help demo test faults bench soak matrix fuzz deny package build clean
+.PHONY: help demo test faults planted bench soak matrix fuzz deny package build clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' "$(ROOT)Makefile" | expand -t 18
@@ -17,6 +17,9 @@ test: ## format, lints, every test; installs what is missing and says so
 
 faults: ## every cell of the fault suite; CELL=name for those whose names contain that
 	@"$(ROOT)scripts/faults.sh" $(CELL)
+
+planted: ## plant each defect of tests/planted and see its test catch it; hours; DEFECT=name for those whose names contain that
+	@"$(ROOT)scripts/planted.sh" $(DEFECT)
 
 bench: ## the benchmarks, beside native replication and redis-cli --pipe, as tables; half an hour
 	@"$(ROOT)scripts/bench.sh"

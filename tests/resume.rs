@@ -8,13 +8,16 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use support::proxy::Fault;
+use support::wire::{Batch, put};
 use support::workload::{Counters, Fill, Options, Seed};
-use support::{Gunyu, SOON, Server, assert_equal, gunyu, wait_for, wait_until};
+use support::{Gunyu, Proxy, SOON, Server, assert_equal, gunyu, wait_for, wait_until};
 
 /// How long a busy machine may take to catch up.
 const LONG: Duration = Duration::from_secs(180);
@@ -204,6 +207,82 @@ fn wait_keys(gunyu: &mut Gunyu, keys: u64) {
         );
         status[0]["FullSync"]["Keys"].as_u64().is_some_and(|n| n >= keys)
     });
+}
+
+/// The newest cursor on the target, and how many keys of others are there at the same moment.
+fn cursor_and_keys(target: &Server) -> (Option<String>, u64) {
+    const ASK: &str = "local own = redis.call('KEYS', 'redis-gunyu-checkpoint:*') local cursor = false \
+        for _, key in ipairs(own) do cursor = cursor or redis.call('HGET', key, 'cursor') end \
+        return {cursor, redis.call('DBSIZE') - #own}";
+    let mut ask = redis::cmd("EVAL");
+    ask.arg(ASK).arg(0).query(&mut target.conn()).unwrap()
+}
+
+/// On narrow lines much is under way, and the mark, which has a line of its own, overtakes it.
+#[test]
+fn the_cursor_of_a_full_sync_never_counts_a_key_that_is_not_on_the_target() {
+    let mut rng = Seed::pick().rng(0xC0);
+    let (source, target) = (Server::start(), Server::start());
+    let mut batch = Batch::default();
+    for number in 0..8_000 {
+        let value: String = std::iter::repeat_with(|| rng.alphanumeric())
+            .take(2_000)
+            .collect();
+        put!(batch, "SET", format!("key:{number}"), value);
+    }
+    batch.must(&mut source.conn());
+    let narrow = Proxy::to(target.port());
+    narrow.strike(Fault::Narrow);
+    let mut gunyu = Gunyu::start(&source.url(), &narrow.url(), &[]);
+    let mut cursors = BTreeSet::new();
+    wait_until(LONG, "some cursors have been recorded", || {
+        let (cursor, keys) = cursor_and_keys(&target);
+        let counted = cursor.map_or(0, |cursor| cursor.split(':').nth(2).unwrap().parse().unwrap());
+        assert!(
+            counted <= keys,
+            "the cursor counts {counted} keys, and {keys} are there"
+        );
+        cursors.insert(counted);
+        cursors.len() > 4
+    });
+    narrow.heal();
+    gunyu.wait_ready(LONG);
+    finish_equal(&mut gunyu, &source, &target);
+}
+
+/// The source says SELECT once.
+#[test]
+fn what_follows_a_select_stays_in_its_database_whatever_is_cut_or_killed() {
+    let (source, target) = (Server::with(BACKLOG), Server::start());
+    let (to_source, to_target) = (Proxy::to(source.port()), Proxy::to(target.port()));
+    let mut gunyu = Gunyu::start(&to_source.url(), &to_target.url(), &[]);
+    gunyu.wait_ready(SOON);
+    let mut conn = source.conn();
+    redis::cmd("SELECT").arg(3).exec(&mut conn).unwrap();
+    type Break<'a> = (&'static str, &'a dyn Fn(&mut Gunyu));
+    let breaks: [Break; 4] = [
+        ("nothing", &|_| {}),
+        ("target", &|_| assert!(to_target.cut() > 0)),
+        ("source", &|_| assert!(to_source.cut() > 0)),
+        ("gunyu", &|gunyu| {
+            gunyu.kill9();
+            gunyu.restart();
+            gunyu.wait_ready(LONG);
+        }),
+    ];
+    for (what, breaks) in breaks {
+        breaks(&mut gunyu);
+        redis::cmd("RPUSH")
+            .arg("broken")
+            .arg(what)
+            .exec(&mut conn)
+            .unwrap();
+        gunyu.wait_applied(&source, LONG);
+        let databases: Vec<u32> = source.keyspace().into_keys().collect();
+        assert_eq!(databases, [3]);
+    }
+    finish_equal(&mut gunyu, &source, &target);
+    assert_eq!(full_syncs(&source), 1, "{}", gunyu.traces());
 }
 
 #[test]

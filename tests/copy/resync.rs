@@ -421,3 +421,22 @@ fn keys_that_a_full_sync_has_restored_stay_when_stale_keys_are_to_be_deleted_fro
         (3_000, 0)
     );
 }
+
+/// What it has seen of the source is a snapshot's that is no more.
+#[test]
+fn keys_that_an_unfinished_full_sync_has_seen_are_stale_for_the_next() {
+    let (mut source, target) = (Server::start(), Server::start());
+    fill(&source, "old", 3_000);
+    let mut gunyu = live(&source, &target, &["output.replay.rateLimit.opsPerSec=1000"]);
+    gunyu.must("POST", "/syncer/fullsync?inputs=all");
+    gunyu.wait_status(PATIENCE, "the second one has seen some keys", |status| {
+        status[0]["FullSync"]["Reason"] == "requested" && status[0]["FullSync"]["Keys"].as_u64() > Some(1_500)
+    });
+    gunyu.kill9();
+    source.restart();
+    fill(&source, "new", 40);
+    gunyu.restart();
+    gunyu.wait_ready(PATIENCE);
+    assert_eq!((count(&target, "old"), count(&target, "new")), (0, 40));
+    end_equal(gunyu, &source, &target);
+}

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use super::support::wire::{Batch, put};
-use super::support::{Server, wait_until};
-use super::{PATIENCE, checkpoint_key, end_equal, full_syncs, live};
+use super::support::{Cluster, Gunyu, Server, wait_until};
+use super::{PATIENCE, checkpoint_key, end_equal, full_syncs, live, wait_applied};
 
 /// Transactions in each test.
 const ROUNDS: u32 = 400;
@@ -113,6 +113,39 @@ fn a_transaction_larger_than_any_batch_stays_whole() {
 #[test]
 fn a_transaction_stays_whole_with_delivery_at_least_once() {
     transactions_stay_whole(&["output.replay.delivery=at_least_once"], 3);
+}
+
+/// Of one slot, which is all that a transaction of a cluster can be. Blind writes alone, which would else go out plain; and more of them than a server reads
+/// at once, between which it would answer others.
+#[test]
+fn a_transaction_of_one_slot_stays_whole_on_a_cluster() {
+    const TWO: &str = "local n = function(key) return tonumber(redis.call('GET', key) or 0) end return {n('{t}n'), n('{t}m')}";
+    let (source, cluster) = (Server::start(), Cluster::start(3));
+    let mut gunyu = Gunyu::start(&source.url(), &cluster.url(), &[]);
+    gunyu.wait_ready(PATIENCE);
+    let serves = |one: &&Server| redis::cmd("GET").arg("{t}n").exec(&mut one.conn()).is_ok();
+    let owner = cluster.masters.iter().find(serves).unwrap();
+    let reader = Reader::start(owner, TWO, String::new(), all_equal);
+    let mut conn = source.conn();
+    for round in 1..=ROUNDS / 8 {
+        let mut batch = Batch::default();
+        put!(batch, "MULTI");
+        put!(batch, "SET", "{t}n", round);
+        for number in 0..500 {
+            put!(
+                batch,
+                "SET",
+                format!("{{t}}filling:{number}"),
+                format!("{round:0>400}")
+            );
+        }
+        put!(batch, "SET", "{t}m", round);
+        put!(batch, "EXEC");
+        batch.must(&mut conn);
+    }
+    wait_applied(&mut gunyu, &source);
+    assert!(reader.stop() > 20);
+    assert_eq!(owner.run::<u32>(&["GET", "{t}m"]), ROUNDS / 8);
 }
 
 /// A flush on the connection of gunyu touches the session's key: a transaction after it must be applied all the same.

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::support::fleet::slot::{SLOTS, tag};
 use super::support::fleet::{LONG, Load, Rate, seen_by, wait_equal};
-use super::support::proxy::Way;
+use super::support::proxy::{self, Way};
+use super::support::wire::{Batch, put};
 use super::support::workload::Seed;
 use super::support::{Cluster, Gunyu, Proxy, SOON, Server, at_this_load, wait_for};
 
@@ -154,4 +155,83 @@ fn what_happens_on_the_way_to_one_node_costs_no_write_and_holds_up_no_other() {
     wait_equal(&rig.source, &rig.cluster, SOON);
     assert!(rig.proxy.cuts() >= 3 * ROUNDS as u64 && rig.proxy.bytes().0 > 0);
     gunyu.wait_ready(SOON);
+}
+
+/// Its marks have a line of their own, and overtake what is under way.
+#[test]
+fn what_is_under_way_to_a_slow_node_is_not_in_the_checkpoint() {
+    let mut rng = Seed::pick().rng(0x510);
+    let rig = Rig::start();
+    let mut gunyu = Gunyu::start(&rig.source.url(), &rig.url(), &[]);
+    gunyu.wait_ready(SOON);
+    rig.proxy.strike(proxy::Fault::Narrow);
+    let before = rig.source.offset();
+    let mut batch = Batch::default();
+    for number in 0..1_500u16 {
+        let value: String = std::iter::repeat_with(|| rng.alphanumeric())
+            .take(2_000)
+            .collect();
+        put!(batch, "SET", format!("{{{}}}:{number}", tag(number % 100)), value);
+    }
+    batch.must(&mut rig.source.conn());
+    let all = rig.source.offset();
+    let status = gunyu.wait_status(SOON, "some of it is recorded", |status| {
+        status[0]["Offset"]["Checkpoint"].as_u64() > Some(before + 100_000)
+    });
+    gunyu.kill9();
+    rig.proxy.strike(proxy::Fault::Reset);
+    rig.proxy.heal();
+    let recorded = status[0]["Offset"]["Checkpoint"].as_u64();
+    assert!(recorded < Some(all), "nothing is under way any more: {status}");
+    gunyu.restart();
+    gunyu.wait_ready(SOON);
+    gunyu.wait_applied(&rig.source, SOON);
+    wait_equal(&rig.source, &rig.cluster, SOON);
+}
+
+/// While an answer is awaited more of the same slot comes, and must not get before what is refused for now.
+#[test]
+fn what_a_node_refuses_for_now_keeps_its_order() {
+    let rig = Rig::start();
+    let mut gunyu = Gunyu::start(&rig.source.url(), &rig.url(), &[]);
+    gunyu.wait_ready(SOON);
+    rig.proxy.strike(proxy::Fault::Slow);
+    let master = &rig.cluster.masters[0];
+    let () = master.run(&["CONFIG", "SET", "maxmemory", "1"]);
+    let (mut conn, mut pushed, key) = (rig.source.conn(), 0u64, format!("{{{}}}list", tag(1)));
+    let mut push = |count: u64| {
+        for number in pushed..pushed + count {
+            redis::cmd("RPUSH").arg(&key).arg(number).exec(&mut conn).unwrap();
+        }
+        pushed += count;
+    };
+    gunyu.wait_status(SOON, "it is told", |status| {
+        push(100);
+        status[0]["LastError"]["Message"].to_string().contains("OOM")
+    });
+    push(1_000);
+    let () = master.run(&["CONFIG", "SET", "maxmemory", "0"]);
+    rig.proxy.heal();
+    gunyu.wait_applied(&rig.source, SOON);
+    let list = |server: &Server| server.run::<Vec<u64>>(&["LRANGE", &key, "0", "-1"]);
+    assert_eq!(list(&rig.source), list(master));
+    wait_equal(&rig.source, &rig.cluster, SOON);
+}
+
+#[test]
+fn a_command_of_two_slots_waits_for_what_is_under_way_to_a_slow_node() {
+    let rig = Rig::start();
+    let mut gunyu = Gunyu::start(&rig.source.url(), &rig.url(), &[]);
+    gunyu.wait_ready(SOON);
+    rig.proxy.strike(proxy::Fault::Narrow);
+    let (slow, other) = (tag(1), tag(u16::try_from(SLOTS).unwrap() - 1));
+    let (from, to) = (format!("{{{slow}}}from"), format!("{{{other}}}to"));
+    let mut batch = Batch::default();
+    put!(batch, "SET", &from, "x".repeat(600 << 10));
+    put!(batch, "RENAME", &from, &to);
+    batch.must(&mut rig.source.conn());
+    gunyu.wait_applied(&rig.source, SOON);
+    rig.proxy.heal();
+    assert_eq!(gunyu.status()[0]["DeadLetters"], 0, "{}", gunyu.traces());
+    wait_equal(&rig.source, &rig.cluster, SOON);
 }

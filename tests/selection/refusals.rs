@@ -222,6 +222,21 @@ fn what_the_target_does_not_know_is_kept_and_the_rest_of_the_batch_is_applied_on
 }
 
 #[test]
+fn what_is_refused_is_not_counted_as_confirmed_and_nothing_is_counted_twice() {
+    for (refused, letters) in [
+        (wrongtype as fn(&[&str]) -> (Server, Server, Gunyu), 1.0),
+        (unknown_to_the_target, 2.0),
+    ] {
+        let (source, _target, mut gunyu) = refused(&[DEAD_LETTER]);
+        count_up(&source, 10);
+        gunyu.wait_applied(&source, PATIENCE);
+        let count = |what: &str| gunyu.metric(&format!("redisGunYu_output_{what}_cmd")).unwrap();
+        assert_eq!(count("fail"), letters);
+        assert_eq!(count("success") + count("fail"), count("send"));
+    }
+}
+
+#[test]
 fn what_the_target_does_not_know_is_kept_with_delivery_at_least_once() {
     let set = [DEAD_LETTER, "output.replay.delivery=at_least_once"];
     let (source, target) = (
