@@ -150,13 +150,11 @@ impl Server {
     }
 }
 
-/// Lets the replication go first where processors are scarce. On Linux a thread has a niceness of its own.
+/// Lets the replication go first where processors are scarce, however nice it is itself. On Linux a thread has a niceness of its own.
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code)] // There is no other way to that call.
 fn step_back() {
-    // SAFETY: a plain system call on the calling thread.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 5) } != 0 {
-        tracing::debug!(error = %io::Error::last_os_error(), "the API keeps its priority");
+    if let Err(error) = rustix::process::nice(5) {
+        tracing::debug!(%error, "the API keeps its priority");
     }
 }
 
