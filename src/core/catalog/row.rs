@@ -102,7 +102,8 @@ pub struct Stale {
 }
 
 impl Stale {
-    pub(super) fn of(&mut self, fate: Fate) -> &mut u64 {
+    /// Those of this fate.
+    pub fn of(&mut self, fate: Fate) -> &mut u64 {
         match fate {
             Fate::Kept => &mut self.kept,
             Fate::Deleted => &mut self.deleted,
