@@ -27,7 +27,7 @@ pub fn position(text: &str) -> Option<Position> {
     };
     Some(Position {
         id: ReplId::parse(field("master_replid")?.as_bytes()).ok()?,
-        offset: Offset::new(field("master_repl_offset")?.parse().ok()?),
+        offset: Offset::parse(field("master_repl_offset")?)?,
     })
 }
 
@@ -42,5 +42,15 @@ mod tests {
         let at = position(&text).unwrap();
         assert_eq!((at.id.as_str(), at.offset), (id, Offset::new(45)));
         assert_eq!(position("role:master\r\nmaster_repl_offset:45\r\n"), None);
+    }
+
+    #[test]
+    fn a_master_whose_offset_cannot_be_makes_no_sense() {
+        let id = "07c37dfeb235213a872192d90877d0cd55635b91";
+        let at = |offset| position(&format!("master_replid:{id}\r\nmaster_repl_offset:{offset}\r\n"));
+        assert!(at("9223372036854775807").is_some());
+        for beyond in ["9223372036854775808", "18446744073709551615", "-1"] {
+            assert_eq!(at(beyond), None, "{beyond}");
+        }
     }
 }
