@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::command::{self, SLOTS, range};
 use crate::core::position::{Offset, Position, ReplId};
 use crate::core::topology::jobs::Export;
 use crate::core::topology::sample::Sample;
@@ -52,18 +53,70 @@ impl Written {
     /// As it was written; nothing where it is not what we write.
     #[must_use]
     pub fn read(self) -> Option<Sample> {
+        let read = |(name, slots, is_over): WrittenExport| {
+            Some(Export {
+                name,
+                slots: checked(slots)?,
+                is_over,
+            })
+        };
+        let exports = self
+            .exports
+            .map(|exports| exports.into_iter().map(read).collect::<Option<_>>());
         Some(Sample {
             at: Position {
                 id: ReplId::parse(self.id.as_bytes()).ok()?,
-                offset: Offset::new(self.offset),
+                offset: Offset::told(self.offset)?,
             },
-            slots: self.slots,
-            moving: self.moving,
+            slots: checked(self.slots)?,
+            moving: self
+                .moving
+                .iter()
+                .all(|slot| *slot < SLOTS)
+                .then_some(self.moving)?,
             atomic: self.atomic,
-            exports: self.exports.map(|exports| {
-                let read = |(name, slots, is_over)| Export { name, slots, is_over };
-                exports.into_iter().map(read).collect()
-            }),
+            exports: match exports {
+                None => None,
+                Some(exports) => Some(exports?),
+            },
         })
+    }
+}
+
+/// The ranges, where there are such slots.
+fn checked(slots: Vec<(u16, u16)>) -> Option<Vec<(u16, u16)>> {
+    command::ranges(
+        slots
+            .into_iter()
+            .map(|(first, last)| range(first.into(), last.into())),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_with_slots_or_an_offset_that_cannot_be_is_not_read() {
+        let written = |offset: u64, slots: (u16, u16), moving: u16, exports: (u16, u16)| Written {
+            id: "a".repeat(40),
+            offset,
+            slots: vec![slots],
+            moving: vec![moving],
+            atomic: None,
+            exports: Some(vec![("one".to_owned(), vec![exports], false)]),
+        };
+        let good = (0, SLOTS - 1);
+        let read = written(7, good, 3, good).read().unwrap();
+        assert_eq!(Written::of(&read), written(7, good, 3, good));
+        for bad in [
+            written(i64::MAX.unsigned_abs() + 1, good, 3, good),
+            written(7, (0, SLOTS), 3, good),
+            written(7, (2, 1), 3, good),
+            written(7, good, SLOTS, good),
+            written(7, good, 3, (9, u16::MAX)),
+        ] {
+            assert_eq!(bad.clone().read(), None, "{bad:?}");
+        }
     }
 }
