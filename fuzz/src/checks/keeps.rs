@@ -14,7 +14,7 @@ use gunyu::core::pipeline::crossing::windows::Windows;
 use gunyu::core::pipeline::crossing::written::Written;
 use gunyu::core::position::{History, Offset, Position, ReplId};
 use gunyu::core::verify::note::{self, Told};
-use gunyu::core::verify::seen::Seen;
+use gunyu::core::verify::seen::{Difference, Seen, Value, Verdict, is_same, judge, judge_all};
 
 use super::assembled::Source;
 
@@ -36,11 +36,32 @@ pub fn check(input: &[u8]) {
         }
         _ => {
             let seen: Option<Vec<Seen>> = note::read(rest);
-            assert_eq!(
-                seen.as_ref().and_then(|seen| note::read(&note::written(seen))),
-                seen
-            );
+            let again = seen.as_ref().and_then(|seen| note::read(&note::written(seen)));
+            assert_eq!(again, seen);
+            judged(&seen.unwrap_or_default());
         }
+    }
+}
+
+/// What one side lacks the other has too much.
+fn judged(seen: &[Seen]) {
+    let turned = |verdict| match verdict {
+        Verdict::Differs(Difference::Missing) => Verdict::Differs(Difference::Extra),
+        Verdict::Differs(Difference::Extra) => Verdict::Differs(Difference::Missing),
+        other => other,
+    };
+    for pair in seen.windows(2) {
+        let (there, back) = (judge(&pair[0], &pair[1], 100), judge(&pair[1], &pair[0], 100));
+        // What was compared in pieces says so on one side alone.
+        let in_pieces = |one: &Seen| matches!(one.value, Value::Pieces(_));
+        assert!(
+            pair.iter().any(in_pieces) || there == turned(back),
+            "{there:?} {back:?}"
+        );
+    }
+    let _ = is_same(seen, seen, 100);
+    if let Some((target, sources)) = seen.split_first() {
+        let _ = judge_all(sources, target, 100);
     }
 }
 
