@@ -64,17 +64,12 @@ fn inherited_of(lines: &[u8]) {
             .find(|(name, _)| *name == named(suffix))
             .map(|(_, value)| *value)
     };
-    let offset = field(b"offset").and_then(|text| std::str::from_utf8(text).ok()?.parse::<i64>().ok());
+    let offset = field(b"offset").and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+    let offset = offset.filter(|offset| i64::try_from(*offset).is_ok());
     let is_whole = field(b"runid") == Some(&[b'a'; 40])
         && field(b"version").is_none_or(|version| version == b"1")
-        && offset.is_some_and(|offset| offset >= 0);
-    assert_eq!(found.is_some(), is_whole);
-    assert_eq!(
-        found.map(|found| found.offset.get()),
-        offset
-            .filter(|_| is_whole)
-            .and_then(|offset| u64::try_from(offset).ok())
-    );
+        && offset.is_some();
+    assert_eq!(found.map(|found| found.offset.get()), offset.filter(|_| is_whole));
 }
 
 fn sentinels(value: &Value) {

@@ -160,6 +160,16 @@ fn windows(text: &[u8]) {
     let Some(mut windows) = again::<Windows>(text) else {
         return;
     };
+    // One of that name that is open already stays as it is.
+    let told: serde_json::Value = serde_json::from_slice(text).expect("it was read before");
+    if told
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|one| one["id"] == "new" || one[0] == "new")
+    {
+        return;
+    }
     let id = ReplId::parse(&[b'a'; 40]).expect("so an id is written");
     let (history, at) = (History::new(id), Offset::new(100));
     let before = windows.open_at(at, &history).len();
