@@ -17,10 +17,10 @@ pub struct Damaged {
 }
 
 impl Damaged {
-    pub(super) fn new(key: impl Into<String>, reason: impl ToString) -> Damaged {
+    pub(super) fn new(key: impl Into<String>, reason: impl Into<String>) -> Damaged {
         Damaged {
             key: key.into(),
-            reason: reason.to_string(),
+            reason: reason.into(),
         }
     }
 }

@@ -147,11 +147,12 @@ pub fn view(kvs: &[Kv], prefix: &str) -> Result<View, Damaged> {
 /// # Errors
 /// It is none.
 pub fn read_record(kv: &Kv) -> Result<Record, Damaged> {
-    serde_json::from_slice(&kv.value).map_err(|error| Damaged::new(&kv.key, error))
+    serde_json::from_slice(&kv.value).map_err(|error| Damaged::new(&kv.key, error.to_string()))
 }
 
 fn read_lease(kv: &Kv) -> Result<Lease, Damaged> {
-    let value: Value = serde_json::from_slice(&kv.value).map_err(|error| Damaged::new(&kv.key, error))?;
+    let value: Value =
+        serde_json::from_slice(&kv.value).map_err(|error| Damaged::new(&kv.key, error.to_string()))?;
     match (value["holder"].as_str(), kv.epoch()) {
         (None, _) | (_, Epoch::NONE) => Err(Damaged::new(&kv.key, "no holder, or no epoch")),
         (Some(holder), epoch) => Ok(Lease {

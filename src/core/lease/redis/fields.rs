@@ -15,7 +15,8 @@ pub fn view(now: u64, fields: impl Iterator<Item = (String, String)>) -> Result<
             Some(("registry", id)) => {
                 let [until, session, record] = three(&value).ok_or_else(|| damaged("no session"))?;
                 if until.parse::<u64>().map_err(|_| damaged("no time"))? > now {
-                    let record = serde_json::from_str(record).map_err(|error| Damaged::new(&field, error))?;
+                    let record = serde_json::from_str(record)
+                        .map_err(|error| Damaged::new(&field, error.to_string()))?;
                     view.members.insert(id.to_owned(), record);
                     sessions.push((id.to_owned(), session.to_owned()));
                 }
