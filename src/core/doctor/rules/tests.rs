@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::answer::May;
 use super::super::facts::{Node, Origin, Rate, Seen, Trouble, View};
 use super::super::here::{Facts as HereFacts, Folder, Port};
 use super::super::info::{Closed, Config, Info};
