@@ -1,5 +1,7 @@
 //! Parse, run, exit code; and that no word on the way out tells a secret.
 
+#![forbid(unsafe_code)]
+
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsString;
 use std::fmt::Display;

@@ -4,3 +4,5 @@
 pub mod map;
 #[path = "../../src/core/target/cluster/redirect.rs"]
 pub mod redirect;
+#[path = "../../src/core/target/cluster/written.rs"]
+pub mod written;

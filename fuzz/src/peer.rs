@@ -2,3 +2,5 @@
 
 #[path = "../../src/core/peer/wire/mod.rs"]
 pub mod wire;
+#[path = "../../src/core/peer/words.rs"]
+pub mod words;

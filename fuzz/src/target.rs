@@ -6,3 +6,11 @@ pub mod checkpoint;
 pub mod cluster;
 #[path = "../../src/core/target/refusal.rs"]
 pub mod refusal;
+#[path = "../../src/core/target/inherited/found.rs"]
+pub mod found;
+#[path = "../../src/core/target/library.rs"]
+pub mod library;
+
+pub mod inherited {
+    pub use super::found;
+}

@@ -3,6 +3,10 @@
 //! `ps` and `/proc/PID/cmdline` show every user of the machine what a process was started with. [`hide`] overwrites the
 //! secrets there with `*`, as redis-cli and psql do. Between the start of the process and that moment they can be seen,
 //! so the environment or a file is the better place for a password.
+//!
+//! The arguments are the kernel's: nothing that Rust knows of lies there, and no reference to it exists (the standard library copies arguments when
+//! they are asked for). They are written to as a file, `/proc/self/mem`, at an address that the kernel tells, so that it is the kernel that sees
+//! to it that the address is this process' own and may be written to: an address that is not is an error, and nothing happens.
 
 use std::ffi::OsString;
 
@@ -20,11 +24,12 @@ pub fn hide(args: &[OsString], secrets: &[Found]) {
 #[cfg(target_os = "linux")]
 mod system {
     use std::ffi::OsString;
+    use std::fs::OpenOptions;
     use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::FileExt;
 
     use super::Found;
 
-    #[allow(unsafe_code)] // The arguments are the kernel's: nothing safe reaches them.
     pub(super) fn hide(args: &[OsString], secrets: &[Found]) {
         let Ok(seen) = std::fs::read("/proc/self/cmdline") else {
             return;
@@ -36,12 +41,14 @@ mod system {
         let Some(start) = area(seen.len()) else {
             return;
         };
+        // Nobody's who may not trace this process, as where the program has capabilities by its file.
+        let Ok(memory) = OpenOptions::new().write(true).open("/proc/self/mem") else {
+            return;
+        };
+        // The kernel says that `seen.len()` bytes from `start` on are this process' arguments, and has just read our arguments from there; every
+        // offset is below that length and inside one argument, never its final NUL. No other thread runs yet.
         for offset in offsets(args, secrets) {
-            // SAFETY: the kernel says that `seen.len()` bytes from `start` on are this process' arguments, and has just
-            // read our arguments from there; every offset is below that length and inside one argument, never its final
-            // NUL. The area is on the initial stack: writable, and never unmapped. No reference to it exists (the
-            // standard library copies arguments through raw pointers), and no other thread runs yet.
-            unsafe { std::ptr::with_exposed_provenance_mut::<u8>(start + offset).write_volatile(b'*') };
+            let _ = memory.write_all_at(b"*", (start + offset) as u64);
         }
     }
 

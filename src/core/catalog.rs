@@ -38,27 +38,31 @@
 
 mod keys;
 mod opened;
+pub mod record;
+pub mod row;
 mod rows;
 mod series;
 mod spill;
-mod written;
+pub mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fjall::PersistMode;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-pub use keys::{Fate, KeySet, ParkedKey, ParkedKeys, SourceKey, Stale};
+pub use keys::{KeySet, ParkedKeys};
 use opened::{Base, FORMAT};
+pub use record::{Cursor, LogRecord, SnapshotRecord};
+pub use row::{Fate, ParkedKey, SourceKey, Stale};
 use rows::Rows;
 pub use series::Series;
 pub use spill::{Mark, Noted, Spill, Table};
 use written::WrittenLog;
 
 use crate::core::crash::{self, Step};
-use crate::core::position::{Epoch, History, Offset, Position, ReplId};
+use crate::core::position::Epoch;
 
 /// The longest pipeline name: it becomes part of a keyspace's name.
 pub const NAME_BYTES_MAX: usize = 200;
@@ -150,47 +154,6 @@ pub enum Durability {
     Process,
     /// It survives a power cut as well.
     Durable,
-}
-
-/// What the log of a pipeline holds, beside its files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogRecord {
-    /// The history that is followed.
-    pub history: History,
-    /// The ids that the history had before while the log followed it, each with the offset at which the log changed to the next.
-    pub former: Vec<(ReplId, Offset)>,
-    /// Segments that begin below this offset do not count any more.
-    pub start: Offset,
-    /// The snapshot before the stream.
-    pub snapshot: Option<SnapshotRecord>,
-}
-
-/// One snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotRecord {
-    /// The position it brings an empty target to.
-    pub position: Position,
-    /// Its length in bytes; `None` until it is whole.
-    pub len: Option<u64>,
-    /// When receiving began, Unix ms.
-    pub begun_ms: u64,
-    /// When it was whole, Unix ms.
-    pub whole_ms: Option<u64>,
-}
-
-/// How far the replay of a snapshot has come: everything before it is confirmed by the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
-    /// The byte of the RDB at which to go on.
-    pub rdb_byte: u64,
-    /// The database selected there.
-    pub db: u32,
-    /// The RDB's version.
-    pub rdb_version: u32,
-    /// Which fork wrote it, as the rdb room numbers them.
-    pub flavor: u8,
-    /// Keys before it.
-    pub keys_done: u64,
 }
 
 /// The catalog. Clones share it.

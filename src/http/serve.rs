@@ -150,12 +150,12 @@ impl Server {
     }
 }
 
-/// Lets the replication go first where processors are scarce. On Linux a thread has a niceness of its own.
+/// Lets the replication go first where processors are scarce, however nice it is itself. On Linux a thread has a niceness of its own.
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code)] // There is no other way to that call.
 fn step_back() {
-    // SAFETY: a plain system call on the calling thread. It adds to what the process was started with, which is always allowed; there is no use in the answer.
-    let _ = unsafe { libc::nice(5) };
+    if let Err(error) = rustix::process::nice(5) {
+        tracing::debug!(%error, "the API keeps its priority");
+    }
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -15,12 +15,23 @@
 //! | `clusters.rs` | what servers tell of clusters: no slot that there is not, and no more of them than there are |
 //! | `segments.rs` | files of the log: what was put in comes out up to a damage, never anything else, and again after it |
 //! | `records.rs` | checkpoints: what was read can be written and read again |
+//! | `commands.rs` | commands from a source: keys are arguments, parts hold all keys once, what the filter lets through bears no refused key |
+//! | `keeps.rs` | rows and records of the catalog, notes: what was read can be written and read again |
+//! | `groups.rs` | a group's store: no lease without a member, no member without the seal; what was read can be written and read again |
+//! | `answers.rs` | single answers: no number beyond what a server counts to, and never more than was said |
+//! | `texts.rs` | the same of texts |
+//! | `certificates.rs` | the end of a certificate is the one that was put in; what PEM holds can be written and read again |
 //! | `packed.rs` | LZF: the same bytes, whole or in pieces |
 
+pub mod answers;
 pub mod assembled;
+pub mod certificates;
 pub mod clusters;
+pub mod commands;
 pub mod frames;
+pub mod groups;
 pub mod items;
+pub mod keeps;
 pub mod links;
 pub mod packed;
 pub mod payloads;
@@ -28,6 +39,7 @@ pub mod records;
 pub mod replies;
 pub mod segments;
 pub mod streams;
+pub mod texts;
 pub mod values;
 
 use bytes::Bytes;
@@ -55,6 +67,12 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("topology_text", clusters::check),
     ("checkpoint", records::check),
     ("segment", segments::check),
+    ("command", commands::check),
+    ("catalog", keeps::check),
+    ("lease", groups::check),
+    ("answers", answers::check),
+    ("texts", texts::check),
+    ("certificate", certificates::check),
 ];
 
 /// Runs the check of the target named so.

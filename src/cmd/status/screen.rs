@@ -31,23 +31,16 @@ impl Terminal {
     }
 
     /// How large the window is now.
-    #[allow(unsafe_code)] // There is no other way to that call.
     pub(super) fn size(self) -> Size {
-        let mut size = libc::winsize {
-            ws_row: 0,
-            ws_col: 0,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        // SAFETY: TIOCGWINSZ writes a winsize to where it is told, and nothing else.
-        let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
-        let known = |number: u16, usual| match (result, number) {
-            (0, 1..) => usize::from(number),
-            _ => usual,
+        let told = rustix::termios::tcgetwinsize(io::stdout()).ok();
+        // A terminal that does not know says 0.
+        let known = |number: Option<u16>, usual| match number {
+            None | Some(0) => usual,
+            Some(number) => usize::from(number),
         };
         Size {
-            width: known(size.ws_col, WIDTH),
-            height: known(size.ws_row, 24),
+            width: known(told.map(|told| told.ws_col), WIDTH),
+            height: known(told.map(|told| told.ws_row), 24),
         }
     }
 }

@@ -117,7 +117,7 @@ fn some(outcome: &Outcome) -> Result<String, Failure> {
     for table in &outcome.differences {
         let rows = table.next(&mut Mark::default(), left).map_err(cannot_read)?;
         left -= rows.len();
-        for (row, told) in rows.iter().filter_map(|row| Some((row, Told::of(row)?))) {
+        for (row, told) in rows.iter().filter_map(|row| Some((row, Told::of(&row.note)?))) {
             let kind = told.difference.map_or("", Difference::name);
             let name = String::from_utf8_lossy(&row.key);
             let source = told.source.first().map_or_else(|| "none".to_owned(), phrase);
@@ -206,7 +206,7 @@ pub(super) fn write_all(outcome: &Outcome, out: &mut Out) -> Result<(), Failure>
             if rows.is_empty() {
                 break;
             }
-            let lines = rows.iter().filter_map(|row| line(row, &Told::of(row)?));
+            let lines = rows.iter().filter_map(|row| line(row, &Told::of(&row.note)?));
             out.write(
                 lines
                     .map(|line| format!("{line}\n"))

@@ -6,143 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use crc_fast::{CrcAlgorithm, checksum};
 use fjall::PersistMode;
 
+use super::row::{Fate, ParkedKey, SourceKey, Stale, Standing, parked, parked_value, rest, row};
 use super::rows::Rows;
 use super::{Error, failed};
-
-/// Longer keys are named by length and checksums: the database takes keys of 64 KiB at most, Redis of 512 MiB.
-const SHORT_BYTES_MAX: usize = 1024;
-const SHORT: u8 = 0;
-const LONG: u8 = 1;
-
-/// A key of the source in one of its databases.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SourceKey {
-    /// The database.
-    pub db: u32,
-    /// The key.
-    pub key: Bytes,
-}
-
-/// A key and the expiry that it is to get.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParkedKey {
-    /// The key.
-    pub key: SourceKey,
-    /// When it truly expires, Unix ms.
-    pub expires_ms: i64,
-}
-
-fn is_long(key: &[u8]) -> bool {
-    key.len() > SHORT_BYTES_MAX
-}
-
-pub(super) fn row(db: u32, key: &[u8]) -> Vec<u8> {
-    let mut row = Vec::with_capacity(5 + key.len().min(24 + SHORT_BYTES_MAX));
-    row.extend_from_slice(&db.to_be_bytes());
-    if !is_long(key) {
-        row.push(SHORT);
-        row.extend_from_slice(key);
-        return row;
-    }
-    row.push(LONG);
-    row.extend_from_slice(&(key.len() as u64).to_be_bytes());
-    row.extend_from_slice(&checksum(CrcAlgorithm::Crc64Nvme, key).to_be_bytes());
-    row.extend_from_slice(&checksum(CrcAlgorithm::Crc64Redis, key).to_be_bytes());
-    row
-}
-
-/// What the value must carry of a key that its row does not.
-pub(super) fn rest(key: &[u8]) -> &[u8] {
-    if is_long(key) { key } else { &[] }
-}
-
-/// The key of a row and of the rest in its value.
-pub(super) fn key_of(row: &[u8], rest: &[u8]) -> Option<SourceKey> {
-    let (db, tagged) = row.split_first_chunk::<4>()?;
-    let key = match tagged.split_first()? {
-        (&SHORT, key) => Bytes::copy_from_slice(key),
-        (&LONG, _) => Bytes::copy_from_slice(rest),
-        _ => return None,
-    };
-    Some(SourceKey {
-        db: u32::from_be_bytes(*db),
-        key,
-    })
-}
-
-/// What is done with a key that is on the target and not in the snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It stays.
-    Kept,
-    /// It goes.
-    Deleted,
-}
-
-impl Fate {
-    const fn byte(self) -> u8 {
-        match self {
-            Fate::Kept => b'k',
-            Fate::Deleted => b'd',
-        }
-    }
-}
-
-/// How many keys have which fate, each counted once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stale {
-    /// [`Fate::Kept`].
-    pub kept: u64,
-    /// [`Fate::Deleted`].
-    pub deleted: u64,
-}
-
-impl Stale {
-    fn of(&mut self, fate: Fate) -> &mut u64 {
-        match fate {
-            Fate::Kept => &mut self.kept,
-            Fate::Deleted => &mut self.deleted,
-        }
-    }
-
-    fn to_bytes(self) -> [u8; 16] {
-        (u128::from(self.deleted) << 64 | u128::from(self.kept)).to_le_bytes()
-    }
-
-    fn of_bytes(bytes: [u8; 16]) -> Stale {
-        let both = u128::from_le_bytes(bytes);
-        Stale {
-            kept: both as u64,
-            deleted: (both >> 64) as u64,
-        }
-    }
-}
-
-/// What the set says of a key.
-#[derive(Debug, PartialEq, Eq)]
-enum Standing {
-    Unknown,
-    Seen,
-    Stale(Fate),
-}
-
-impl Standing {
-    /// Where two long keys have one row nobody knows which was seen: both pass for it, for what is seen is let alone.
-    fn of(value: Option<&[u8]>, key: &[u8]) -> Standing {
-        let Some(value) = value else {
-            return Standing::Unknown;
-        };
-        match value.strip_prefix(rest(key)) {
-            Some([byte]) if *byte == Fate::Kept.byte() => Standing::Stale(Fate::Kept),
-            Some([byte]) if *byte == Fate::Deleted.byte() => Standing::Stale(Fate::Deleted),
-            _ => Standing::Seen,
-        }
-    }
-}
 
 /// The row of the numbers of stale keys. No key's row is so short.
 const STALE_ROW: &[u8] = b"n";
@@ -212,7 +80,7 @@ impl KeySet {
                         *counted = counted.saturating_sub(1);
                     }
                     *count.of(fate) += 1;
-                    news.insert(row, [rest(&key), &[fate.byte()]].concat());
+                    news.insert(row, fate.value(&key));
                 }
             }
             stale.push(key);
@@ -286,8 +154,7 @@ impl ParkedKeys {
     pub fn insert<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8], i64)>) -> Result<(), Error> {
         let written = self.rows.write(PersistMode::Buffer, |batch, rows| {
             for (db, key, expires_ms) in keys {
-                let value = [&expires_ms.to_le_bytes(), rest(key)].concat();
-                batch.insert(rows, row(db, key), value);
+                batch.insert(rows, row(db, key), parked_value(key, expires_ms));
             }
         });
         written.map_err(failed("write to", "parked keys"))
@@ -358,12 +225,4 @@ fn misshapen() -> Error {
         record: "parked key".to_string(),
         why: "the row has another shape".to_string(),
     }
-}
-
-fn parked(row: &[u8], value: &[u8]) -> Option<ParkedKey> {
-    let (expires, rest) = value.split_first_chunk::<8>()?;
-    Some(ParkedKey {
-        key: key_of(row, rest)?,
-        expires_ms: i64::from_le_bytes(*expires),
-    })
 }

@@ -9,8 +9,8 @@ use std::path::Path;
 use bytes::Bytes;
 use fjall::{Database, PersistMode};
 
-use super::keys::{key_of, rest, row};
 use super::opened::database;
+use super::row::{key_of, rest, row};
 use super::rows::Rows;
 use super::{Error, failed};
 

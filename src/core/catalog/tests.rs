@@ -1,10 +1,10 @@
 //! What the catalog promises, on a real database in a folder of its own.
 
 use super::*;
+use crate::core::position::{History, Offset, Position, ReplId};
 use bytes::Bytes;
 
 use crate::core::catalog::opened::small_keyspace;
-use crate::core::position::ReplId;
 
 fn id(c: u8) -> ReplId {
     ReplId::parse(&[c; 40]).unwrap()

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LogRecord, SnapshotRecord};
+use super::record::{LogRecord, SnapshotRecord};
 use crate::core::position::{History, Offset, Position, ReplId};
 
 /// [`LogRecord`] as it is written.
 #[derive(Serialize, Deserialize)]
-pub(super) struct WrittenLog {
+pub struct WrittenLog {
     id: String,
     previous_id: Option<String>,
     previous_shared: Option<u64>,

@@ -5,46 +5,10 @@
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
+use super::answer::Answer;
 use crate::core::net::Connection;
 use crate::core::net::Endpoint;
 use crate::core::survey;
-
-/// What came back.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Answer {
-    /// What was asked for.
-    Said(Value),
-    /// An error reply, as it was written.
-    Refused(String),
-    /// Nothing: the connection is of no more use.
-    Lost(String),
-}
-
-impl Answer {
-    pub(super) fn text(&self) -> Option<String> {
-        match self {
-            Answer::Said(value) => text(value),
-            Answer::Refused(_) | Answer::Lost(_) => None,
-        }
-    }
-
-    /// Whether the user lacks the permission to ask.
-    pub(super) fn is_forbidden(&self) -> bool {
-        matches!(self, Answer::Refused(reply) if reply.starts_with("NOPERM"))
-    }
-}
-
-/// The text of a string.
-pub(super) fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Value::SimpleString(text) => Some(text.clone()),
-        Value::Okay => Some("OK".to_owned()),
-        Value::Int(number) => Some(number.to_string()),
-        Value::VerbatimString { text, .. } => Some(text.clone()),
-        _ => None,
-    }
-}
 
 /// A connection, logged in. Its questions may be asked at the same time, and are answered in their order.
 #[derive(Debug, Clone)]

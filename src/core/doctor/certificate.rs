@@ -14,7 +14,8 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
 /// When it ends, as Unix time; nothing where it is no certificate.
-pub(super) fn not_after(der: &[u8]) -> Option<i64> {
+#[must_use]
+pub fn not_after(der: &[u8]) -> Option<i64> {
     let (certificate, _) = inside(der, SEQUENCE)?;
     let (mut rest, _) = inside(certificate, SEQUENCE)?;
     if rest.first() == Some(&VERSION) {

@@ -39,7 +39,7 @@ pub(super) struct Facts {
     pub(super) logs_bytes: u64,
     /// Where it cannot listen, and why.
     pub(super) ports: Vec<Port>,
-    /// So many files may be open.
+    /// So many files may be open; nothing where there is no limit.
     pub(super) open_files_max: Option<u64>,
     /// When its own certificates end, as Unix time, by the key of the configuration.
     pub(super) certificates: Vec<(&'static str, i64)>,
@@ -103,7 +103,7 @@ fn folder(root: &Path) -> Folder {
     };
     let about = std::fs::metadata(root);
     let (owner, mode) = about.map_or((0, 0), |about| (about.uid(), about.mode()));
-    let is_others = owner != user();
+    let is_others = owner != rustix::process::geteuid().as_raw();
     match FolderLock::look(root) {
         Ok(()) => {}
         Err(log::Error::Locked { holder, .. }) => return Folder::Held { holder },
@@ -153,44 +153,19 @@ fn bind(address: &Address) -> io::Result<()> {
     result
 }
 
-/// Who we are.
-#[allow(unsafe_code)] // There is no other way to that call.
-fn user() -> u32 {
-    // SAFETY: the call takes nothing, and cannot fail.
-    unsafe { libc::geteuid() }
-}
-
 fn own_certificate((key, file): &(&'static str, PathBuf)) -> Option<(&'static str, i64)> {
     let certificates = pem::certificates(file).ok()?;
     Some((key, certificate::not_after(certificates.first()?)?))
 }
 
-#[allow(unsafe_code)] // There is no other way to that call.
 fn free_bytes(folder: &Path) -> io::Result<u64> {
-    use std::os::unix::ffi::OsStrExt as _;
-
-    let path = std::ffi::CString::new(folder.as_os_str().as_bytes())?;
-    let mut about = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the path ends with a NUL, and the call writes nothing but one statvfs to where it is told.
-    let result = unsafe { libc::statvfs(path.as_ptr(), about.as_mut_ptr()) };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call has succeeded, and then it has filled in all of it.
-    let about = unsafe { about.assume_init() };
-    #[allow(clippy::unnecessary_cast)] // narrower on other systems
-    Ok((about.f_bavail as u64).saturating_mul(about.f_frsize as u64))
+    let about = rustix::fs::statvfs(folder)?;
+    Ok(about.f_bavail.saturating_mul(about.f_frsize))
 }
 
-#[allow(unsafe_code)] // There is no other way to that call.
+/// So many files may be open; nothing where there is no limit.
 fn open_files_max() -> Option<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the call writes nothing but one rlimit to where it is told.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    (result == 0).then_some(limit.rlim_cur)
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
 #[cfg(test)]

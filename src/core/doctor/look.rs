@@ -8,9 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
-use super::ask::{Answer, Asker, text};
+use super::answer::{Answer, text};
+use super::ask::Asker;
 use super::certificate;
-use super::facts::{Closed, Config, Info, Node, Origin, Rate, Seen, Trouble, View};
+use super::facts::{Node, Origin, Rate, Seen, Trouble, View};
+use super::info::{Closed, Config, Info};
 use super::{Depth, Plan, Shape, Side, Subject};
 use crate::core::command::SLOTS;
 use crate::core::net::{Address, Connection, Endpoint};

@@ -16,11 +16,13 @@
 //!
 //! What may not be asked is [`Severity::Unknown`], which is no fault.
 
+pub mod answer;
 mod ask;
-mod certificate;
+pub mod certificate;
 mod facts;
 mod fold;
 mod here;
+pub mod info;
 mod look;
 pub mod needs;
 mod rights;

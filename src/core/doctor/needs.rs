@@ -4,7 +4,7 @@
 //! nobody has.
 
 use super::Shape;
-use super::facts::Version;
+use super::info::Version;
 
 /// When a permission is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,25 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
-use super::ask::{Answer, Asker, text};
-use super::facts::{Node, Seen, Version};
+use super::answer::{Answer, May, has_no_limits, judged, judged_dry, known};
+use super::ask::Asker;
+use super::facts::{Node, Seen};
+use super::info::Version;
 use super::needs::{self, Need};
 use super::{Plan, Shape};
-
-/// Whether a command may be run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum May {
-    /// It may.
-    Yes,
-    /// The user lacks the permission.
-    No,
-    /// It may be run, but not on that key or channel.
-    NotThere,
-    /// The server has no command of that name.
-    NoSuch,
-    /// It could not be found out.
-    Untold,
-}
 
 /// What a user may do on a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -205,31 +192,14 @@ async fn rights(node: &Node, questions: &[Question], in_transaction: bool) -> Op
 async fn there(asker: &Asker, questions: &[Question]) -> Option<Rights> {
     let names = questions.iter().map(|question| question.words[0].as_str());
     let words: Vec<&str> = ["COMMAND", "INFO"].into_iter().chain(names).collect();
-    let Answer::Said(redis::Value::Array(known)) = asker.ask(&words).await else {
-        return None;
-    };
-    let may = questions.iter().zip(&known).map(|(question, known)| {
-        let may = match known {
-            redis::Value::Nil => May::NoSuch,
-            _ => May::Yes,
-        };
-        (question.command, may)
-    });
+    let known = known(&asker.ask(&words).await)?;
+    let may = questions.iter().map(|question| question.command).zip(known);
     Some(may.collect())
 }
 
 /// In 6.x: whether the user has no limits at all, and may say so.
 async fn may_do_all(asker: &Asker, user: &str) -> bool {
-    let Answer::Said(redis::Value::Array(facts)) = asker.ask(&["ACL", "GETUSER", user]).await else {
-        return false;
-    };
-    let Some(redis::Value::Array(flags)) = facts.get(1) else {
-        return false;
-    };
-    let flags: Vec<String> = flags.iter().filter_map(text).collect();
-    ["allcommands", "allkeys"]
-        .iter()
-        .all(|flag| flags.iter().any(|one| one == flag))
+    has_no_limits(&asker.ask(&["ACL", "GETUSER", user]).await)
 }
 
 /// By `ACL DRYRUN`; nothing where that may not be asked.
@@ -252,19 +222,6 @@ async fn asked(asker: &Asker, user: &str, questions: &[Question]) -> Option<Righ
         may.map(|(question, answer)| (question.command, judged_dry(answer)))
             .collect(),
     )
-}
-
-fn judged_dry(answer: &Answer) -> May {
-    match answer {
-        Answer::Said(_) => match answer.text().unwrap_or_default().as_str() {
-            "OK" => May::Yes,
-            text if text.contains("to run the") => May::No,
-            text if text.contains("no permissions") => May::NotThere,
-            _ => May::Untold,
-        },
-        Answer::Refused(reply) if reply.contains("' not found") => May::NoSuch,
-        Answer::Refused(_) | Answer::Lost(_) => May::Untold,
-    }
 }
 
 /// Each by itself: none of them changes anything.
@@ -326,100 +283,9 @@ async fn tried_in_transaction(asker: &Asker, questions: &[Question]) -> Rights {
     rights
 }
 
-/// Whatever else is wrong with a command is found out after the permission. `EXEC` wraps the refusal: `EXECABORT Transaction discarded because of: …`.
-fn judged(answer: &Answer) -> May {
-    let reply = match answer {
-        Answer::Said(_) => return May::Yes,
-        Answer::Refused(reply) => reply.to_ascii_lowercase(),
-        Answer::Lost(_) => return May::Untold,
-    };
-    let has = |what: &str| reply.contains(what);
-    match () {
-        () if has("no permissions") && has("to run the") => May::No,
-        () if has("no permissions") => May::NotThere,
-        () if has("unknown command") || has("unknown subcommand") => May::NoSuch,
-        // Refused before the permission was looked at.
-        () if has("wrong number of arguments") || reply.starts_with("noauth") => May::Untold,
-        () => May::Yes,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use redis::Value;
-
     use super::*;
-
-    #[test]
-    fn the_words_of_every_version_are_understood() {
-        let said = |text: &str| Answer::Said(Value::SimpleString(text.to_owned()));
-        let refused = |text: &str| Answer::Refused(text.to_owned());
-        for (answer, expected) in [
-            (said("OK"), May::Yes),
-            (
-                said("User gunyu has no permissions to run the 'psync' command"),
-                May::No,
-            ),
-            (
-                said("This user has no permissions to run the 'psync' command"),
-                May::No,
-            ),
-            (
-                said("User gunyu has no permissions to access the 'k' key"),
-                May::NotThere,
-            ),
-            (refused("ERR Command 'unlink' not found"), May::NoSuch),
-            (
-                refused("NOPERM User gunyu has no permissions to run the 'acl|dryrun' command"),
-                May::Untold,
-            ),
-            (Answer::Lost(String::new()), May::Untold),
-        ] {
-            assert_eq!(judged_dry(&answer), expected, "{answer:?}");
-        }
-        for (answer, expected) in [
-            (said("QUEUED"), May::Yes),
-            (refused("ERR WATCH inside MULTI is not allowed"), May::Yes),
-            (refused("MOVED 12 127.0.0.1:7"), May::Yes),
-            (
-                refused("EXECABORT Transaction discarded because of previous errors."),
-                May::Yes,
-            ),
-            (
-                refused("NOPERM User gunyu has no permissions to run the 'set' command"),
-                May::No,
-            ),
-            (
-                refused("NOPERM this user has no permissions to run the 'set' command or its subcommand"),
-                May::No,
-            ),
-            (refused("NOPERM No permissions to access a key"), May::NotThere),
-            (
-                refused(
-                    "EXECABORT Transaction discarded because of: User gunyu has no permissions to run the 'exec' command",
-                ),
-                May::No,
-            ),
-            (
-                refused("NOPERM this user has no permissions to access one of the keys used as arguments"),
-                May::NotThere,
-            ),
-            (
-                refused("ERR unknown command 'psync', with args beginning with: "),
-                May::NoSuch,
-            ),
-            (
-                refused("ERR Unknown subcommand or wrong number of arguments for 'x'"),
-                May::NoSuch,
-            ),
-            (
-                refused("ERR wrong number of arguments for 'get' command"),
-                May::Untold,
-            ),
-        ] {
-            assert_eq!(judged(&answer), expected, "{answer:?}");
-        }
-    }
 
     /// Who may use our own keys alone cannot write anybody else's.
     #[test]

@@ -408,6 +408,8 @@ impl Filter {
         if state.target.is_none() || self.by_keys(state, command, frame) != Verdict::Keep {
             return None;
         }
+        // Without a payload REPLACE would take its place, or the key's: such a command is refused as it stands.
+        frame.arg(3)?;
         let replaces = frame
             .args()
             .skip(4)

@@ -275,6 +275,19 @@ fn restore_asking_keeps_its_options() {
 }
 
 #[test]
+fn a_restore_asking_without_a_payload_makes_no_key_of_an_option() {
+    let filter = filter(&allowing("a"));
+    let mut state = filter.state(0, Some(&[0]));
+    for text in ["RESTORE-ASKING", "RESTORE-ASKING a", "RESTORE-ASKING a 0"] {
+        assert_eq!(judge(&filter, &mut state, text), "keep", "{text}");
+    }
+    assert_eq!(
+        judge(&filter, &mut state, "RESTORE-ASKING a 0 x"),
+        "RESTORE a 0 x REPLACE"
+    );
+}
+
+#[test]
 fn a_snapshot_follows_the_same_rules() {
     let filter = filter(&Rules {
         db_deny: vec![1],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Record;
+use super::{Damaged, Record};
 use crate::core::net::http;
 use crate::core::net::{self, Address};
 use crate::core::position::Epoch;
@@ -129,6 +129,12 @@ impl Refused {
             return Refused::NoScripts;
         }
         Refused::Passing
+    }
+}
+
+impl From<Damaged> for Error {
+    fn from(Damaged { key, reason }: Damaged) -> Error {
+        Error::Damaged { key, reason }
     }
 }
 

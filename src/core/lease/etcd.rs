@@ -15,16 +15,18 @@
 //!
 //! etcd is spoken to over its JSON gateway, which needs no generated code ([`gateway`]).
 
+pub mod answer;
 mod gateway;
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Error, Lease, Record, View};
+use super::{Damaged, Error, Record, View};
 use crate::core::net::{Credentials, Endpoint};
 use crate::core::position::Epoch;
-use gateway::{Gateway, Kv, encoded, number};
+use answer::{Kv, encoded, number, read_record};
+use gateway::Gateway;
 
 /// A change that others have overtaken so often is given up for now.
 const TRIES: usize = 5;
@@ -195,27 +197,10 @@ impl Etcd {
     }
 
     pub(super) async fn view(&mut self) -> Result<View, Error> {
-        let mut view = View::default();
-        for kv in self.gateway.range_below(&self.prefix).await? {
-            let below = kv
-                .key
-                .strip_prefix(&self.prefix)
-                .and_then(|key| key.split_once('/'));
-            match below {
-                Some(("registry", id)) => {
-                    view.members.insert(id.to_owned(), read_record(&kv)?);
-                }
-                Some(("leases", input)) => {
-                    view.leases.insert(input.to_owned(), read_lease(&kv)?);
-                }
-                Some(("notes", key)) => {
-                    view.notes.insert(key.to_owned(), kv.text());
-                }
-                // Epochs, and what a newer version may have there.
-                _ => {}
-            }
-        }
-        Ok(view)
+        Ok(answer::view(
+            &self.gateway.range_below(&self.prefix).await?,
+            &self.prefix,
+        )?)
     }
 
     pub(super) async fn campaign(&mut self, input: &str) -> Result<Option<Epoch>, Error> {
@@ -345,7 +330,7 @@ impl Etcd {
         let [lease, counter, member] = self.gateway.ranges(&keys).await?;
         for (key, kv) in keys.iter().zip([&lease, &counter]) {
             if kv.as_ref().is_some_and(|kv| kv.epoch() == Epoch::NONE) {
-                return Err(damaged(key, "no epoch"));
+                return Err(Damaged::new(key, "no epoch").into());
             }
         }
         Ok(Seen {
@@ -400,13 +385,6 @@ fn contended(input: &str) -> Error {
     }
 }
 
-fn damaged(key: &str, reason: &str) -> Error {
-    Error::Damaged {
-        key: key.to_owned(),
-        reason: reason.to_owned(),
-    }
-}
-
 fn written(record: &Record) -> String {
     serde_json::to_string(record).expect("texts and numbers can be written as JSON")
 }
@@ -420,21 +398,4 @@ fn put(key: &str, value: &str, session: i64) -> Value {
 fn unchanged(key: &str, seen: Option<&Kv>) -> Value {
     let revision = seen.map_or(0, |kv| kv.revision);
     json!({"key": encoded(key), "target": "MOD", "mod_revision": revision.to_string()})
-}
-
-fn read_record(kv: &Kv) -> Result<Record, Error> {
-    serde_json::from_slice(&kv.value).map_err(|error| damaged(&kv.key, &error.to_string()))
-}
-
-fn read_lease(kv: &Kv) -> Result<Lease, Error> {
-    let value: Value =
-        serde_json::from_slice(&kv.value).map_err(|error| damaged(&kv.key, &error.to_string()))?;
-    match (value["holder"].as_str(), kv.epoch()) {
-        (None, _) | (_, Epoch::NONE) => Err(damaged(&kv.key, "no holder, or no epoch")),
-        (Some(holder), epoch) => Ok(Lease {
-            holder: holder.to_owned(),
-            epoch,
-            session: kv.session.to_string(),
-        }),
-    }
 }

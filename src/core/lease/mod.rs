@@ -24,16 +24,15 @@
 
 mod error;
 pub mod etcd;
+pub mod record;
 pub mod redis;
 mod seal;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
-
-use serde::{Deserialize, Serialize};
 
 use super::position::Epoch;
 pub use error::Error;
+pub use record::{Damaged, Lease, Record, View};
 pub use seal::Seal;
 
 /// The highest epoch that can be counted on from: the store's scripts calculate with floating point.
@@ -61,69 +60,6 @@ pub enum Backend {
     Etcd(etcd::Settings),
     /// A Redis, on its own, watched by sentinels, or a cluster.
     Redis(redis::Settings),
-}
-
-/// What a member tells the others of itself. Fields are only ever added; one that is not known is passed over.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Record {
-    /// Its name in the group.
-    pub id: String,
-    /// Its version.
-    pub version: String,
-    /// The machine on which it runs.
-    pub machine: String,
-    /// Where its HTTP API is.
-    pub api: String,
-    /// When it started, in milliseconds since 1970 by its own clock.
-    pub started_ms: u64,
-    /// What it copies from where to where: members differ in nothing of it. Empty where nothing was said.
-    pub config: String,
-    /// It ends, and takes nothing any more.
-    pub is_leaving: bool,
-    /// How far it is, by input.
-    pub positions: BTreeMap<String, String>,
-    /// Written by the [`Store`]: it grows with each renewal, so that who looks twice sees whether the member lives.
-    pub beat: u64,
-    /// Written by the [`Store`]: that the member knows the group's token, where it has one.
-    pub proof: String,
-}
-
-/// A lease that is held.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// Who has it.
-    pub holder: String,
-    /// Since when: the number of his tenure.
-    pub epoch: Epoch,
-    session: String,
-}
-
-/// All of a group at one moment: what is live by the store's clock.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct View {
-    /// The members, by their names.
-    pub members: BTreeMap<String, Record>,
-    /// The leases that are held, by input.
-    pub leases: BTreeMap<String, Lease>,
-    /// The notes.
-    pub notes: BTreeMap<String, String>,
-    /// Those that are registered, or hold a lease, and have not shown that they know the group's token: nothing is to be asked of them.
-    pub strangers: BTreeSet<String>,
-}
-
-impl View {
-    /// Lets only those be members whose record bears the seal.
-    fn sort_out(&mut self, seal: &Seal) {
-        let is_known = |(id, record): &(String, Record)| record.id == *id && seal.is_on(record);
-        let (known, strangers): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.members).into_iter().partition(is_known);
-        self.members = known.into_iter().collect();
-        self.strangers = strangers.into_iter().map(|(id, _)| id).collect();
-        let holders = self.leases.values().map(|lease| &lease.holder);
-        let unknown = holders.filter(|holder| !self.members.contains_key(*holder));
-        self.strangers.extend(unknown.cloned());
-    }
 }
 
 /// Our session in the store, and what can be done with it.
@@ -301,14 +237,6 @@ fn escaped(group: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_record_of_another_version_is_read_as_far_as_it_is_known() {
-        let newer = r#"{"id":"a:1","beat":3,"colour":"red"}"#;
-        let record: Record = serde_json::from_str(newer).unwrap();
-        assert_eq!((record.id.as_str(), record.beat), ("a:1", 3));
-        assert_eq!(record.positions, BTreeMap::new());
-    }
 
     #[test]
     fn no_groups_path_begins_with_that_of_another() {

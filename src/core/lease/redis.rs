@@ -15,11 +15,12 @@
 //!
 //! Needs a Redis 2.8 or newer, or what speaks like one. What a Redis acknowledges it may forget: see [`super`].
 
+pub mod fields;
 mod link;
 
 use std::time::{Duration, Instant};
 
-use super::{Error, Lease, Record, View};
+use super::{Error, Record, View};
 use crate::core::position::Epoch;
 use crate::core::resp::Value;
 use crate::core::target::Shape;
@@ -167,49 +168,10 @@ impl Redis {
             .and_then(|text| text.parse::<u64>().ok())
             .ok_or_else(odd)?;
         let fields = fields.array().ok_or_else(odd)?;
-        let fields = fields
+        let texts = fields
             .chunks_exact(2)
             .filter_map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
-        self.read_view(now, fields)
-    }
-
-    /// What is live at `now` of the hash.
-    fn read_view(&self, now: u64, fields: impl Iterator<Item = (String, String)>) -> Result<View, Error> {
-        let (mut view, mut sessions, mut leases) = (View::default(), Vec::new(), Vec::new());
-        for (field, value) in fields {
-            let damaged = |reason: &str| self.damaged(&field, reason);
-            match field.split_once('/') {
-                Some(("registry", id)) => {
-                    let [until, session, record] = three(&value).ok_or_else(|| damaged("no session"))?;
-                    if until.parse::<u64>().map_err(|_| damaged("no time"))? > now {
-                        view.members.insert(id.to_owned(), self.read_record(id, record)?);
-                        sessions.push((id.to_owned(), session.to_owned()));
-                    }
-                }
-                Some(("leases", input)) => {
-                    let [epoch, session, holder] = three(&value).ok_or_else(|| damaged("no lease"))?;
-                    let epoch = Epoch::parse(epoch).ok_or_else(|| damaged("no epoch"))?;
-                    let lease = Lease {
-                        holder: holder.to_owned(),
-                        epoch,
-                        session: session.to_owned(),
-                    };
-                    leases.push((input.to_owned(), lease));
-                }
-                Some(("notes", key)) => {
-                    view.notes.insert(key.to_owned(), value);
-                }
-                // Epochs, and what a newer version may have there.
-                _ => {}
-            }
-        }
-        let is_live = |lease: &Lease| {
-            sessions
-                .iter()
-                .any(|(id, session)| *id == lease.holder && *session == lease.session)
-        };
-        view.leases = leases.into_iter().filter(|(_, lease)| is_live(lease)).collect();
-        Ok(view)
+        fields::view(now, texts).map_err(|damaged| self.damaged(&damaged.key, &damaged.reason))
     }
 
     /// Runs what only a member may ask.
@@ -286,10 +248,4 @@ fn odd() -> Error {
 
 fn text(value: &Value) -> Option<String> {
     Some(String::from_utf8_lossy(value.text()?).into_owned())
-}
-
-fn three(value: &str) -> Option<[&str; 3]> {
-    let (first, rest) = value.split_once(' ')?;
-    let (second, third) = rest.split_once(' ')?;
-    Some([first, second, third])
 }

@@ -35,13 +35,15 @@ impl Seal {
     }
 
     /// The proof for this record, in hexadecimal digits.
-    pub(super) fn proof(&self, record: &Record) -> String {
+    #[must_use]
+    pub fn proof(&self, record: &Record) -> String {
         let tag = hmac::sign(&self.key, &self.sealed(record));
         tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether whoever wrote this record knew the token.
-    pub(super) fn is_on(&self, record: &Record) -> bool {
+    #[must_use]
+    pub fn is_on(&self, record: &Record) -> bool {
         let proof = &record.proof;
         let digits = proof.as_bytes().chunks(2).map(|two| {
             let two = std::str::from_utf8(two).ok()?;

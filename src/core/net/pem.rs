@@ -37,11 +37,17 @@ pub enum Error {
 /// It cannot be read, or holds none.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let not = |error: &pem::Error| not_pem(path, "certificate", error);
-    let all: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| not(&error))?;
+    certificates_in(&read(path)?).map_err(|error| not(&error))
+}
+
+/// All certificates of a text.
+///
+/// # Errors
+/// It holds none.
+pub fn certificates_in(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
+    let all: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>()?;
     match all.is_empty() {
-        true => Err(not(&pem::Error::NoItemsFound)),
+        true => Err(pem::Error::NoItemsFound),
         false => Ok(all),
     }
 }
@@ -51,7 +57,15 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> 
 /// # Errors
 /// It cannot be read, or holds none.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| not_pem(path, "private key", &error))
+    private_key_in(&read(path)?).map_err(|error| not_pem(path, "private key", &error))
+}
+
+/// The first private key of a text.
+///
+/// # Errors
+/// It holds none.
+pub fn private_key_in(text: &[u8]) -> Result<PrivateKeyDer<'static>, pem::Error> {
+    PrivateKeyDer::from_pem_slice(text)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::copy::{self, Copy, Finishing};
 use super::wire::Standing;
+use super::words::words;
 use super::{Ask, Error};
 use crate::core::log::{self, Log};
 use crate::core::net::Endpoint;
@@ -374,9 +375,7 @@ async fn said(mut body: Body) -> String {
         }
     }
     said.truncate(REFUSAL_BYTES_MAX);
-    let told: Option<serde_json::Value> = serde_json::from_slice(&said).ok();
-    let error = told.as_ref().and_then(|told| told["error"].as_str());
-    error.map_or_else(|| String::from_utf8_lossy(&said).into_owned(), str::to_owned)
+    words(&said)
 }
 
 fn refusal_hint(status: u16) -> Option<String> {

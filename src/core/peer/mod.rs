@@ -13,6 +13,7 @@ mod copy;
 pub mod follower;
 pub mod serve;
 pub mod wire;
+pub mod words;
 
 pub use follower::{Follower, Heard, Leader};
 pub use serve::{Ask, Board, Refused, serve};

@@ -6,17 +6,13 @@
 //! | Valkey 9 and later | `CLUSTER GETSLOTMIGRATIONS` | it also says which slots a master has given away, whose keys it deletes one by one afterwards |
 //! | any other | nothing | it cannot do that |
 
+pub mod told;
+
 use super::Error;
 use super::ask::Asker;
 use super::jobs::{Export, Jobs, jobs};
-
-/// How a server moves slots as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Can {
-    Not,
-    Redis,
-    Valkey,
-}
+pub(super) use told::Can;
+use told::active_tasks;
 
 /// What a master says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,20 +24,6 @@ pub(super) struct Migrations {
 }
 
 impl Can {
-    /// Reads the text of `INFO server`.
-    pub(super) fn of_info(text: &str) -> Can {
-        let version = |name: &str| {
-            let value = text.lines().find_map(|line| line.strip_prefix(name))?;
-            let mut numbers = value.trim().split('.').map(|number| number.parse().unwrap_or(0));
-            Some((numbers.next()?, numbers.next().unwrap_or(0)))
-        };
-        match (version("valkey_version:"), version("redis_version:")) {
-            (Some(version), _) if version >= (9, 0) => Can::Valkey,
-            (None, Some(version)) if version >= (8, 4) => Can::Redis,
-            _ => Can::Not,
-        }
-    }
-
     /// Asks. A master that refuses is taken for one that moves nothing.
     pub(super) async fn migrations(&mut self, asker: &mut Asker) -> Result<Migrations, Error> {
         let answer = match self {
@@ -68,50 +50,6 @@ impl Can {
                 Ok(Migrations::default())
             }
             answer => answer,
-        }
-    }
-}
-
-/// How many migrations are under way, by the text of `CLUSTER INFO`.
-fn active_tasks(text: &str) -> Option<u64> {
-    let field = |line: &str| {
-        let value = line.strip_prefix("cluster_slot_migration_active_tasks:")?;
-        value.trim().parse().ok()
-    };
-    text.lines().find_map(field)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn migrations_are_counted_where_redis_knows_them() {
-        for (text, expected) in [
-            (
-                "cluster_state:ok\r\ncluster_slot_migration_active_tasks:1\r\n",
-                Some(1),
-            ),
-            (
-                "cluster_slot_migration_active_tasks:0\r\ncluster_size:3\r\n",
-                Some(0),
-            ),
-            ("cluster_state:ok\r\n", None),
-        ] {
-            assert_eq!(active_tasks(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn who_can_move_slots_as_a_whole_is_known_by_version() {
-        for (text, expected) in [
-            ("redis_version:8.4.0\r\n", Can::Redis),
-            ("redis_version:8.2.9\r\n", Can::Not),
-            ("redis_version:7.2.4\r\nvalkey_version:9.0.1\r\n", Can::Valkey),
-            ("redis_version:7.2.4\r\nvalkey_version:8.1.0\r\n", Can::Not),
-            ("", Can::Not),
-        ] {
-            assert_eq!(Can::of_info(text), expected, "{text}");
         }
     }
 }

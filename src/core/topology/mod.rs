@@ -1,16 +1,17 @@
 //! Where the servers are, while they change: the shards of a cluster, the master that sentinels have elected.
 //!
-//! Owns how that is asked ([`cluster`], [`sentinel`], [`sample`]) and understood ([`nodes`], [`shards`], without I/O), and [`Place`], by which whoever
+//! Owns how that is asked ([`cluster`], [`sentinel`], [`sampler`]) and understood ([`nodes`], [`shards`], without I/O), and [`Place`], by which whoever
 //! connects learns where to. Promises that what moved is noticed at once where somebody doubts it, and by the ticker otherwise, and that a server
 //! that is asked and does not answer holds nobody up. Leaves to the pipeline what a move means for it, and to the supervisor which pipelines there are.
 
 pub mod alert;
 pub mod cluster;
 pub mod jobs;
-mod migrations;
+pub mod migrations;
 pub mod nodes;
 pub mod place;
 pub mod sample;
+pub mod sampler;
 pub mod sentinel;
 pub mod shards;
 

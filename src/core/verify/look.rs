@@ -1,13 +1,11 @@
 //! Asking a side for keys: one answer, or a few, about each.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bytes::BytesMut;
 
 use super::Compare;
 use super::Error;
 use super::digest;
-use super::seen::{self, Kind, Seen};
+use super::seen::{self, Kind, Seen, now_ms};
 use super::side::{self, Lines};
 use super::sizes::{Sized, measure, together};
 use crate::core::resp::{Value, encode_command};
@@ -65,11 +63,6 @@ impl Asked {
             slack_ms,
         }
     }
-}
-
-pub(super) fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What is asked.

@@ -32,9 +32,10 @@ use super::ahead::Ahead;
 use super::extra::Removal;
 use super::group::{Group, Place};
 use super::look::Clock;
+use super::note::Told;
 use super::passage::Passage;
 use super::seen::{Difference, Kind};
-use super::settle::{Told, next_of_one_database};
+use super::settle::next_of_one_database;
 use super::side::{self, Lines, TRANSIENT_LIMIT, TRANSIENT_PAUSE};
 use super::sizes::{Sized, measure};
 use super::watchers::{self, Watchers};
@@ -496,7 +497,7 @@ pub(super) fn plan(group: &Group, differences: &Table, removal: &Removal) -> Res
         ..Repaired::default()
     };
     super::settle::each(differences, 1_000, |rows| {
-        for (row, told) in rows.iter().filter_map(|row| Some((row, Told::of(row)?))) {
+        for (row, told) in rows.iter().filter_map(|row| Some((row, Told::of(&row.note)?))) {
             let counter = match told.difference {
                 Some(Difference::Extra) if removal.removes(row.db) => &mut planned.removed,
                 Some(Difference::Extra) => &mut planned.kept,

@@ -1,8 +1,15 @@
 //! What a side says of a key, and whether two such say the same. Without I/O, but for a look at the clock.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 
-use super::look::now_ms;
+/// Unix time in milliseconds.
+#[must_use]
+pub fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
 
 /// The type of a key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -201,7 +208,7 @@ impl Difference {
 
 /// Whether two sides say the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// They do.
     Equal,
     /// They do, but for values that cannot be compared: they are of different versions, and only their module knows them.
@@ -231,7 +238,7 @@ pub(super) enum Verdict {
 /// | bytes of different versions, not the same | | uncompared |
 /// | else | | equal |
 #[must_use]
-pub(super) fn judge(source: &Seen, target: &Seen, tolerance_ms: i64) -> Verdict {
+pub fn judge(source: &Seen, target: &Seen, tolerance_ms: i64) -> Verdict {
     judge_at(source, target, tolerance_ms, now_ms())
 }
 
@@ -315,7 +322,7 @@ fn values(source: &Value, target: &Value) -> Verdict {
 /// Judges a key that several places of the source may feed; of those only what is there. It is right where it is as in one of them, and missing, or extra,
 /// as against all.
 #[must_use]
-pub(super) fn judge_all(sources: &[Seen], target: &Seen, tolerance_ms: i64) -> Verdict {
+pub fn judge_all(sources: &[Seen], target: &Seen, tolerance_ms: i64) -> Verdict {
     let none = [Seen::of(Kind::Missing)];
     let sources = if sources.is_empty() { &none[..] } else { sources };
     let verdicts = sources.iter().map(|source| judge(source, target, tolerance_ms));
@@ -330,7 +337,7 @@ pub(super) fn judge_all(sources: &[Seen], target: &Seen, tolerance_ms: i64) -> V
 
 /// Whether two looks at the source have seen the same, so far as can be told.
 #[must_use]
-pub(super) fn is_same(before: &[Seen], after: &[Seen], tolerance_ms: i64) -> bool {
+pub fn is_same(before: &[Seen], after: &[Seen], tolerance_ms: i64) -> bool {
     let same = |(one, other): (&Seen, &Seen)| {
         let are_both = |value: Value| one.value == value && other.value == value;
         match judge(one, other, tolerance_ms) {

@@ -16,11 +16,10 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::ahead::Ahead;
 use super::extra::Removal;
 use super::group::Group;
+use super::note::{Told, read, written};
 use super::passage::Passage;
 use super::repair::{self, Repair, Repaired};
 use super::seen::{Difference, Kind, Seen, Verdict, is_same, judge_all};
@@ -47,33 +46,6 @@ pub(super) struct Found {
     pub(super) suspects: Table,
     /// For sure, with [`Told`].
     pub(super) differences: Table,
-}
-
-/// What both sides say of a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    /// How they differ; nothing as long as that is not known.
-    pub difference: Option<Difference>,
-    /// The source, of each of its places that feed the key and have it.
-    pub source: Vec<Seen>,
-    /// The target.
-    pub target: Seen,
-}
-
-impl Told {
-    /// Reads a note of the differences' table; nothing where it is none.
-    #[must_use]
-    pub fn of(noted: &Noted) -> Option<Told> {
-        serde_json::from_slice(&noted.note).ok()
-    }
-
-    pub(super) fn note(&self) -> Vec<u8> {
-        written(self)
-    }
-}
-
-pub(super) fn written(note: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(note).expect("plain structs serialise")
 }
 
 /// Settles the candidates of a group.
@@ -200,7 +172,7 @@ impl Settling {
         outcome.unknown += unknown;
         outcome.changing += all - unknown;
         each(&self.found.differences, CHUNK, |rows| {
-            for told in rows.iter().filter_map(Told::of) {
+            for told in rows.iter().filter_map(|row| Told::of(&row.note)) {
                 if let Some(difference) = told.difference {
                     *outcome.counts.entry(difference).or_insert(0) += 1;
                 }
@@ -255,7 +227,7 @@ impl Settling {
         let tolerance_ms = self.group.tolerance_ms;
         let (mut gone, mut suspects) = (Vec::new(), Vec::new());
         for (row, (target, after)) in rows.iter().zip(target.into_iter().zip(again)) {
-            let before: Option<Vec<Seen>> = serde_json::from_slice(&row.note).ok();
+            let before: Option<Vec<Seen>> = read(&row.note);
             let before = before.ok_or_else(|| Error::Bug("a candidate's note cannot be read".to_owned()))?;
             let is_still = is_same(&before, &after, tolerance_ms);
             let verdict = match is_still {
@@ -287,7 +259,7 @@ impl Settling {
     /// Takes suspects for differences, of which it is known how they differ.
     fn believe(&self) -> Result<(), Error> {
         each(&self.found.suspects, CHUNK, |rows| {
-            let is_known = |row: &&Noted| Told::of(row).is_some_and(|told| told.difference.is_some());
+            let is_known = |row: &&Noted| Told::of(&row.note).is_some_and(|told| told.difference.is_some());
             let known: Vec<&Noted> = rows.iter().filter(is_known).collect();
             let noted = known.iter().map(|row| (row.db, &row.key[..], &row.note[..]));
             self.found.differences.insert(noted)?;
@@ -310,7 +282,7 @@ fn looked_at(row: &Noted) -> &'static [u8] {
         let mut seen = told.source.iter().chain([&told.target]);
         seen.any(|seen| seen.kind == Kind::Torn)
     };
-    match Told::of(row).is_some_and(is_torn) {
+    match Told::of(&row.note).is_some_and(is_torn) {
         true => UNKNOWN,
         false => b"[]",
     }

@@ -2,9 +2,9 @@
 
 use super::Error;
 use super::digest;
-use super::look::{dump, now_ms};
+use super::look::dump;
 use super::pieces::{self, Compared, Large};
-use super::seen::{Seen, Verdict, judge};
+use super::seen::{Seen, Verdict, judge, now_ms};
 use super::side::Lines;
 use super::sizes::{Sized, measure, together};
 use crate::core::resp::Value;

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use super::Error;
 use super::ahead::Ahead;
 use super::group::{Group, Place, without_places};
+use super::note::Told;
 use super::pieces::{self, Compared, Large};
 use super::seen::{self, Seen, Verdict, judge, judge_all};
-use super::settle::{Settling, Told, difference, next_of_one_database};
+use super::settle::{Settling, difference, next_of_one_database};
 use super::side::Lines;
 use super::watchers::{self, Watchers};
 use super::{Outcome, passage::Passage, settle::Found};
@@ -82,7 +83,7 @@ impl<'a> Watched<'a> {
         };
         let mut mark = Mark::default();
         while let Some((db, mut rows)) = next_of_one_database(&self.found.suspects, &mut mark, UNWATCHED)? {
-            rows.retain(|row| Told::of(row).is_some_and(is_large));
+            rows.retain(|row| Told::of(&row.note).is_some_and(is_large));
             let mut placed = self.group.look_at_places(&mut self.sources, db, &rows).await?;
             let before = without_places(placed.clone());
             let marks = self.passage.marks().await?;

@@ -2,7 +2,8 @@
 
 use super::words::size;
 use super::{Rule, Server, Verdict, rights};
-use crate::core::doctor::facts::{Closed, Node};
+use crate::core::doctor::facts::Node;
+use crate::core::doctor::info::Closed;
 use crate::core::doctor::{Depth, Severity, Shape};
 
 pub(super) const RULES: &[(&str, Rule)] = &[

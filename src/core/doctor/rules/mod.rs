@@ -15,8 +15,9 @@ mod target;
 mod tests;
 mod words;
 
-use super::facts::{Closed, Node, Seen};
+use super::facts::{Node, Seen};
 use super::here::Facts as HereFacts;
+use super::info::Closed;
 use super::{Finding, Plan, Severity, Shape, Side, Subject};
 use words::{quoted, typed};
 

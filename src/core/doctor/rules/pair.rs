@@ -6,9 +6,10 @@ use super::both::{data_of, data_says, sum};
 use super::target::some_of;
 use super::words::{rounded_up, size};
 use super::{Rule, Server, Verdict};
-use crate::core::doctor::facts::{Node, fact};
+use crate::core::doctor::answer::May;
+use crate::core::doctor::facts::Node;
+use crate::core::doctor::info::fact;
 use crate::core::doctor::needs;
-use crate::core::doctor::rights::May;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("same-server", same_server),

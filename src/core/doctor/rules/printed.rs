@@ -1,8 +1,9 @@
 //! What is printed mends what was found, and whatever a server says of itself is survived.
 
 use super::super::Severity;
-use super::super::facts::{Closed, Rate, View};
-use super::super::rights::May;
+use super::super::answer::May;
+use super::super::facts::{Rate, View};
+use super::super::info::Closed;
 use super::tests::{MIB, World, bad, config, endpoint, filtered, info, may, source, target};
 use crate::core::command::SLOTS;
 use crate::core::doctor::{Depth, Finding, Shape};

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::words::{listed, typed};
 use super::{Server, Verdict};
+use crate::core::doctor::answer::May;
 use crate::core::doctor::facts::Node;
 use crate::core::doctor::needs::{self, Need, When};
-use crate::core::doctor::rights::May;
 use crate::core::doctor::{Depth, Severity, Shape, Side};
 
 /// How to find out what could not be asked.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::both::data_bytes;
 use super::words::{rounded_up, size};
 use super::{Rule, Server, Verdict};
+use crate::core::doctor::answer::May;
 use crate::core::doctor::facts::Rate;
-use crate::core::doctor::rights::May;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("psync", psync),

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::facts::{Closed, Config, Info, Node, Origin, Rate, Seen, Trouble, View};
+use super::super::answer::May;
+use super::super::facts::{Node, Origin, Rate, Seen, Trouble, View};
 use super::super::here::{Facts as HereFacts, Folder, Port};
-use super::super::rights::{May, Rights};
+use super::super::info::{Closed, Config, Info};
+use super::super::rights::Rights;
 use super::super::{Depth, Finding, Here, Plan, Severity, Shape, Side, needs};
 use super::{Case, judge};
 use crate::core::filter::{Filter, Rules};

@@ -6,22 +6,17 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Settings, damaged};
+use super::Settings;
+use super::answer::{self, Kv, Wrong, encoded, read_all};
 use crate::core::lease::Error;
 use crate::core::net::{Credentials, Endpoint, http};
-use crate::core::position::Epoch;
 
 /// No answer is longer: a group's records are some kilobytes each.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
-
-/// So much is shown of an answer that makes no sense.
-const SHOWN_CHARS_MAX: usize = 200;
 
 /// As of gRPC: cancelled, unknown, too late, internal, unavailable. This member cannot do it now, another may.
 const ABOUT_MEMBER: [i64; 5] = [1, 2, 4, 13, 14];
@@ -31,54 +26,6 @@ const UNAUTHENTICATED: i64 = 16;
 
 /// As of gRPC: authentication is not enabled.
 const FAILED_PRECONDITION: i64 = 9;
-
-/// A key with what etcd says of it.
-#[derive(Debug, Clone)]
-pub(super) struct Kv {
-    pub(super) key: String,
-    pub(super) value: Vec<u8>,
-    /// When it was last written.
-    pub(super) revision: i64,
-    /// The lease of etcd's that it is bound to; 0: none.
-    pub(super) session: i64,
-}
-
-impl Kv {
-    fn read(kv: &Value) -> Option<Kv> {
-        let bytes = |field: &str| STANDARD.decode(kv[field].as_str().unwrap_or_default()).ok();
-        Some(Kv {
-            key: String::from_utf8(bytes("key")?).ok()?,
-            value: bytes("value")?,
-            revision: number(&kv["mod_revision"])?,
-            session: number(&kv["lease"]).unwrap_or(0),
-        })
-    }
-
-    /// The value as a text.
-    pub(super) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.value).into_owned()
-    }
-
-    /// The epoch of a lease, or of a counter; none where the value is neither.
-    pub(super) fn epoch(&self) -> Epoch {
-        let value: Value = serde_json::from_slice(&self.value).unwrap_or_default();
-        let number = value.as_u64().or_else(|| value["epoch"].as_u64());
-        number.and_then(Epoch::told).unwrap_or(Epoch::NONE)
-    }
-}
-
-/// A key or a value as it is sent.
-pub(super) fn encoded(text: &str) -> String {
-    STANDARD.encode(text)
-}
-
-/// A 64-bit number, which the gateway writes as a text.
-pub(super) fn number(value: &Value) -> Option<i64> {
-    match value {
-        Value::String(text) => text.parse().ok(),
-        other => other.as_i64(),
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Gateway {
@@ -129,7 +76,7 @@ impl Gateway {
         let end = prefix.strip_suffix('/').map(|start| format!("{start}0"));
         let end = end.expect("a prefix ends with a slash, and the character after that is a 0");
         let body = json!({"key": encoded(prefix), "range_end": encoded(&end)});
-        read_all(&self.call("/v3/kv/range", &body).await?)
+        Ok(read_all(&self.call("/v3/kv/range", &body).await?)?)
     }
 
     /// These keys, as they are at one moment.
@@ -249,44 +196,21 @@ impl Gateway {
     }
 }
 
-/// An answer, or what etcd says is wrong. A stream wraps either once more.
+/// The answer as JSON, or what etcd says is wrong.
 fn read(endpoint: &Endpoint, answer: &http::Answer) -> Result<Value, Error> {
     let address = endpoint.address.clone();
-    let parsed: Option<Value> = serde_json::from_slice(&answer.body).ok().filter(Value::is_object);
-    let Some(parsed) = parsed else {
-        let said: String = String::from_utf8_lossy(&answer.body)
-            .trim()
-            .chars()
-            .take(SHOWN_CHARS_MAX)
-            .collect();
-        return Err(Error::NoGateway {
+    answer::read(answer.status, &answer.body).map_err(|wrong| match wrong {
+        Wrong::Etcd { code, message } => Error::Etcd {
+            address,
+            code,
+            message,
+        },
+        Wrong::NoGateway { said } => Error::NoGateway {
             address,
             status: answer.status,
             said,
-        });
-    };
-    let within = &parsed["error"];
-    let error = if within.is_object() { within } else { &parsed };
-    let code = number(&error["grpc_code"]).or_else(|| number(&error["code"]));
-    match code {
-        Some(code) => Err(Error::Etcd {
-            address,
-            code,
-            message: error["message"].as_str().unwrap_or_default().to_owned(),
-        }),
-        None if answer.status == 200 => Ok(parsed),
-        None => Err(Error::NoGateway {
-            address,
-            status: answer.status,
-            said: parsed.to_string().chars().take(SHOWN_CHARS_MAX).collect(),
-        }),
-    }
-}
-
-fn read_all(answer: &Value) -> Result<Vec<Kv>, Error> {
-    let kvs = answer["kvs"].as_array().map_or(&[][..], Vec::as_slice);
-    let read = |kv| Kv::read(kv).ok_or_else(|| damaged("a key of the group's", "it is no text"));
-    kvs.iter().map(read).collect()
+        },
+    })
 }
 
 #[cfg(test)]

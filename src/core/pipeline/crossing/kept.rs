@@ -1,37 +1,18 @@
 //! What must survive the process: the ticks that a stream may still have to pass, and who must begin anew.
 //!
 //! A tick is written where whose the slots are has changed since the last that was, or a history; so a cluster at rest writes nothing, and what lies between two
-//! written ticks is one stretch, of which is known what both say. Owns how a tick is written. Promises a bounded number of them.
+//! written ticks is one stretch, of which is known what both say. How it is written stands in [`super::written`]. Promises a bounded number of them.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
-
 use super::windows::Windows;
+use super::written::Written;
 use crate::core::catalog::{self, Catalog, Durability, Series};
 use crate::core::crash::{self, Step};
-use crate::core::position::{Offset, Position, ReplId};
-use crate::core::topology::jobs::Export;
 use crate::core::topology::sample::Sample;
 
 /// So many are kept.
 const KEPT_MAX: usize = 2048;
-
-/// What one shard said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Written {
-    id: String,
-    offset: u64,
-    slots: Vec<(u16, u16)>,
-    moving: Vec<u16>,
-    #[serde(default)]
-    atomic: Option<bool>,
-    /// Name, slots, whether it is over.
-    #[serde(default)]
-    exports: Option<Vec<WrittenExport>>,
-}
-
-type WrittenExport = (String, Vec<(u16, u16)>, bool);
 
 /// A tick as it was taken: its number, and what each shard said.
 pub(super) type Read = (u64, BTreeMap<String, Sample>);
@@ -144,46 +125,6 @@ impl Kept {
     /// They have, or whoever leads them knows it.
     pub(super) fn forget_entangled(&self, names: &[String]) -> Result<(), catalog::Error> {
         self.catalog.set_entangled(names, false)
-    }
-}
-
-impl Written {
-    fn of(sample: &Sample) -> Written {
-        Written {
-            id: sample.at.id.to_string(),
-            offset: sample.at.offset.get(),
-            slots: sample.slots.clone(),
-            moving: sample.moving.clone(),
-            atomic: sample.atomic,
-            exports: sample.exports.as_ref().map(|exports| {
-                let written = |one: &Export| (one.name.clone(), one.slots.clone(), one.is_over);
-                exports.iter().map(written).collect()
-            }),
-        }
-    }
-
-    fn says_the_same(&self, other: &Written) -> bool {
-        let said = |one: &Written| Written {
-            offset: 0,
-            ..one.clone()
-        };
-        said(self) == said(other)
-    }
-
-    fn read(self) -> Option<Sample> {
-        Some(Sample {
-            at: Position {
-                id: ReplId::parse(self.id.as_bytes()).ok()?,
-                offset: Offset::new(self.offset),
-            },
-            slots: self.slots,
-            moving: self.moving,
-            atomic: self.atomic,
-            exports: self.exports.map(|exports| {
-                let read = |(name, slots, is_over)| Export { name, slots, is_over };
-                exports.into_iter().map(read).collect()
-            }),
-        })
     }
 }
 

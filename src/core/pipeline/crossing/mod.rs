@@ -32,6 +32,7 @@ pub mod snapshot;
 pub mod ticks;
 pub mod waiting;
 pub mod windows;
+pub mod written;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -9,7 +9,8 @@ use tokio::time::sleep;
 
 use super::Crossings;
 use crate::core::topology;
-use crate::core::topology::sample::{Sample, Sampler};
+use crate::core::topology::sample::Sample;
+use crate::core::topology::sampler::Sampler;
 
 /// Between two ticks when nothing moves.
 const CALM: Duration = Duration::from_secs(1);

@@ -14,6 +14,8 @@
 //! Promises that no question takes longer than its limit; and, by [`Membership`], that only those are asked, and told the token, who have shown that they know it.
 //! Answers are JSON; errors as everywhere in the API.
 
+pub mod answer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +23,12 @@ use form_urlencoded::byte_serialize;
 use serde_json::Value;
 
 use crate::core::net::http::{self, Request};
-use crate::core::net::{Address, Credentials, Endpoint, Tls};
+use crate::core::net::{Credentials, Endpoint, Tls};
 use crate::core::peer::Leader;
 
 use super::Membership;
+pub use answer::NotDone;
+use answer::address;
 
 /// No answer is longer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -36,37 +40,6 @@ pub struct Access {
     pub authorization: Option<String>,
     /// Where they serve TLS.
     pub tls: Option<Arc<Tls>>,
-}
-
-/// A member did not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotDone {
-    /// It cannot be asked.
-    #[error("{member} cannot be asked: {why}")]
-    Unreachable {
-        /// Whom.
-        member: String,
-        /// Why not.
-        why: String,
-    },
-    /// It has not shown that it knows the group's token.
-    #[error("{member} is no member that is known to have the group's token")]
-    Stranger {
-        /// Whom.
-        member: String,
-    },
-    /// It refused.
-    #[error("{member}: {error}")]
-    Refused {
-        /// Whom.
-        member: String,
-        /// As of HTTP.
-        status: u16,
-        /// Its words.
-        error: String,
-        /// What to do.
-        hint: String,
-    },
 }
 
 impl Access {
@@ -111,17 +84,7 @@ impl Access {
         let answer = http::ask(&endpoint, request, limit, ANSWER_BYTES_MAX)
             .await
             .map_err(|error| unreachable(error.to_string()))?;
-        let body: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
-        if answer.status == 200 {
-            return Ok(body);
-        }
-        let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
-        Err(NotDone::Refused {
-            member: member.to_owned(),
-            status: answer.status,
-            error: text("error"),
-            hint: text("hint"),
-        })
+        answer::read(member, answer.status, &answer.body)
     }
 }
 
@@ -170,33 +133,9 @@ fn with_query(path: &str, query: &[(&str, &str)]) -> String {
     }
 }
 
-/// A member goes by `host:port`, an IPv6 host in brackets.
-fn address(member: &str) -> Option<Address> {
-    let (host, port) = member.rsplit_once(':')?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    Some(Address {
-        host: host.to_owned(),
-        port: port.parse().ok()?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_member_is_found_by_what_it_goes_by() {
-        for (member, host, port) in [
-            ("10.0.0.1:5", "10.0.0.1", 5),
-            ("[::1]:5", "::1", 5),
-            ("h:5", "h", 5),
-        ] {
-            let found = address(member).unwrap();
-            assert_eq!((found.host.as_str(), found.port), (host, port));
-            assert_eq!(found.to_string(), member);
-        }
-        assert_eq!(address("h"), None);
-    }
 
     #[test]
     fn a_query_is_written_so_that_it_is_read_back() {

@@ -15,6 +15,7 @@ pub mod redirect;
 pub mod route;
 pub mod router;
 pub mod stretch;
+pub mod written;
 
 mod act;
 mod clerk;
