@@ -32,8 +32,8 @@ use support::Cluster;
 
 const UNDER_WAY: usize = 10_000;
 
-/// As a deployment is called where no name is given: by the source's address.
-const NAME: &[u8] = b"127.0.0.1:6379";
+/// As a deployment is called where it has no name of its own: by the source's address and what is selected.
+const NAME: &[u8] = b"127.0.0.1_16379-9f3c71d20b44e65a";
 
 /// `GUNYU_BENCH_COMMANDS`, of which a floor takes a third.
 fn commands() -> usize {
@@ -51,9 +51,8 @@ fn main() {
     let plain = Measured::of(|sending| mixed(sending, UNDER_WAY, false));
     for at_once in [1, 1_024, 10_000, 100_000] {
         let found = Measured::of(|sending| mixed(sending, at_once, true));
-        let figure = format!(
-            "floor: SET, INCR, LPUSH, HSET, ZADD, {at_once} at once by slot, beside none fenced"
-        );
+        let figure =
+            format!("floor: SET, INCR, LPUSH, HSET, ZADD, {at_once} at once by slot, beside none fenced");
         results.put(found.row(&figure, &plain));
     }
 }
@@ -161,7 +160,11 @@ impl Sending {
             self.fence_bytes += head + self.piece.len() - before;
         }
         // +OK, +QUEUED for each, then the array's head and its elements.
-        self.lines += if fenced { 2 * commands.len() + 4 } else { commands.len() };
+        self.lines += if fenced {
+            2 * commands.len() + 4
+        } else {
+            commands.len()
+        };
         self.commands += commands.len();
     }
 

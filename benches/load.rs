@@ -144,7 +144,8 @@ fn measure(results: &Results, name: &str, rdb: &Path, commands: &Path) {
     );
     let keys = target.keys();
     let of = |all: &[Spent], figure: fn(&Spent) -> f64| median(all.iter().map(figure));
-    let bytes = |all: &[Spent], figure: fn(&Spent) -> u64| median(all.iter().map(|one| figure(one) as f64)) as u64;
+    let bytes =
+        |all: &[Spent], figure: fn(&Spent) -> u64| median(all.iter().map(|one| figure(one) as f64)) as u64;
     let (our_wall, their_wall) = (of(&ours, |one| one.wall_s), of(&theirs, |one| one.wall_s));
     let cpu = of(&ours, |one| one.cpu_s);
     let mebibytes = bytes(&ours, |one| one.rss_bytes) as f64 / f64::from(1 << 20);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::load::Steady;
 use crate::meter::Cost;
 use crate::results::Results;
-use crate::side::{Replicas, Shape, Side, WAYS, wait_applied};
+use crate::side::{Replicas, Shape, Side, wait_applied, ways};
 use crate::support::gunyu::Gunyu;
 use crate::table;
 use crate::{LONG, number, rounds};
@@ -21,7 +21,7 @@ fn still() -> Duration {
 }
 
 pub fn measure(results: &Results) {
-    for (from, to, what) in WAYS {
+    for &(from, to, what) in ways() {
         let (mut ours, mut theirs, mut written) = (Vec::new(), Vec::new(), 0);
         for nth in 0..rounds() {
             let round = round(from, to, nth % 2 == 0);
@@ -30,15 +30,10 @@ pub fn measure(results: &Results) {
             written = round.commands;
         }
         let seconds = still().as_secs();
-        let figure =
-            format!("catching up after the target stood still for {seconds} s at {PER_SECOND} writes/s{what}");
-        results.put(table::times(
-            "catch-up",
-            &figure,
-            &ours,
-            &theirs,
-            written as f64,
-        ));
+        let figure = format!(
+            "catching up after the target stood still for {seconds} s at {PER_SECOND} writes/s{what}"
+        );
+        results.put(table::times("catch-up", &figure, &ours, &theirs, written as f64));
     }
 }
 

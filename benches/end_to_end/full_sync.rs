@@ -10,7 +10,7 @@ use gunyu::core::resp;
 use crate::load::Keys;
 use crate::meter::Cost;
 use crate::results::Results;
-use crate::side::{Replicas, Shape, Side, WAYS};
+use crate::side::{Replicas, Shape, Side, ways};
 use crate::support::gunyu::Gunyu;
 use crate::support::server::Server;
 use crate::table;
@@ -24,7 +24,7 @@ fn keys() -> u64 {
 pub fn measure(results: &Results) {
     for data in [strings, mixed_types] {
         let mut filled: Option<(Shape, Side, String)> = None;
-        for (from, to, what) in WAYS {
+        for &(from, to, what) in ways() {
             // One source for both ways from it.
             filled = filled.filter(|(shape, ..)| *shape == from);
             let (_, source, figure) = filled.get_or_insert_with(|| {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::load::{Keys, Link, Steady};
 use crate::meter::Cost;
 use crate::results::{Results, Row};
-use crate::side::{Replicas, Shape, Side, WAYS, wait_applied};
+use crate::side::{Replicas, Shape, Side, wait_applied, ways};
 use crate::support::SOON;
 use crate::support::gunyu::Gunyu;
 use crate::support::server::Server;
@@ -48,7 +48,7 @@ struct Latencies {
 }
 
 pub fn measure(results: &Results) {
-    for (from, to, way) in WAYS {
+    for &(from, to, way) in ways() {
         let mut found: HashMap<u64, Latencies> = HashMap::new();
         for _ in 0..rounds() {
             round(from, to, &mut found);
@@ -134,7 +134,8 @@ impl Probing {
     fn open(source: &Side, sides: [Vec<&Server>; 2]) -> Probing {
         let (heard, hearing) = mpsc::channel();
         let servers = source.servers();
-        let open = |(number, server): (usize, &&Server)| (Link::open(server), Keys::of(number, servers.len()));
+        let open =
+            |(number, server): (usize, &&Server)| (Link::open(server), Keys::of(number, servers.len()));
         let sides = sides.iter().enumerate();
         let lines = sides.flat_map(|(side, servers)| servers.iter().map(move |server| (side, *server)));
         Probing {

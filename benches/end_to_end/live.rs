@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::load::{self, Kind};
 use crate::meter::Cost;
 use crate::results::Results;
-use crate::side::{Replicas, Shape, Side, WAYS, wait_applied};
+use crate::side::{Replicas, Shape, Side, wait_applied, ways};
 use crate::support::gunyu::Gunyu;
 use crate::table;
 use crate::{LONG, number, rounds};
@@ -25,7 +25,7 @@ pub enum Writer {
 
 pub fn measure(results: &Results) {
     let count = commands();
-    for (from, to, way) in WAYS {
+    for &(from, to, way) in ways() {
         // `redis-benchmark` writes to one server.
         let sets = match from {
             Shape::One => Writer::Benchmark,

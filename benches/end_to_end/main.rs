@@ -2,7 +2,7 @@
 //! grows linearly.
 //!
 //! A part of `make bench` ([`results`] says where the rows go and what their columns mean); `scripts/bench.sh --bench end_to_end -- latency live` measures those
-//! sections alone. Absolute times are those of the machine at that moment: source, native replica, target, gunyu and the load generator share it. What counts
+//! sections alone, with `one-to-one` behind them only from one server to one server. Absolute times are those of the machine at that moment: source, native replica, target, gunyu and the load generator share it. What counts
 //! are the ratios, and gunyu's processor time. Each figure is the median of `GUNYU_BENCH_ROUNDS` rounds (3), in which both take turns.
 //!
 //! | variable | |
@@ -63,7 +63,7 @@ fn main() {
     // cargo adds flags of its own.
     let wanted: Vec<String> = std::env::args()
         .skip(1)
-        .filter(|arg| !arg.starts_with("--"))
+        .filter(|arg| !arg.starts_with("--") && arg != "one-to-one")
         .collect();
     let results = Results::open();
     for (name, measure) in SECTIONS {

@@ -24,8 +24,15 @@ pub enum Shape {
     Cluster,
 }
 
-/// From what to what, in the order of the table, and what is added to a row's name.
-pub const WAYS: [(Shape, Shape, &str); 3] = [
+/// From what to what, in the order of the table, and what is added to a row's name; only the first where the arguments say `one-to-one`.
+pub fn ways() -> &'static [(Shape, Shape, &'static str)] {
+    match std::env::args().any(|arg| arg == "one-to-one") {
+        true => &WAYS[..1],
+        false => &WAYS,
+    }
+}
+
+const WAYS: [(Shape, Shape, &str); 3] = [
     (Shape::One, Shape::One, ""),
     (Shape::One, Shape::Cluster, ", one server to a cluster"),
     (Shape::Cluster, Shape::Cluster, ", cluster to cluster"),

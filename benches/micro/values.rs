@@ -65,7 +65,13 @@ pub fn values() -> Vec<(&'static str, u8, Vec<u8>)> {
     let expiring_packed: Vec<String> = texts(20)
         .into_iter()
         .zip(0..)
-        .flat_map(|(text, n)| [text, format!("value {n}"), (1_900_000_000_000_u64 + n).to_string()])
+        .flat_map(|(text, n)| {
+            [
+                text,
+                format!("value {n}"),
+                (1_900_000_000_000_u64 + n).to_string(),
+            ]
+        })
         .collect();
     let soonest = 1_900_000_000_000_u64.to_le_bytes();
     let node = joined(&len(2), &string(listpack(&texts(400))));

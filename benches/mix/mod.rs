@@ -16,13 +16,7 @@ pub enum Kind {
 pub const KEYS: u32 = 1_000_000;
 
 /// Writes the `nth` command, on a key drawn below [`KEYS`]; `name` writes a key's name, given its letter and its number.
-pub fn command(
-    out: &mut Vec<u8>,
-    kind: Kind,
-    nth: u64,
-    key: u32,
-    name: impl Fn(&mut Vec<u8>, char, u32),
-) {
+pub fn command(out: &mut Vec<u8>, kind: Kind, nth: u64, key: u32, name: impl Fn(&mut Vec<u8>, char, u32)) {
     match (kind, nth % 5) {
         (Kind::Sets, _) | (Kind::Mixed, 0) => {
             out.extend_from_slice(b"*3\r\n$3\r\nSET\r\n");

@@ -1,7 +1,8 @@
 //! What the benchmarks found, all in one place: `target/bench/results.json`, and the same as one table in `results.md`.
 //!
 //! Each bench puts a row here as soon as it has measured it. A row takes the place of the one that has its name, all others stay: after a run of a part the table has the newest of
-//! each, and each row says when and with which build it was measured. `GUNYU_BENCH_RESULTS` names another folder, as for a trial with small sizes.
+//! each, and each row says when and with which build it was measured. `GUNYU_BENCH_RESULTS` names another folder, as for a trial with small sizes; `GUNYU_BENCH_LABEL` is added to the
+//! names of rows, so that those of several builds of the program stand beside each other.
 //!
 //! Figures are numbers whose names say their unit:
 //!
@@ -19,7 +20,8 @@
 //! | `per_s`, `native_per_s`, `mb_per_s`, `native_mb_per_s` | what goes through in a second |
 //! | `server_us_per_command` | processor time of the target, of a floor, in which no gunyu takes part |
 
-#![allow(dead_code, unreachable_pub)] // each bench uses a part of it
+#![allow(dead_code, unreachable_pub, missing_docs)] // each bench uses a part of it
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod table;
 
@@ -85,6 +87,7 @@ impl Row {
 pub struct Results {
     folder: PathBuf,
     build: String,
+    label: Option<String>,
 }
 
 impl Results {
@@ -98,11 +101,16 @@ impl Results {
         Results {
             folder,
             build: build(),
+            label: std::env::var("GUNYU_BENCH_LABEL").ok(),
         }
     }
 
     /// Writes it at once, and shows it: a whole run takes its time, and may be cut short.
-    pub fn put(&self, row: Row) {
+    pub fn put(&self, mut row: Row) {
+        if let (Some(label), Some(name)) = (&self.label, row.0["row"].as_str()) {
+            let name = format!("{name} [{label}]");
+            row = row.text("row", &name);
+        }
         let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let row = row.text("measured_at", &now).text("build", &self.build);
