@@ -47,9 +47,10 @@ fn strings(source: &Side) -> String {
 fn mixed_types(source: &Side) -> String {
     fill_side(source, keys() / 2, mixed);
     big(source);
+    // To two digits: the servers of a cluster share all but a few of them.
     format!(
-        "full sync of {:.1} M keys of mixed types, {BIG} of them with {} elements",
-        source.keys() as f64 / 1e6,
+        "full sync of {} M keys of mixed types, {BIG} of them with {} elements",
+        (source.keys() as f64 / 1e4).round() / 100.0,
         big_elements()
     )
 }
@@ -137,6 +138,7 @@ fn mixed(bytes: &mut BytesMut, keys: &Keys, key: u64, rng: &mut fastrand::Rng) {
 const COLLECTIONS: [&str; 4] = ["RPUSH", "HSET", "ZADD", "SADD"];
 
 const BIG: usize = 8;
+
 /// A tenth of the strings at most: a trial with few keys has no room for large ones.
 fn big_elements() -> usize {
     200_000.min(keys() as usize / 10)

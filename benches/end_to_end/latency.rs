@@ -37,13 +37,14 @@ fn probes() -> usize {
     number("GUNYU_BENCH_PROBES", 21_000)
 }
 
-/// In microseconds.
+/// In microseconds, of all rounds; and what each round cost.
 #[derive(Default)]
 struct Latencies {
     gunyu: Vec<f64>,
     native: Vec<f64>,
     costs: Vec<Cost>,
-    seconds: f64,
+    /// Of all rounds.
+    wall_s: f64,
     commands: u64,
 }
 
@@ -69,7 +70,7 @@ fn row(figure: &str, mut found: Latencies) -> Row {
     let mut row = Row::of("latency", figure)
         .count("rounds", found.costs.len() as u64)
         .count("probes", probes as u64)
-        .number("seconds", found.seconds);
+        .number("wall_s", found.wall_s / found.costs.len() as f64);
     found.gunyu.sort_by(f64::total_cmp);
     found.native.sort_by(f64::total_cmp);
     for (name, share) in SHARES {
@@ -109,7 +110,7 @@ fn round(from: Shape, to: Shape, found: &mut HashMap<u64, Latencies>) {
         probing.run(u32::try_from(probes).unwrap(), found);
         let seconds = began.elapsed().as_secs_f64();
         found.costs.push(so_far(&gunyu).since(before));
-        found.seconds += seconds;
+        found.wall_s += seconds;
         found.commands += probes as u64 + (seconds * rate.saturating_sub(probes_a_second) as f64) as u64;
         drop(load);
         wait_applied(&mut gunyu, &source);

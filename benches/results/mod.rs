@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | `row`, `section` | its name, and what it belongs to |
 //! | `measured_at`, `build`, `cores` | when, with which version and commit, on how many processors |
-//! | `wall_s`, `native_s`, `ratio` | by the clock on the wall: gunyu, what it is measured beside, the one by the other |
+//! | `wall_s`, `native_s`, `ratio`; `rounds` | by the clock on the wall: gunyu, what it is measured beside, the one by the other; so often. Of a latency: for how long a round probes |
 //! | `p50_us`, `native_p50_us`, `p50_ratio`; `p99_…`, `p99_9_…`; `probes` | from a write on the source until it is there, so many writes |
 //! | `cpu_s`, `commands`, `cpu_s_per_million` | processor time of gunyu, user and system; for so many commands or keys |
 //! | `rss_mib` | the most resident memory of gunyu |

@@ -63,9 +63,11 @@ fn speed(row: &Value, prefix: &str) -> Option<String> {
         let digits = usize::from(ns < 100.0);
         format!("{ns:.digits$} ns a {item}")
     };
+    if let Some(all) = latencies(row, |name| format!("{prefix}{name}_us"), 0) {
+        return Some(all + " µs");
+    }
     let ways = [
         number(wall).map(|wall| format!("{wall:.2} s")),
-        latencies(row, |name| format!("{prefix}{name}_us"), 0).map(|all| all + " µs"),
         number("gb_per_s").map(|speed| format!("{speed:.2} GB/s")),
         number("mb_per_s").map(|speed| format!("{speed:.0} MB/s")),
         number("per_s").map(|speed| format!("{speed:.0}/s")),
