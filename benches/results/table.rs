@@ -61,7 +61,7 @@ fn speed(row: &Value, prefix: &str) -> Option<String> {
     let each = |ns: f64| {
         let item = row["item"].as_str().unwrap_or("item");
         let digits = usize::from(ns < 100.0);
-        format!("{ns:.digits$} ns a {item}")
+        format!("{ns:.digits$} ns per {item}")
     };
     if let Some(all) = latencies(row, |name| format!("{prefix}{name}_us"), 0) {
         return Some(all + " µs");
@@ -72,7 +72,7 @@ fn speed(row: &Value, prefix: &str) -> Option<String> {
         number("mb_per_s").map(|speed| format!("{speed:.0} MB/s")),
         number("per_s").map(|speed| format!("{speed:.0}/s")),
         number("ns_per_item").map(each),
-        number("server_us_per_command").map(|each| format!("server: {each:.2} µs a command")),
+        number("server_us_per_command").map(|each| format!("server: {each:.2} µs per command")),
     ];
     let said: Vec<String> = ways.into_iter().flatten().collect();
     (!said.is_empty()).then(|| said.join(", "))
