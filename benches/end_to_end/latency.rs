@@ -97,7 +97,7 @@ fn round(from: Shape, to: Shape, found: &mut HashMap<u64, Latencies>) {
     }
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
     gunyu.wait_ready(SOON);
-    let mut probing = Probing::open(&source, [target.servers(), replicas.servers()]);
+    let mut probing = Probing::open(&source, &[target.servers(), replicas.servers()]);
     let mut warm_up = Latencies::default();
     for rate in RATES {
         let probes_a_second = EVERY.as_secs_f64().recip() as u64;
@@ -132,7 +132,7 @@ struct Probing {
 }
 
 impl Probing {
-    fn open(source: &Side, sides: [Vec<&Server>; 2]) -> Probing {
+    fn open(source: &Side, sides: &[Vec<&Server>; 2]) -> Probing {
         let (heard, hearing) = mpsc::channel();
         let servers = source.servers();
         let open =
