@@ -1,43 +1,43 @@
 //! `gunyu rdb-load` beside `redis-cli --pipe`, which is fed with the `RESTORE` commands of the same file made beforehand.
 //!
-//! `scripts/bench.sh --bench load` prints a table in Markdown. The rounds alternate; what counts is the ratio of their medians, since
-//! both share the machine with the server. `GUNYU_BENCH_KEYS` strings of 100 random bytes (2,000,000), and a tenth as many hashes, sorted sets
-//! and lists of 20 elements.
+//! A part of `make bench`. The rounds alternate; what counts is the ratio of their medians, since both share the machine with the server. `GUNYU_BENCH_KEYS` strings of 100
+//! random bytes (2,000,000), and a tenth as many hashes, sorted sets and lists of 20 elements.
+//!
+//! `scripts/bench.sh --bench load`
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "results/mod.rs"]
+mod results;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use gunyu::core::rdb::payload::Modules;
 use gunyu::core::rdb::{Item, Scanner, Step};
 use gunyu::core::resp;
+use results::{Results, Row, median};
 use support::gunyu::PROGRAM;
 use support::server::Server;
 
-const ROUNDS: usize = 5;
-
 fn main() {
-    let keys: u64 = std::env::var("GUNYU_BENCH_KEYS").map_or(2_000_000, |keys| keys.parse().unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    println!("| data | keys | file | redis-cli --pipe | gunyu rdb-load | ratio | CPU: redis-cli, gunyu |");
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    let keys = results::number("GUNYU_BENCH_KEYS", 2_000_000) as u64;
+    let (results, folder) = (Results::open(), tempfile::tempdir().unwrap());
     for (name, mixed) in [
-        ("strings of 100 B", false),
-        ("strings, and a tenth hashes, zsets, lists of 20", true),
+        ("strings of 100 random bytes", false),
+        ("keys: strings, and a tenth hashes, zsets, lists of 20", true),
     ] {
         let rdb = folder.path().join("dump.rdb");
         let commands = folder.path().join("restore.resp");
         fill(keys, mixed, &rdb);
         write_commands(&rdb, &commands);
-        measure(name, &rdb, &commands);
+        measure(&results, name, &rdb, &commands);
     }
 }
 
@@ -106,32 +106,35 @@ fn write_commands(rdb: &Path, commands: &Path) {
     out.flush().unwrap();
 }
 
-fn measure(name: &str, rdb: &Path, commands: &Path) {
+/// What a program has spent.
+#[derive(Debug, Default, Clone, Copy)]
+struct Spent {
+    wall_s: f64,
+    cpu_s: f64,
+    rss_bytes: u64,
+    disk_bytes: u64,
+    target_bytes: u64,
+}
+
+fn measure(results: &Results, name: &str, rdb: &Path, commands: &Path) {
     let target = Server::start();
     let (mut theirs, mut ours) = (Vec::new(), Vec::new());
     let mut digests = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..results::rounds(5) {
         let () = target.run(&["FLUSHALL"]);
-        theirs.push(timed(|| {
+        theirs.push(spent(&target, || {
             let mut pipe = pipe(&target);
             let mut input = File::open(commands).unwrap();
             std::io::copy(&mut input, &mut pipe.stdin.take().unwrap()).unwrap();
-            assert!(pipe.wait().unwrap().success());
+            pipe
         }));
         digests.push(target.digest());
         let () = target.run(&["FLUSHALL"]);
-        ours.push(timed(|| {
-            let load = Command::new(PROGRAM)
-                .args([
-                    "rdb-load",
-                    rdb.to_str().unwrap(),
-                    "--quiet",
-                    "--target",
-                    &target.url(),
-                ])
-                .stdout(Stdio::null())
-                .status();
-            assert!(load.unwrap().success());
+        ours.push(spent(&target, || {
+            let url = target.url();
+            let args = ["rdb-load", rdb.to_str().unwrap(), "--quiet", "--target", &url];
+            let mut load = Command::new(PROGRAM);
+            load.args(args).stdout(Stdio::null()).spawn().unwrap()
         }));
         digests.push(target.digest());
     }
@@ -140,17 +143,35 @@ fn measure(name: &str, rdb: &Path, commands: &Path) {
         "both load the same"
     );
     let keys = target.keys();
-    let size = std::fs::metadata(rdb).unwrap().len() >> 20;
-    let (their_wall, their_cpu) = median(&mut theirs);
-    let (our_wall, our_cpu) = median(&mut ours);
-    println!(
-        "| {name} | {keys} | {size} MiB | {their_wall:.2} s | {our_wall:.2} s | {:.2} | {their_cpu:.2} s, {our_cpu:.2} s |",
-        our_wall / their_wall
+    let of = |all: &[Spent], figure: fn(&Spent) -> f64| median(all.iter().map(figure));
+    let bytes =
+        |all: &[Spent], figure: fn(&Spent) -> u64| median(all.iter().map(|one| figure(one) as f64)) as u64;
+    let (our_wall, their_wall) = (of(&ours, |one| one.wall_s), of(&theirs, |one| one.wall_s));
+    let cpu = of(&ours, |one| one.cpu_s);
+    let mebibytes = bytes(&ours, |one| one.rss_bytes) as f64 / f64::from(1 << 20);
+    let figure = format!(
+        "rdb-load of {:.2} M {name}, beside redis-cli --pipe",
+        keys as f64 / 1e6
     );
+    let row = Row::of("rdb-load", &figure)
+        .count("rounds", ours.len() as u64)
+        .count("file_bytes", std::fs::metadata(rdb).unwrap().len())
+        .number("wall_s", our_wall)
+        .number("native_s", their_wall)
+        .number("ratio", our_wall / their_wall)
+        .number("cpu_s", cpu)
+        .number("native_cpu_s", of(&theirs, |one| one.cpu_s))
+        .count("commands", keys)
+        .number("cpu_s_per_million", cpu / keys as f64 * 1e6)
+        .number("rss_mib", mebibytes)
+        .count("disk_bytes", bytes(&ours, |one| one.disk_bytes))
+        .count("target_bytes", bytes(&ours, |one| one.target_bytes))
+        .count("native_target_bytes", bytes(&theirs, |one| one.target_bytes));
+    results.put(row);
 }
 
 /// `redis-cli --pipe` into a server.
-fn pipe(server: &Server) -> std::process::Child {
+fn pipe(server: &Server) -> Child {
     Command::new("redis-cli")
         .args(["-p", &server.port().to_string(), "--pipe"])
         .stdin(Stdio::piped())
@@ -159,26 +180,26 @@ fn pipe(server: &Server) -> std::process::Child {
         .unwrap()
 }
 
-/// Wall time, and the processor time of the children that ended meanwhile, in seconds.
-fn timed(work: impl FnOnce()) -> (f64, f64) {
-    let (began, before) = (Instant::now(), children_cpu());
-    work();
-    (began.elapsed().as_secs_f64(), children_cpu() - before)
-}
-
-/// Fields 16 and 17 of `/proc/self/stat`: the processor time of children that have been waited for, in ticks of 10 ms.
-fn children_cpu() -> f64 {
-    let mut text = String::new();
-    File::open("/proc/self/stat")
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    let fields = text.rsplit_once(')').unwrap().1;
-    let ticks = fields.split_whitespace().skip(13).take(2);
-    ticks.map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
-}
-
-fn median(times: &mut [(f64, f64)]) -> (f64, f64) {
-    times.sort_by(|a, b| a.0.total_cmp(&b.0));
-    times[times.len() / 2]
+/// What the program that `start` starts spends until its end, and what the target hears of it.
+#[allow(unsafe_code)] // a system call that nothing else makes: what one child has spent
+fn spent(target: &Server, start: impl FnOnce() -> Child) -> Spent {
+    let received = || -> u64 { target.info("stats")["total_net_input_bytes"].parse().unwrap() };
+    let (before, began) = (received(), Instant::now());
+    let child = i32::try_from(start().id()).unwrap();
+    let mut status = 0;
+    // SAFETY: it is plain numbers, for which zeroes are a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to what is ours; nobody else waits for the child.
+    let waited = unsafe { libc::wait4(child, &raw mut status, 0, &raw mut usage) };
+    let wall_s = began.elapsed().as_secs_f64();
+    assert!(waited == child && status == 0, "{status}");
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Spent {
+        wall_s,
+        cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+        // In kibibytes, and in blocks of 512 bytes.
+        rss_bytes: usage.ru_maxrss as u64 * 1024,
+        disk_bytes: usage.ru_oublock as u64 * 512,
+        target_bytes: received() - before,
+    }
 }

@@ -1,20 +1,23 @@
 //! From one log to another over loopback: how fast a follower catches up, and how fast it follows.
 //!
 //! Both logs are on disk, leader and follower share the machine's processors. Beside it, in the same run, what one log takes when the same bytes are appended to
-//! it without anything between: the ratio counts, since the machine may be shared. Prints a table in Markdown.
+//! it without anything between: the ratio counts, since the machine may be shared.
 //!
-//! `cargo bench --bench peer`
+//! `scripts/bench.sh --bench peer`
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 // The file that is shared with the tests has more than is used here.
 #![allow(dead_code, unreachable_pub)]
 
+#[path = "results/mod.rs"]
+mod results;
 #[path = "../tests/peer/rig.rs"]
 mod rig;
 
 use std::time::{Duration, Instant};
 
 use gunyu::core::log::Log;
+use results::{Results, Row};
 use rig::{Following, Leading, Place, at, stream};
 
 const MIB: usize = 1 << 20;
@@ -27,9 +30,7 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    println!(
-        "| received in chunks of | append alone, MB/s | catch up, MB/s | follow, MB/s |\n| --- | --- | --- | --- |"
-    );
+    let results = Results::open();
     for chunk in CHUNKS {
         let mut best = [0.0_f64; 3];
         for _ in 0..ROUNDS {
@@ -38,7 +39,14 @@ fn main() {
                 .zip(round)
                 .for_each(|(best, one)| *best = best.max(one));
         }
-        println!("| {chunk} B | {:.0} | {:.0} | {:.0} |", best[0], best[1], best[2]);
+        for (what, speed) in [("catches up", best[1]), ("follows", best[2])] {
+            let figure = format!("a log {what} over loopback, chunks of {chunk} B, beside appending alone");
+            let row = Row::of("other", &figure)
+                .number("mb_per_s", speed)
+                .number("native_mb_per_s", best[0])
+                .number("ratio", best[0] / speed);
+            results.put(row);
+        }
     }
 }
 

@@ -7,8 +7,10 @@
 //!
 //! `scripts/bench.sh --bench polling`
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "results/mod.rs"]
+mod results;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -20,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use results::{Results, Row};
 use support::gunyu::Gunyu;
 use support::server::Server;
 use support::wait_until;
@@ -47,14 +50,18 @@ fn main() {
         cpu.1 += (gunyu.stats().cpu() - between).as_secs_f64();
     }
     let (without, with) = (median(&mut without), median(&mut with));
-    println!("| figure | without clients | with {CLIENTS} clients |");
-    println!("| --- | --- | --- |");
-    println!("| commands applied per second, median of {ROUNDS} | {without:.0} | {with:.0} |");
-    println!("| CPU of gunyu, all rounds | {:.2} s | {:.2} s |", cpu.0, cpu.1);
-    println!(
-        "\n{:.2} % of the throughput; {answers} answers",
-        (1.0 - with / without) * 100.0
-    );
+    let commands = (ROUNDS as u64 * SETS) as f64;
+    let figure = format!("commands applied while {CLIENTS} clients poll, beside none");
+    let row = Row::of("other", &figure)
+        .count("rounds", ROUNDS as u64)
+        .number("per_s", with)
+        .number("native_per_s", without)
+        .number("ratio", without / with)
+        .number("cpu_s", cpu.1)
+        .number("native_cpu_s", cpu.0)
+        .number("cpu_s_per_million", cpu.1 / commands * 1e6)
+        .count("answers", answers);
+    Results::open().put(row);
 }
 
 /// Writes while nothing is applied, then takes the time until all of it is. Commands per second.

@@ -1,17 +1,19 @@
 //! Reading RDB files, beside a plain buffered read of the same file with CRC64 in the same run.
 //!
 //! Three ways through a file: a look at each key where it lies ([`Scanner::look`]), its items ([`Scanner::step`]), both read ahead on a thread as
-//! the commands do, and `gunyu rdb-stats` as the program that a user runs, its start included. Prints a table in Markdown. What counts are the
+//! the commands do, and `gunyu rdb-stats` as the program that a user runs, its start included. What counts are the
 //! ratios: each figure is the best of several rounds that take turns, since the machine may be shared. What decoding costs, `micro` says.
 //!
 //! `scripts/bench.sh --bench rdb`
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 // The file that is shared with the tests has more than is used here.
 #![allow(dead_code, unreachable_pub)]
 
 #[path = "../tests/support/rdb.rs"]
 mod rdb;
+#[path = "results/mod.rs"]
+mod results;
 #[path = "micro/values.rs"]
 mod values;
 
@@ -26,6 +28,7 @@ use gunyu::cmd::progress::How;
 use gunyu::cmd::rdb_file::RdbFile;
 use gunyu::core::rdb::{Checksum, Item, Scanner, Step};
 use rdb::Rdb;
+use results::{Results, Row};
 use values::mixed_keys;
 
 const ROUNDS: usize = 7;
@@ -34,13 +37,12 @@ const MIXED: u64 = 150_000;
 const CHUNK_BYTES: usize = 1 << 20;
 
 fn main() {
-    let folder = tempfile::tempdir().unwrap();
-    println!("| file | way through it | GB/s | of a plain read |\n| --- | --- | --- | --- |");
+    let (results, folder) = (Results::open(), tempfile::tempdir().unwrap());
     for (name, path) in [
         ("4 M strings of 100 B", strings(folder.path())),
         ("every type, mixed", mixed(folder.path())),
     ] {
-        through(name, &path);
+        through(&results, name, &path);
     }
 }
 
@@ -75,7 +77,7 @@ const WAYS: [Way; 4] = [
     ("`gunyu rdb-stats`", stats),
 ];
 
-fn through(name: &str, path: &Path) {
+fn through(results: &Results, name: &str, path: &Path) {
     let bytes = std::fs::metadata(path).unwrap().len() as f64;
     let mut best = [f64::MAX; WAYS.len()];
     for _ in 0..ROUNDS {
@@ -85,12 +87,13 @@ fn through(name: &str, path: &Path) {
             *best = best.min(begin.elapsed().as_secs_f64());
         }
     }
-    for ((way, _), seconds) in WAYS.iter().zip(best) {
-        let (speed, ratio) = (bytes / seconds / 1e9, best[0] / seconds);
-        println!(
-            "| {name}, {:.0} MB | {way} | {speed:.2} | {ratio:.2} |",
-            bytes / 1e6
-        );
+    // The first is what the others are measured beside.
+    for ((way, _), seconds) in WAYS.iter().zip(best).skip(1) {
+        let row = Row::of("rdb", &format!("RDB file, {name}, {:.0} MB: {way}", bytes / 1e6))
+            .number("gb_per_s", bytes / seconds / 1e9)
+            .number("native_gb_per_s", bytes / best[0] / 1e9)
+            .number("ratio", seconds / best[0]);
+        results.put(row);
     }
 }
 

@@ -3,6 +3,8 @@
 #![allow(unsafe_code)] // system calls that nothing else makes
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
+#[path = "../benches/results/mod.rs"]
+mod results;
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
@@ -10,6 +12,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use results::{Results, Row};
 use support::proxy::Way;
 use support::workload::{Counters, Fill, Options, Seed, Writers};
 use support::{Gunyu, Proxy, SOON, Server, assert_equal, compare, equal, http, wait_until};
@@ -484,4 +487,32 @@ fn matrix_of_servers_a_native_replica_of_the_workload_is_equal() {
         assert_equal(&source, &replica);
         expected.assert_on(&replica);
     }
+}
+
+#[test]
+fn a_partial_run_of_the_benchmarks_replaces_only_its_own_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Results::in_folder(folder.path().to_owned());
+    let row = |section: &str, name: &str, wall: f64| Row::of(section, name).number("wall_s", wall);
+    let whole = open();
+    whole.put(row("micro", "framing", 1.0));
+    whole.put(row("live", "sets", 2.0));
+    whole.put(row("live", "mixed", 3.0));
+    open().put(row("live", "sets", 4.0).number("native_s", 2.0));
+    let rows = open().rows();
+    let found: Vec<_> = rows
+        .iter()
+        .map(|row| (row["row"].as_str().unwrap(), row["wall_s"].as_f64().unwrap()))
+        .collect();
+    assert_eq!(found, [("sets", 4.0), ("mixed", 3.0), ("framing", 1.0)]);
+    for row in &rows {
+        let build = row["build"].as_str().unwrap();
+        assert!(build.starts_with(env!("CARGO_PKG_VERSION")), "{build}");
+        assert!(row["measured_at"].as_str().unwrap().ends_with('Z'), "{row}");
+    }
+    let table = std::fs::read_to_string(folder.path().join("results.md")).unwrap();
+    let (rows, caption) = table.split_once("\n\n").unwrap();
+    assert_eq!(rows.lines().count(), 5, "{table}");
+    assert!(rows.contains("| sets | 4.00 s | 2.00 s | – |"), "{table}");
+    assert!(caption.contains("SADD"), "{table}");
 }

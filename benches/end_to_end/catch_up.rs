@@ -1,12 +1,16 @@
 //! The target stood still for a while, and the source did not.
+//!
+//! A native replica and gunyu's target stand still at the same time, behind the same source. Then one goes on until it has caught up, and after that the other; which
+//! of them is the first changes from round to round.
 
 use std::time::{Duration, Instant};
 
 use crate::load::Steady;
 use crate::meter::Cost;
-use crate::side::{Replicas, Shape, Side, wait_applied};
+use crate::results::Results;
+use crate::side::{Replicas, Shape, Side, wait_applied, ways};
 use crate::support::gunyu::Gunyu;
-use crate::table::Table;
+use crate::table;
 use crate::{LONG, number, rounds};
 
 const PER_SECOND: u64 = 20_000;
@@ -16,47 +20,57 @@ fn still() -> Duration {
     Duration::from_secs(number("GUNYU_BENCH_STILL_SECS", 30) as u64)
 }
 
-pub fn measure(table: &mut Table) {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..rounds() {
-        theirs.push(native());
-        ours.push(gunyu());
+pub fn measure(results: &Results) {
+    for &(from, to, what) in ways() {
+        let (mut ours, mut theirs, mut written) = (Vec::new(), Vec::new(), 0);
+        for nth in 0..rounds() {
+            let round = round(from, to, nth % 2 == 0);
+            ours.push(round.gunyu);
+            theirs.push(round.native);
+            written = round.commands;
+        }
+        let seconds = still().as_secs();
+        let figure = format!(
+            "catching up after the target stood still for {seconds} s at {PER_SECOND} writes/s{what}"
+        );
+        results.put(table::times("catch-up", &figure, &ours, &theirs, written as f64));
     }
-    let seconds = still().as_secs();
-    let figure = format!("catching up after the target stood still for {seconds} s at {PER_SECOND} writes/s");
-    table.push_times(&figure, &ours, &theirs, (PER_SECOND * seconds) as f64);
 }
 
-/// Writes while the other side stands still.
-fn write(source: &Side) {
-    let load = Steady::start(source.servers()[0], PER_SECOND);
-    std::thread::sleep(still());
-    drop(load);
+struct Round {
+    gunyu: (f64, Cost),
+    native: f64,
+    commands: u64,
 }
 
-fn native() -> f64 {
-    let source = Side::source(Shape::One);
+fn round(from: Shape, to: Shape, native_first: bool) -> Round {
+    let (source, mut target) = (Side::source(from), Side::target(to));
     let mut replicas = Replicas::of(&source);
-    replicas.servers()[0].sigstop();
-    write(&source);
-    replicas.servers()[0].sigcont();
-    let began = Instant::now();
-    replicas.wait(&source, LONG);
-    began.elapsed().as_secs_f64()
-}
-
-fn gunyu() -> (f64, Cost) {
-    let (source, mut target) = (Side::source(Shape::One), Side::target(Shape::One));
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
     gunyu.wait_ready(LONG);
-    let before = Cost::so_far(gunyu.stats(), Some((&source, &target)));
+    let before = Cost::so_far(gunyu.stats(), &source.servers(), &target.servers());
     target.signal(libc::SIGSTOP);
-    write(&source);
+    replicas.signal(libc::SIGSTOP);
+    let load = Steady::start(&source, PER_SECOND);
+    std::thread::sleep(still());
+    let commands = load.stop();
+    let native = |replicas: &mut Replicas| {
+        replicas.signal(libc::SIGCONT);
+        let began = Instant::now();
+        replicas.wait(&source, LONG);
+        began.elapsed().as_secs_f64()
+    };
+    let first = native_first.then(|| native(&mut replicas));
     target.signal(libc::SIGCONT);
     let began = Instant::now();
     wait_applied(&mut gunyu, &source);
     let wall = began.elapsed().as_secs_f64();
-    let cost = Cost::so_far(gunyu.stats(), Some((&source, &target))).since(before);
+    let cost = Cost::so_far(gunyu.stats(), &source.servers(), &target.servers()).since(before);
+    let native = first.unwrap_or_else(|| native(&mut replicas));
     gunyu.term();
-    (wall, cost)
+    Round {
+        gunyu: (wall, cost),
+        native,
+        commands,
+    }
 }

@@ -5,29 +5,25 @@ use std::time::{Duration, Instant};
 use crate::live::commands;
 use crate::load;
 use crate::meter::Cost;
+use crate::results::Results;
 use crate::rounds;
-use crate::support::group::{Group, Kind, Member, Plan};
-use crate::table::{Row, Table, median};
+use crate::support::group::{Group, Kind, Plan};
+use crate::table;
 
 const LONG: Duration = crate::LONG;
 
-pub fn measure(table: &mut Table) {
+/// What the target receives comes of the leader.
+pub fn measure(results: &Results) {
     let count = commands();
-    let mut found = Vec::new();
-    for _ in 0..rounds() {
-        found.push(round(count));
-    }
-    let costs: Vec<Cost> = found.iter().map(|(_, cost)| *cost).collect();
-    let figure = format!("a follower's cost, {} M 64-byte SETs", count as f64 / 1e6);
-    table.push(Row {
-        figure,
-        gunyu: format!("{:.2} s", median(found.iter().map(|(wall, _)| *wall))),
-        cost: Some((Cost::median(&costs), count as f64)),
-        ..Row::default()
-    });
+    let found: Vec<(f64, Cost)> = (0..rounds()).map(|_| round(count)).collect();
+    let figure = format!(
+        "a follower's cost, {} M 64-byte SETs; the leader sends",
+        count as f64 / 1e6
+    );
+    results.put(table::times("follower", &figure, &found, &[], count as f64));
 }
 
-/// Until the follower has all.
+/// Until the follower has all, and the leader has applied all.
 fn round(count: u64) -> (f64, Cost) {
     let plan = Plan {
         members: 2,
@@ -37,13 +33,19 @@ fn round(count: u64) -> (f64, Cost) {
     let mut group = Group::start(&plan);
     group.wait_settled(LONG);
     let follower = 1 - group.leader();
-    let cost = |member: &Member| Cost::so_far(member.stats(), None);
-    let (before, began) = (cost(&group.members[follower]), Instant::now());
+    let cost = |group: &Group| {
+        let member = &group.members[follower];
+        Cost::so_far(member.stats(), &group.source.servers(), &group.target.servers())
+    };
+    let (before, began) = (cost(&group), Instant::now());
     load::benchmark(group.source.servers()[0], count);
     let end = group.source.servers()[0].offset();
     group.members[follower].wait_status(LONG, "the follower has all", |status| {
         status[0]["Offset"]["Received"].as_u64() >= Some(end)
     });
     let wall = began.elapsed().as_secs_f64();
-    (wall, cost(&group.members[follower]).since(before))
+    group.members[1 - follower].wait_status(LONG, "the leader has applied all", |status| {
+        status[0]["Offset"]["Applied"].as_u64() >= Some(end)
+    });
+    (wall, cost(&group).since(before))
 }

@@ -7,11 +7,13 @@ use std::time::Instant;
 use bytes::BytesMut;
 use gunyu::core::resp;
 
+use crate::load::Keys;
 use crate::meter::Cost;
-use crate::side::{Replicas, Shape, Side};
+use crate::results::Results;
+use crate::side::{Replicas, Shape, Side, ways};
 use crate::support::gunyu::Gunyu;
 use crate::support::server::Server;
-use crate::table::Table;
+use crate::table;
 use crate::{LONG, number, rounds};
 
 /// `GUNYU_BENCH_KEYS` strings; of the other types a tenth as many.
@@ -19,37 +21,49 @@ fn keys() -> u64 {
     number("GUNYU_BENCH_KEYS", 2_000_000) as u64
 }
 
-pub fn measure(table: &mut Table) {
-    let millions = keys() as f64 / 1e6;
-    let source = Side::source(Shape::One);
-    fill(source.servers()[0], keys(), string);
-    let strings = format!("full sync of {millions} M strings of 100 random bytes");
-    row(table, &strings, &source, Shape::One);
-    row(
-        table,
-        &format!("{strings}, onto a cluster"),
-        &source,
-        Shape::Cluster,
-    );
-    drop(source);
-    let source = Side::source(Shape::One);
-    fill(source.servers()[0], keys() / 2, mixed);
-    big(source.servers()[0]);
-    let figure = format!(
-        "full sync of {:.1} M keys of mixed types, {BIG} of them with {BIG_ELEMENTS} elements",
-        source.keys() as f64 / 1e6
-    );
-    row(table, &figure, &source, Shape::One);
+pub fn measure(results: &Results) {
+    for data in [strings, mixed_types] {
+        let mut filled: Option<(Shape, Side, String)> = None;
+        for &(from, to, what) in ways() {
+            // One source for both ways from it.
+            filled = filled.filter(|(shape, ..)| *shape == from);
+            let (_, source, figure) = filled.get_or_insert_with(|| {
+                let source = Side::source(from);
+                let figure = data(&source);
+                (from, source, figure)
+            });
+            row(results, &format!("{figure}{what}"), source, to);
+        }
+    }
 }
 
-/// Native replication is onto a replica of the source, whatever the target's shape is.
-fn row(table: &mut Table, figure: &str, source: &Side, shape: Shape) {
+/// Fills a source; what the row is called.
+fn strings(source: &Side) -> String {
+    fill_side(source, keys(), string);
+    let millions = keys() as f64 / 1e6;
+    format!("full sync of {millions} M strings of 100 random bytes")
+}
+
+fn mixed_types(source: &Side) -> String {
+    fill_side(source, keys() / 2, mixed);
+    big(source);
+    // To two digits: the servers of a cluster share all but a few of them.
+    format!(
+        "full sync of {} M keys of mixed types, {BIG} of them with {} elements",
+        (source.keys() as f64 / 1e4).round() / 100.0,
+        big_elements()
+    )
+}
+
+/// Native replication is onto a replica of each of the source's servers, whatever the target's shape is.
+fn row(results: &Results, figure: &str, source: &Side, shape: Shape) {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..rounds() {
         theirs.push(native(source));
         ours.push(gunyu(source, shape));
     }
-    table.push_times(figure, &ours, &theirs, source.keys() as f64);
+    let keys = source.keys() as f64;
+    results.put(table::times("full sync", figure, &ours, &theirs, keys));
 }
 
 fn native(source: &Side) -> f64 {
@@ -62,14 +76,26 @@ fn native(source: &Side) -> f64 {
 
 fn gunyu(source: &Side, shape: Shape) -> (f64, Cost) {
     let target = Side::target(shape);
+    let before = Cost::of_servers(&source.servers(), &target.servers());
     let began = Instant::now();
     let mut gunyu = Gunyu::start(&source.url(), &target.url(), &[]);
     gunyu.wait_ready(LONG);
     let wall = began.elapsed().as_secs_f64();
-    let cost = Cost::so_far(gunyu.stats(), None);
+    let cost = Cost::so_far(gunyu.stats(), &source.servers(), &target.servers()).since(before);
     assert!(target.keys() >= source.keys());
     gunyu.term();
     (wall, cost)
+}
+
+/// Shares so many keys among the servers of a side.
+fn fill_side(side: &Side, keys: u64, write: impl Fn(&mut BytesMut, &Keys, u64, &mut fastrand::Rng)) {
+    let servers = side.servers();
+    for (number, server) in servers.iter().enumerate() {
+        let own = Keys::of(number, servers.len());
+        fill(server, keys / servers.len() as u64, |bytes, key, rng| {
+            write(bytes, &own, key, rng);
+        });
+    }
 }
 
 fn fill(server: &Server, keys: u64, mut write: impl FnMut(&mut BytesMut, u64, &mut fastrand::Rng)) {
@@ -92,33 +118,47 @@ fn fill(server: &Server, keys: u64, mut write: impl FnMut(&mut BytesMut, u64, &m
     assert!(pipe.wait().unwrap().success());
 }
 
-fn string(bytes: &mut BytesMut, key: u64, rng: &mut fastrand::Rng) {
+fn string(bytes: &mut BytesMut, keys: &Keys, key: u64, rng: &mut fastrand::Rng) {
     let mut value = [0; 100];
     rng.fill(&mut value);
-    resp::encode_command(bytes, &[b"SET", format!("key:{key:012}").as_bytes(), &value]);
+    let name = keys.name(key as u32, &format!("key:{key:012}"));
+    resp::encode_command(bytes, &[b"SET", name.as_bytes(), &value]);
 }
 
 /// A string; with each tenth a list, hash, sorted set or set of 20 elements beside it.
-fn mixed(bytes: &mut BytesMut, key: u64, rng: &mut fastrand::Rng) {
-    string(bytes, key, rng);
+fn mixed(bytes: &mut BytesMut, keys: &Keys, key: u64, rng: &mut fastrand::Rng) {
+    string(bytes, keys, key, rng);
     if key.is_multiple_of(10) {
         let command = COLLECTIONS[(key / 10 % 4) as usize];
-        collection(bytes, command, &format!("{command}:{key:012}"), 20, rng);
+        let name = keys.name(key as u32, &format!("{command}:{key:012}"));
+        collection(bytes, command, &name, 20, rng);
     }
 }
 
 const COLLECTIONS: [&str; 4] = ["RPUSH", "HSET", "ZADD", "SADD"];
 
 const BIG: usize = 8;
-const BIG_ELEMENTS: usize = 200_000;
 
-fn big(server: &Server) {
-    fill(server, BIG as u64, |bytes, key, rng| {
-        let command = COLLECTIONS[key as usize % 4];
-        for _ in 0..BIG_ELEMENTS / 100 {
-            collection(bytes, command, &format!("big:{key}"), 100, rng);
-        }
-    });
+/// A tenth of the strings at most: a trial with few keys has no room for large ones.
+fn big_elements() -> usize {
+    200_000.min(keys() as usize / 10)
+}
+
+/// Shared among the servers of a side.
+fn big(side: &Side) {
+    let servers = side.servers();
+    for (number, server) in servers.iter().enumerate() {
+        let own = Keys::of(number, servers.len());
+        let keys = (0..BIG).filter(|key| key % servers.len() == number);
+        let keys: Vec<usize> = keys.collect();
+        fill(server, keys.len() as u64, |bytes, nth, rng| {
+            let key = keys[nth as usize];
+            let (command, name) = (COLLECTIONS[key % 4], own.name(0, &format!("big:{key}")));
+            for _ in 0..big_elements() / 100 {
+                collection(bytes, command, &name, 100, rng);
+            }
+        });
+    }
 }
 
 fn collection(bytes: &mut BytesMut, command: &str, name: &str, elements: usize, rng: &mut fastrand::Rng) {

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use crate::load::{self, Kind};
 use crate::meter::Cost;
-use crate::side::{Replicas, Shape, Side, wait_applied};
+use crate::results::Results;
+use crate::side::{Replicas, Shape, Side, wait_applied, ways};
 use crate::support::gunyu::Gunyu;
-use crate::table::Table;
+use crate::table;
 use crate::{LONG, number, rounds};
 
 /// `GUNYU_BENCH_COMMANDS`.
@@ -22,43 +23,26 @@ pub enum Writer {
     Own(Kind),
 }
 
-pub fn measure(table: &mut Table) {
-    let rows = [
-        ("64-byte SETs", Shape::One, Shape::One, Writer::Benchmark),
-        (
-            "SET, INCR, LPUSH, HSET, ZADD",
-            Shape::One,
-            Shape::One,
-            Writer::Own(Kind::Mixed),
-        ),
-        (
-            "64-byte SETs, one server to a cluster",
-            Shape::One,
-            Shape::Cluster,
-            Writer::Benchmark,
-        ),
-        (
-            "SET, INCR, LPUSH, HSET, ZADD, one server to a cluster",
-            Shape::One,
-            Shape::Cluster,
-            Writer::Own(Kind::Mixed),
-        ),
-        (
-            "64-byte SETs, cluster to cluster",
-            Shape::Cluster,
-            Shape::Cluster,
-            Writer::Own(Kind::Sets),
-        ),
-    ];
+pub fn measure(results: &Results) {
     let count = commands();
-    for (what, from, to, writer) in rows {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..rounds() {
-            theirs.push(native(from, writer, count));
-            ours.push(gunyu(from, to, writer, count, &[]));
+    for &(from, to, way) in ways() {
+        // `redis-benchmark` writes to one server.
+        let sets = match from {
+            Shape::One => Writer::Benchmark,
+            Shape::Cluster => Writer::Own(Kind::Sets),
+        };
+        for (what, writer) in [
+            ("64-byte SETs", sets),
+            ("SET, INCR, LPUSH, HSET, ZADD", Writer::Own(Kind::Mixed)),
+        ] {
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            for _ in 0..rounds() {
+                theirs.push(native(from, writer, count));
+                ours.push(gunyu(from, to, writer, count, &[]));
+            }
+            let figure = format!("live, {} M {what}{way}, until caught up", count as f64 / 1e6);
+            results.put(table::times("live", &figure, &ours, &theirs, count as f64));
         }
-        let figure = format!("live, {} M {what}, until caught up", count as f64 / 1e6);
-        table.push_times(&figure, &ours, &theirs, count as f64);
     }
 }
 
@@ -71,6 +55,7 @@ fn native(from: Shape, writer: Writer, count: u64) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
+/// Asserts in the end that the target has all keys of the source.
 pub fn gunyu(from: Shape, to: Shape, writer: Writer, count: u64, args: &[&str]) -> (f64, Cost) {
     let (source, target) = (Side::source(from), Side::target(to));
     let mut all = vec![
@@ -84,12 +69,14 @@ pub fn gunyu(from: Shape, to: Shape, writer: Writer, count: u64, args: &[&str]) 
     // Connections, tables and buffers are there when it counts.
     write(&source, writer, count / 50);
     wait_applied(&mut gunyu, &source);
-    let so_far = |gunyu: &Gunyu| Cost::so_far(gunyu.stats(), Some((&source, &target)));
+    let so_far = |gunyu: &Gunyu| Cost::so_far(gunyu.stats(), &source.servers(), &target.servers());
     let (before, began) = (so_far(&gunyu), Instant::now());
     write(&source, writer, count);
     wait_applied(&mut gunyu, &source);
     let wall = began.elapsed().as_secs_f64();
     let cost = so_far(&gunyu).since(before);
+    // And where it stands: on one server a key, on a cluster fences.
+    assert!(target.keys() >= source.keys(), "everything arrives");
     gunyu.term();
     (wall, cost)
 }

@@ -8,26 +8,17 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use crate::mix::Kind;
+use crate::mix::{self, KEYS};
 use crate::side::Side;
 use crate::support::fleet::slot;
 use crate::support::server::Server;
-
-/// What commands are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// 64 bytes each.
-    Sets,
-    /// SET, INCR, LPUSH, HSET and ZADD, in turn.
-    Mixed,
-}
 
 /// So many commands go out together.
 const PIPELINED: u64 = 64;
 
 /// So many commands are under way at most.
 const WINDOW: u64 = 16 * PIPELINED;
-
-const KEYS: u32 = 1_000_000;
 
 /// `redis-benchmark -P 64`, 64-byte SETs, until all are done.
 pub fn benchmark(server: &Server, count: u64) {
@@ -87,11 +78,23 @@ impl Keys {
         }
     }
 
+    /// Where all keys are served by the one server, nothing comes before them.
+    fn tag(&self, key: u32) -> Option<&'static str> {
+        (!self.tags.is_empty()).then(|| self.tags[key as usize % self.tags.len()])
+    }
+
+    /// The name of a key, with its tag before it.
+    pub fn name(&self, key: u32, rest: &str) -> String {
+        match self.tag(key) {
+            None => rest.to_owned(),
+            Some(tag) => format!("{{{tag}}}{rest}"),
+        }
+    }
+
     fn write(&self, out: &mut Vec<u8>, letter: char, key: u32) {
-        match self.tags.is_empty() {
-            true => write!(out, "$8\r\n{letter}{key:07}\r\n").unwrap(),
-            false => {
-                let tag = self.tags[key as usize % self.tags.len()];
+        match self.tag(key) {
+            None => mix::plain_name(out, letter, key),
+            Some(tag) => {
                 let len = 10 + tag.len();
                 write!(out, "${len}\r\n{{{tag}}}{letter}{key:07}\r\n").unwrap();
             }
@@ -138,39 +141,10 @@ impl Link {
     pub fn commands(&mut self, kind: Kind, keys: &Keys, count: u64) {
         for nth in 0..count {
             let key = fastrand::u32(0..KEYS);
-            self.command(kind, keys, key, self.sent + nth);
+            let name = |out: &mut Vec<u8>, letter, key| keys.write(out, letter, key);
+            mix::command(&mut self.out, kind, self.sent + nth, key, name);
         }
         self.send(count);
-    }
-
-    fn command(&mut self, kind: Kind, keys: &Keys, key: u32, nth: u64) {
-        let out = &mut self.out;
-        match (kind, nth % 5) {
-            (Kind::Sets, _) | (Kind::Mixed, 0) => {
-                out.extend_from_slice(b"*3\r\n$3\r\nSET\r\n");
-                keys.write(out, 'k', key);
-                write!(out, "$64\r\n{key:064}\r\n").unwrap();
-            }
-            (Kind::Mixed, 1) => {
-                out.extend_from_slice(b"*2\r\n$4\r\nINCR\r\n");
-                keys.write(out, 'i', key % 10_000);
-            }
-            (Kind::Mixed, 2) => {
-                out.extend_from_slice(b"*3\r\n$5\r\nLPUSH\r\n");
-                keys.write(out, 'l', key % 10_000);
-                write!(out, "$16\r\n{key:016}\r\n").unwrap();
-            }
-            (Kind::Mixed, 3) => {
-                out.extend_from_slice(b"*4\r\n$4\r\nHSET\r\n");
-                keys.write(out, 'h', key % 10_000);
-                write!(out, "$8\r\nf{key:07}\r\n$16\r\n{key:016}\r\n").unwrap();
-            }
-            (Kind::Mixed, _) => {
-                out.extend_from_slice(b"*4\r\n$4\r\nZADD\r\n");
-                keys.write(out, 'z', key % 10_000);
-                write!(out, "$7\r\n{key:07}\r\n$8\r\nm{key:07}\r\n").unwrap();
-            }
-        }
     }
 
     /// Any one command that answers with one line.
@@ -205,41 +179,57 @@ impl Drop for Link {
     }
 }
 
-/// Writes 64-byte SETs at a steady rate until it is dropped.
+/// Writes 64-byte SETs at a steady rate, shared among a side's servers, until it is dropped.
 pub struct Steady {
     stop: Arc<AtomicU64>,
-    writing: Option<JoinHandle<()>>,
+    writing: Vec<JoinHandle<u64>>,
 }
 
 /// The commands of such a time go out in one write.
 const STEP: Duration = Duration::from_micros(500);
 
 impl Steady {
-    pub fn start(server: &Server, per_second: u64) -> Steady {
+    pub fn start(side: &Side, per_second: u64) -> Steady {
         let stop = Arc::new(AtomicU64::new(0));
-        let (told, mut link) = (Arc::clone(&stop), Link::open(server));
-        let writing = std::thread::spawn(move || {
-            let (keys, began, mut sent) = (Keys::of(0, 1), Instant::now(), 0);
-            while told.load(Ordering::Relaxed) == 0 {
-                let due = (began.elapsed().as_secs_f64() * per_second as f64) as u64;
-                if due > sent {
-                    link.commands(Kind::Sets, &keys, due - sent);
-                    sent = due;
+        let servers = side.servers();
+        let each = per_second as f64 / servers.len() as f64;
+        let writing = servers.iter().enumerate().map(|(number, server)| {
+            let (told, mut link) = (Arc::clone(&stop), Link::open(server));
+            let keys = Keys::of(number, servers.len());
+            std::thread::spawn(move || {
+                let (began, mut sent) = (Instant::now(), 0);
+                while told.load(Ordering::Relaxed) == 0 {
+                    let due = (began.elapsed().as_secs_f64() * each) as u64;
+                    if due > sent {
+                        link.commands(Kind::Sets, &keys, due - sent);
+                        sent = due;
+                    }
+                    std::thread::sleep(STEP);
                 }
-                std::thread::sleep(STEP);
-            }
-            link.wait_room(0);
+                link.wait_room(0);
+                sent
+            })
         });
         Steady {
+            writing: writing.collect(),
             stop,
-            writing: Some(writing),
         }
+    }
+
+    /// Ends it, as soon as everything is answered; how many commands that were.
+    pub fn stop(mut self) -> u64 {
+        self.end()
+    }
+
+    fn end(&mut self) -> u64 {
+        self.stop.store(1, Ordering::Relaxed);
+        let ended = self.writing.drain(..).map(JoinHandle::join);
+        ended.map(|sent| sent.unwrap_or(0)).sum()
     }
 }
 
 impl Drop for Steady {
     fn drop(&mut self) {
-        self.stop.store(1, Ordering::Relaxed);
-        drop(self.writing.take().map(JoinHandle::join));
+        self.end();
     }
 }

@@ -1,8 +1,9 @@
 //! What gunyu spends.
 
-use crate::side::Side;
+use crate::results::median;
+use crate::side::received;
 use crate::support::process::Process;
-use crate::table::median;
+use crate::support::server::Server;
 
 /// What a stretch of work has cost.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,22 +34,25 @@ impl Cost {
 
     /// Nothing where there was no stream worth the name.
     pub fn sent_ratio(&self) -> Option<f64> {
-        (self.stream_bytes > 1 << 20).then(|| self.sent_bytes as f64 / self.stream_bytes as f64)
+        (self.stream_bytes > 1 << 18).then(|| self.sent_bytes as f64 / self.stream_bytes as f64)
     }
-}
 
-impl Cost {
-    /// What this process has spent since its start, and what source and target have sent and received since theirs, where they are given.
-    pub fn so_far(process: &Process, sides: Option<(&Side, &Side)>) -> Cost {
-        let (stream_bytes, sent_bytes) = sides.map_or((0, 0), |(source, target)| {
-            (source.offset(), target.received_bytes())
-        });
+    /// What sources and targets have sent and received since their start, before there is a process.
+    pub fn of_servers(sources: &[&Server], targets: &[&Server]) -> Cost {
+        Cost {
+            sent_bytes: received(targets),
+            stream_bytes: sources.iter().map(|server| server.offset()).sum(),
+            ..Cost::default()
+        }
+    }
+
+    /// What this process has spent since its start, and what sources and targets have sent and received since theirs.
+    pub fn so_far(process: &Process, sources: &[&Server], targets: &[&Server]) -> Cost {
         Cost {
             cpu_s: process.cpu().as_secs_f64(),
             memory_bytes: process.rss_bytes_max(),
             disk_bytes: written(process.pid()),
-            sent_bytes,
-            stream_bytes,
+            ..Cost::of_servers(sources, targets)
         }
     }
 

@@ -6,6 +6,10 @@ use crate::support::gunyu::Gunyu;
 use crate::support::server::Server;
 use crate::support::{Cluster, wait_until};
 
+/// How long the nodes of a target's cluster let each other be silent: what stands still for half a minute is not to be taken for lost when it goes on, or the
+/// cluster's own way back would be measured.
+const NODE_TIMEOUT_MS: &str = "120000";
+
 /// A source keeps what its replicas have not read yet, and gives nobody up.
 const PATIENT: [&str; 4] = [
     "--repl-backlog-size",
@@ -19,6 +23,20 @@ pub enum Shape {
     One,
     Cluster,
 }
+
+/// From what to what, in the order of the table, and what is added to a row's name; only the first where the arguments say `one-to-one`.
+pub fn ways() -> &'static [(Shape, Shape, &'static str)] {
+    match std::env::args().any(|arg| arg == "one-to-one") {
+        true => &WAYS[..1],
+        false => &WAYS,
+    }
+}
+
+const WAYS: [(Shape, Shape, &str); 3] = [
+    (Shape::One, Shape::One, ""),
+    (Shape::One, Shape::Cluster, ", one server to a cluster"),
+    (Shape::Cluster, Shape::Cluster, ", cluster to cluster"),
+];
 
 #[derive(Debug)]
 pub enum Side {
@@ -42,7 +60,13 @@ impl Side {
     pub fn target(shape: Shape) -> Side {
         match shape {
             Shape::One => Side::One(Box::new(Server::start())),
-            Shape::Cluster => Side::Cluster(Cluster::start(3)),
+            Shape::Cluster => {
+                let cluster = Cluster::start(3);
+                for master in &cluster.masters {
+                    let () = master.run(&["CONFIG", "SET", "cluster-node-timeout", NODE_TIMEOUT_MS]);
+                }
+                Side::Cluster(cluster)
+            }
         }
     }
 
@@ -62,31 +86,30 @@ impl Side {
 
     /// Sends all of its servers a signal.
     pub fn signal(&mut self, signal: i32) {
-        let servers = match self {
-            Side::One(server) => std::slice::from_mut(server.as_mut()),
-            Side::Cluster(cluster) => &mut cluster.masters,
-        };
-        for server in servers {
-            match signal {
-                libc::SIGSTOP => server.sigstop(),
-                _ => server.sigcont(),
-            }
+        match self {
+            Side::One(server) => signal_all(std::slice::from_mut(server.as_mut()), signal),
+            Side::Cluster(cluster) => signal_all(&mut cluster.masters, signal),
         }
-    }
-
-    /// Bytes of all streams together.
-    pub fn offset(&self) -> u64 {
-        self.servers().iter().map(|server| server.offset()).sum()
     }
 
     pub fn keys(&self) -> u64 {
         self.servers().iter().map(|server| server.keys()).sum()
     }
+}
 
-    /// What the servers have read from clients.
-    pub fn received_bytes(&self) -> u64 {
-        let of = |server: &&Server| -> u64 { server.info("stats")["total_net_input_bytes"].parse().unwrap() };
-        self.servers().iter().map(of).sum()
+/// What servers have read from clients.
+pub fn received(servers: &[&Server]) -> u64 {
+    let of = |server: &&Server| -> u64 { server.info("stats")["total_net_input_bytes"].parse().unwrap() };
+    servers.iter().map(of).sum()
+}
+
+/// Sends them a signal.
+fn signal_all(servers: &mut [Server], signal: i32) {
+    for server in servers {
+        match signal {
+            libc::SIGSTOP => server.sigstop(),
+            _ => server.sigcont(),
+        }
     }
 }
 
@@ -113,8 +136,13 @@ impl Replicas {
         }
     }
 
-    pub fn servers(&mut self) -> &mut [Server] {
-        &mut self.0
+    pub fn servers(&self) -> Vec<&Server> {
+        self.0.iter().collect()
+    }
+
+    /// Sends all of them a signal.
+    pub fn signal(&mut self, signal: i32) {
+        signal_all(&mut self.0, signal);
     }
 
     /// Until they have everything that the source has written so far.

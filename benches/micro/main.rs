@@ -1,6 +1,6 @@
 //! What each room costs by itself, on one core, in memory: GB/s, and nanoseconds for each command, key or element.
 //!
-//! Prints a table in Markdown and writes `target/bench/micro.json`. The time is the processor's for this thread, so that neighbours on the
+//! A part of `make bench`. The time is the processor's for this thread, so that neighbours on the
 //! machine disturb little; where a room uses other threads (the log) it is that of the clock on the wall. Each figure is the median of
 //! [`timing::SAMPLES`] samples; the spread is that of their middle half.
 //!
@@ -8,7 +8,7 @@
 //!
 //! `scripts/bench.sh --bench micro`, or with a part of a figure's name: `scripts/bench.sh --bench micro -- framing`
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 // The file that is shared with the tests has more than is used here.
 #![allow(dead_code, unreachable_pub)]
 
@@ -19,6 +19,8 @@ mod stream;
 mod timing;
 mod values;
 
+#[path = "../results/mod.rs"]
+mod results;
 #[path = "../../tests/support/rdb.rs"]
 mod rdb;
 
@@ -45,5 +47,4 @@ fn main() {
     snapshot::lzf(&mut sheet);
     snapshot::decoders(&mut sheet);
     journal::segments(&mut sheet);
-    sheet.finish();
 }

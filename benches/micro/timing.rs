@@ -1,9 +1,9 @@
-//! Samples, and the table of them.
+//! Samples, and the rows of them.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use crate::results::{Results, Row};
 
 pub const SAMPLES: usize = 21;
 
@@ -23,20 +23,11 @@ pub struct Work {
     pub item: &'static str,
 }
 
-/// The figures so far.
+/// Where figures go.
 #[derive(Debug)]
 pub struct Sheet {
     only: Option<String>,
-    rows: Vec<Row>,
-}
-
-#[derive(Debug)]
-struct Row {
-    figure: String,
-    gb_per_s: Option<f64>,
-    ns: f64,
-    item: &'static str,
-    spread: f64,
+    results: Results,
 }
 
 impl Sheet {
@@ -44,7 +35,7 @@ impl Sheet {
     pub fn new(only: Option<String>) -> Sheet {
         Sheet {
             only,
-            rows: Vec::new(),
+            results: Results::open(),
         }
     }
 
@@ -77,37 +68,12 @@ impl Sheet {
         samples.sort_by(f64::total_cmp);
         let at = |share: usize| samples[(samples.len() - 1) * share / 4];
         let median = at(2);
-        self.rows.push(Row {
-            figure: figure.to_owned(),
-            gb_per_s: work.bytes.map(|bytes| bytes as f64 / median / 1e9),
-            ns: median * 1e9 / work.items as f64,
-            item: work.item,
-            spread: (at(3) - at(1)) / median,
-        });
-    }
-
-    /// Prints the table, and writes it for programs.
-    pub fn finish(&self) {
-        println!("| figure | GB/s | ns | per | spread |\n| --- | --- | --- | --- | --- |");
-        for row in &self.rows {
-            let speed = row.gb_per_s.map_or("–".to_owned(), |speed| format!("{speed:.2}"));
-            let (figure, ns, item, spread) = (&row.figure, row.ns, row.item, row.spread * 100.0);
-            let ns = match ns {
-                ..100.0 => format!("{ns:.1}"),
-                _ => format!("{ns:.0}"),
-            };
-            println!("| {figure} | {speed} | {ns} | {item} | {spread:.0} % |");
-        }
-        let rows = self.rows.iter().map(|row| {
-            json!({
-                "figure": row.figure, "gb_per_s": row.gb_per_s, "ns": row.ns, "per": row.item, "spread": row.spread,
-            })
-        });
-        let rows: Vec<_> = rows.collect();
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
-        std::fs::create_dir_all(&folder).unwrap();
-        let text = serde_json::to_string_pretty(&rows).unwrap();
-        std::fs::write(folder.join("micro.json"), text).unwrap();
+        let row = Row::of("micro", figure)
+            .maybe("gb_per_s", work.bytes.map(|bytes| bytes as f64 / median / 1e9))
+            .number("ns_per_item", median * 1e9 / work.items as f64)
+            .text("item", work.item)
+            .number("spread_percent", (at(3) - at(1)) / median * 100.0);
+        self.results.put(row);
     }
 }
 

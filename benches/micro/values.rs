@@ -58,6 +58,22 @@ pub fn values() -> Vec<(&'static str, u8, Vec<u8>)> {
         .zip(1..)
         .flat_map(|(text, n)| [text, format!("{n}.5")])
         .collect();
+    let scored_as_text: Vec<u8> = texts(2000)
+        .into_iter()
+        .flat_map(|text| [&len(text.len() as u64), text.as_bytes(), &[3], b"1.5"].concat())
+        .collect();
+    let expiring_packed: Vec<String> = texts(20)
+        .into_iter()
+        .zip(0..)
+        .flat_map(|(text, n)| {
+            [
+                text,
+                format!("value {n}"),
+                (1_900_000_000_000_u64 + n).to_string(),
+            ]
+        })
+        .collect();
+    let soonest = 1_900_000_000_000_u64.to_le_bytes();
     let node = joined(&len(2), &string(listpack(&texts(400))));
     vec![
         ("string, raw", 0, string(vec![b'x'; 1000])),
@@ -67,19 +83,57 @@ pub fn values() -> Vec<(&'static str, u8, Vec<u8>)> {
             18,
             joined(&len(4), &node.repeat(4)),
         ),
+        (
+            "list, quicklist of ziplists",
+            14,
+            joined(&len(4), &string(ziplist(&texts(400))).repeat(4)),
+        ),
         ("list, ziplist", 10, string(ziplist(&small))),
         ("set, hashtable", 2, joined(&len(2000), &strings(2000))),
         ("set, intset", 11, string(intset(&numbers))),
         ("set, listpack", 20, string(listpack(&small))),
         ("zset, skiplist", 5, joined(&len(2000), &scored)),
+        (
+            "zset, skiplist, scores as text",
+            3,
+            joined(&len(2000), &scored_as_text),
+        ),
         ("zset, listpack", 17, string(listpack(&scores))),
+        ("zset, ziplist", 12, string(ziplist(&scores))),
         ("hash, hashtable", 4, joined(&len(1000), &strings(2000))),
         ("hash, listpack", 16, string(listpack(&small))),
         ("hash, ziplist", 13, string(ziplist(&small))),
         ("hash, zipmap", 9, string(zipmap(&pairs))),
         ("hash, fields that expire", 24, expiring(&texts(1000))),
-        ("stream, listpacks", 21, stream()),
+        (
+            "hash, fields that expire, as a release candidate wrote it",
+            22,
+            joined(&len(1000), &expiring_fields(&texts(1000), 1_900_000_000_000)),
+        ),
+        (
+            "hash, fields that expire, listpack",
+            25,
+            joined(&soonest, &string(listpack(&expiring_packed))),
+        ),
+        ("stream, listpacks (15)", 15, stream(1)),
+        ("stream, listpacks (19)", 19, stream(2)),
+        ("stream, listpacks (21)", 21, stream(3)),
+        ("stream, listpacks (26)", 26, stream(4)),
+        ("stream, listpacks (27)", 27, stream(5)),
+        ("module, given as it is", 7, module()),
     ]
+}
+
+/// What a module wrote: a name and a version, then numbers, a double and a string, 200 times, and the end.
+fn module() -> Vec<u8> {
+    let entry = |n: u64| {
+        let (number, text) = (len(1000 + n), format!("element {n:08}"));
+        let double = joined(&[4], &1.5_f64.to_le_bytes());
+        let string = [&[5][..], &len(text.len() as u64), text.as_bytes()].concat();
+        [&[2][..], &number, &double, &string].concat()
+    };
+    let entries: Vec<u8> = (0..200).flat_map(entry).collect();
+    [&len(0x1122_3344_5566_7401)[..], &entries, &[0]].concat()
 }
 
 fn joined(first: &[u8], second: &[u8]) -> Vec<u8> {
@@ -89,31 +143,64 @@ fn joined(first: &[u8], second: &[u8]) -> Vec<u8> {
 /// A hash of these fields, every other one of which expires.
 fn expiring(fields: &[String]) -> Vec<u8> {
     let head = joined(&1_900_000_000_000_u64.to_le_bytes(), &len(fields.len() as u64));
-    let field = |(n, name): (usize, &String)| {
-        let ttl = len(if n % 2 == 0 { 0 } else { 1 + n as u64 });
-        [&ttl[..], &[name.len() as u8], name.as_bytes(), &[5], b"value"].concat()
-    };
-    fields
-        .iter()
-        .enumerate()
-        .fold(head, |out, at| joined(&out, &field(at)))
+    joined(&head, &expiring_fields(fields, 1))
 }
 
-/// A stream of four listpacks, 100 entries of two fields in each.
-fn stream() -> Vec<u8> {
+/// Each with its time of expiry or 0, counted from the first.
+fn expiring_fields(fields: &[String], first: u64) -> Vec<u8> {
+    let field = |(n, name): (usize, &String)| {
+        let ttl = len(if n % 2 == 0 { 0 } else { first + n as u64 });
+        [&ttl[..], &[name.len() as u8], name.as_bytes(), &[5], b"value"].concat()
+    };
+    fields.iter().enumerate().flat_map(field).collect()
+}
+
+/// A stream of four listpacks, 100 entries of two fields in each, and a group with a consumer to whom 50 of them are still pending.
+fn stream(version: u8) -> Vec<u8> {
     const NODES: u64 = 4;
     const ENTRIES: u64 = 100;
+    const PENDING: u64 = 50;
+    let id = |n: u64| joined(&(1000 + n).to_be_bytes(), &0_u64.to_be_bytes());
+    let time = 1_900_000_000_000_u64.to_le_bytes();
     let mut out = len(NODES);
     for node in 0..NODES {
-        let id = joined(&(1000 * (node + 1)).to_be_bytes(), &0_u64.to_be_bytes());
+        let id = id(1000 * node);
         let entries = entries(ENTRIES);
         let head = joined(&[id.len() as u8], &id);
         out = [&out[..], &head, &len(entries.len() as u64), &entries].concat();
     }
     let (total, last) = (len(NODES * ENTRIES), len(1000 * NODES + ENTRIES - 1));
-    // The length, the last id, the first one, the greatest deleted one, how many were added, no groups.
-    let meta = [&total[..], &last, &[0], &len(1000), &[0], &[0, 0], &total, &[0]];
-    joined(&out, &meta.concat())
+    // The length, the last id.
+    out.extend([&total[..], &last, &[0]].concat());
+    if version >= 2 {
+        // The first id, the greatest deleted one, how many were added.
+        out.extend([&len(1000)[..], &[0], &[0, 0], &total].concat());
+    }
+    // One group: its name, its last id.
+    out.extend([&len(1)[..], &[5], b"group", &len(1000 + PENDING), &[0]].concat());
+    if version >= 2 {
+        out.extend(len(PENDING));
+    }
+    out.extend(len(PENDING));
+    for n in 0..PENDING {
+        out.extend([&id(n)[..], &time, &len(1)].concat());
+    }
+    // One consumer, seen then, and since 3 active then.
+    out.extend([&len(1)[..], &[8], b"consumer", &time].concat());
+    if version >= 3 {
+        out.extend(time);
+    }
+    out.extend(len(PENDING));
+    (0..PENDING).for_each(|n| out.extend(id(n)));
+    if version >= 5 {
+        // Entries given back.
+        out.extend(len(0));
+    }
+    if version >= 4 {
+        // For how long and how many ids of producers are kept, no producers, how many ids came, how many twice.
+        out.extend([len(100), len(100), len(0), len(0), len(0)].concat());
+    }
+    out
 }
 
 /// The listpack of so many entries, each of the master's two fields.

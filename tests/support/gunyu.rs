@@ -3,6 +3,7 @@
 //! `gunyu sync` with its own port for the HTTP API and its own folder for the log; the folder stays when gunyu is
 //! killed and started again. Whatever a wait ends in, its failure shows the end of gunyu's traces.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
@@ -19,6 +20,11 @@ use super::{SOON, wait_for};
 
 /// The program that cargo built for this test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_gunyu");
+
+/// What runs as `gunyu sync`: another build of it where `GUNYU_PROGRAM` names one, as `scripts/profile.sh` does.
+fn program() -> OsString {
+    std::env::var_os("GUNYU_PROGRAM").unwrap_or_else(|| PROGRAM.into())
+}
 
 /// The longest call: a full sync with a flush, which the target may take a minute for.
 const CALL_LIMIT: Duration = Duration::from_secs(100);
@@ -300,7 +306,7 @@ impl Gunyu {
 }
 
 fn launch(args: &[String], env: &[(String, String)], port: &Port, dir: &Path) -> Process {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program());
     command.args(args);
     // It has connections of its own, and tests count those of the pipelines, or cut them. tests/doctor lets it.
     if !args.iter().any(|arg| arg.contains("doctorAtStart")) {
