@@ -27,7 +27,8 @@ A file appears whole or not at all, only its owner may read it, and redis-check-
 
 Examples:
   gunyu rdb-dump --source redis://10.0.0.1:6379 --output dump.rdb
-  gunyu rdb-dump --source redis+cluster://10.0.0.1:6379,10.0.0.2:6379 --output dump.rdb
+  gunyu rdb-dump --source redis+cluster://10.0.0.1:6379,10.0.0.2:6379 \\
+    --output dump.rdb
   GUNYU_SOURCE_PASSWORD=... gunyu rdb-dump --source redis://10.0.0.1:6379 --output - | gzip > dump.rdb.gz
   gunyu rdb-dump --input 10.0.0.1:6379 --output dump.rdb
 

@@ -35,7 +35,7 @@ fn a_variable_that_is_not_set_is_named_with_its_line() {
     let problem = Written::with("input:\n  redis:\n    password: ${NOWHERE}\n").problem();
     assert_eq!(
         problem.to_string(),
-        "gunyu.yaml, line 3: input.redis.password: the environment variable NOWHERE is not set"
+        "gunyu.yaml, line 3: input.redis.password: the environment variable NOWHERE is not set (export NOWHERE=…)"
     );
 }
 
