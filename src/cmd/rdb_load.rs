@@ -36,7 +36,7 @@ Examples:
     --set output.replay.keyExists=ignore
   gunyu rdb-load dump.rdb --target redis://127.0.0.1:6380/3 \\
     --set 'output.filter.keyFilter.prefixKeyWhitelist=[\"user:\"]'
-  gunyu rdb-load dump.rdb --target redis+cluster://10.0.0.1:6379,10.0.0.2:6379 \\
+  gunyu rdb-load dump.rdb --target redis+cluster://10.0.0.1:6379 \\
     --set output.replay.dbOnCluster=merge
   zcat dump.rdb.gz | gunyu rdb-load - --target redis://127.0.0.1:6380
 
