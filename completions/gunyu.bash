@@ -946,7 +946,7 @@ _gunyu() {
             return 0
             ;;
         gunyu__subcmd__status)
-            opts="-c -w -h -V --server --token --ca-cert --config --json --watch --local --source --target --set --help --version"
+            opts="-c -w -h -V --server --token --ca-cert --config --json --watch --wait --local --source --target --set --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -46,8 +46,8 @@ complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "completions" -d 'Print 
 complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
 complete -c gunyu -n "__fish_gunyu_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -s c -l config -d 'Configuration file (YAML)' -r -F
-complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l source -d 'Source, as redis://[user[:password]@]host:port[/db]' -r
-complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l target -d 'Target, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l source -d 'Source, as redis://[user[:password]@]host:port, rediss://… for TLS, redis+cluster://host:port,host:port or redis+sentinel://host:port,…/mastername; with /db only that database is copied' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l target -d 'Target, in the same forms; with /db all databases go into that one' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l set -d 'Set any key of the configuration by its dotted path; may be repeated' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -s q -l quiet -d 'Draw no progress on the terminal'
 complete -c gunyu -n "__fish_gunyu_using_subcommand sync" -l adopt-redis-gunyu-checkpoint -d 'Go on from the checkpoint that redis-GunYu has left on the target, without a full sync; refused where it does not fit'
@@ -57,17 +57,18 @@ complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l server -d 'The da
 complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
 complete -c gunyu -n "__fish_gunyu_using_subcommand status" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
-complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l source -d 'Source, as redis://[user[:password]@]host:port[/db]' -r
-complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l target -d 'Target, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l source -d 'Source, as gunyu sync has it' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l target -d 'Target, as gunyu sync has it' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l set -d 'Set any key of the configuration by its dotted path; may be repeated' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l json -d 'Print the daemon\'s JSON as it is'
 complete -c gunyu -n "__fish_gunyu_using_subcommand status" -s w -l watch -d 'Redraw every second until interrupted'
+complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l wait -d 'Return when every input is live, or one has stopped (exit code 1); a daemon that does not answer is waited for half a minute'
 complete -c gunyu -n "__fish_gunyu_using_subcommand status" -l local -d 'Ask source and target of --config (or of --source and --target) instead of a daemon'
 complete -c gunyu -n "__fish_gunyu_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gunyu -n "__fish_gunyu_using_subcommand status" -s V -l version -d 'Print version'
 complete -c gunyu -n "__fish_gunyu_using_subcommand doctor" -s c -l config -d 'Configuration file (YAML)' -r -F
-complete -c gunyu -n "__fish_gunyu_using_subcommand doctor" -l source -d 'Source, as redis://[user[:password]@]host:port[/db]' -r
-complete -c gunyu -n "__fish_gunyu_using_subcommand doctor" -l target -d 'Target, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand doctor" -l source -d 'Source, as redis://[user[:password]@]host:port, rediss://… for TLS, redis+cluster://host:port,host:port or redis+sentinel://host:port,…/mastername; with /db only that database is copied' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand doctor" -l target -d 'Target, in the same forms; with /db all databases go into that one' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand doctor" -l set -d 'Set any key of the configuration by its dotted path; may be repeated' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand doctor" -l outage -d 'So long the source may be out of reach without a full sync afterwards: its backlog should last' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand doctor" -l json -d 'Print the findings as JSON'
@@ -77,8 +78,8 @@ complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l server -d 'The 
 complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
 complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
-complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l source -d 'Source to copy here, as redis://[user[:password]@]host:port[/db]' -r
-complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l target -d 'Target to copy to here, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l source -d 'Source to copy here, as redis://[user[:password]@]host:port, rediss://… for TLS, redis+cluster://host:port,host:port or redis+sentinel://host:port,…/mastername; with /db only that database is copied' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l target -d 'Target to copy to here, in the same forms; with /db all databases go into that one' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l set -d 'Set any key of the configuration by its dotted path, for a copy made here; may be repeated' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l inputs -d 'What the daemon is to copy: `all`, or source addresses (host:port) between commas' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand fullsync" -l flush-command -d 'What FLUSHDB is called on the target, where it was renamed' -r
@@ -141,8 +142,8 @@ complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-stats" -s q -l quiet -d 
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-stats" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gunyu -n "__fish_gunyu_using_subcommand rdb-stats" -s V -l version -d 'Print version'
 complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -s c -l config -d 'Configuration file (YAML)' -r -F
-complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l source -d 'Source, as redis://[user[:password]@]host:port[/db]' -r
-complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l target -d 'Target, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l source -d 'Source, as redis://[user[:password]@]host:port, rediss://… for TLS, redis+cluster://host:port,host:port or redis+sentinel://host:port,…/mastername; with /db only that database is copied' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l target -d 'Target, in the same forms; with /db all databases go into that one' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l set -d 'Set any key of the configuration by its dotted path; may be repeated' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand verify" -l compare -d 'How much is compared; each includes those before it' -r -f -a "existence\t'Whether each key is there'
 type\t'Its type and its expiry as well'
@@ -206,8 +207,8 @@ complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l server -d 'The da
 complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l token -d 'The token that the daemon asks for [default: GUNYU_TOKEN, then server.auth of --config]' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l ca-cert -d 'Trust this CA (PEM) and no other, for https [default: GUNYU_CA_CERT, then the certificate of --config and the public CAs]' -r -F
 complete -c gunyu -n "__fish_gunyu_using_subcommand config" -s c -l config -d 'The daemon\'s configuration file, to find its address, token and certificate' -r -F
-complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l source -d 'Source, as redis://[user[:password]@]host:port[/db]' -r
-complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l target -d 'Target, as redis://[user[:password]@]host:port[/db]' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l source -d 'Source, as gunyu sync has it' -r
+complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l target -d 'Target, as gunyu sync has it' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l set -d 'Set any key of the configuration by its dotted path; may be repeated' -r
 complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l json -d 'Print the daemon\'s answer as JSON'
 complete -c gunyu -n "__fish_gunyu_using_subcommand config" -l local -d 'Show what --config (or --source and --target) means, without a daemon'

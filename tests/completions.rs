@@ -161,6 +161,24 @@ fn every_command_explains_itself() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// The columns of a terminal: what is longer is wrapped, and fails when it is pasted.
+const COLUMNS: usize = 80;
+
+#[test]
+fn every_example_fits_on_its_line() {
+    let mut top = Cli::command();
+    top.build();
+    let all = std::iter::once(&top).chain(top.get_subcommands());
+    let after = all.filter_map(|command| command.get_after_long_help());
+    let texts: Vec<String> = after.map(ToString::to_string).collect();
+    let examples = texts
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter(|line| line.starts_with("  "));
+    let long: Vec<&str> = examples.filter(|line| line.chars().count() >= COLUMNS).collect();
+    assert!(texts.len() > 15 && long.is_empty(), "{long:#?}");
+}
+
 fn explains_itself(command: &mut clap::Command, faults: &mut Vec<String>) {
     let name = command.get_name().to_owned();
     let after = command

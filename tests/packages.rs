@@ -113,6 +113,52 @@ fn everything_that_the_debian_package_takes_is_there() {
     }
 }
 
+/// README and docs are installed, too: what they lead to must lie beside them, as in the repository.
+#[test]
+fn every_link_of_the_installed_documents_leads_to_an_installed_file() {
+    let home = "usr/share/doc/gunyu/";
+    let installed: Vec<(String, String)> = assets()
+        .into_iter()
+        .filter(|(_, place)| place.starts_with(home))
+        .collect();
+    let is_there = |link: &str| {
+        installed.iter().any(|(file, place)| {
+            let (folder, _) = file.rsplit_once('/').unwrap_or(("", ""));
+            let (before, after) = file.split_once('*').unwrap_or((file, ""));
+            let fits = link.starts_with(before) && link.ends_with(after) && link.len() >= file.len() - 1;
+            let lies = place.strip_prefix(home).unwrap();
+            fits && (lies == link || lies.trim_end_matches('/') == folder)
+        })
+    };
+    let mut documents = vec!["README.md".to_owned()];
+    let docs = std::fs::read_dir(path("docs")).unwrap();
+    let names = docs.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    documents.extend(
+        names
+            .filter(|name| name.ends_with(".md"))
+            .map(|name| format!("docs/{name}")),
+    );
+    let mut missing = Vec::new();
+    for document in &documents {
+        let text = read(document);
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        for link in links.map(|(link, _)| link.split('#').next().unwrap()) {
+            if link.is_empty() || link.contains("://") || link.contains(' ') {
+                continue;
+            }
+            let from_root = match (link.strip_prefix("../"), document.starts_with("docs/")) {
+                (Some(above), _) => above.to_owned(),
+                (None, true) => format!("docs/{link}"),
+                (None, false) => link.to_owned(),
+            };
+            if !is_there(&from_root) {
+                missing.push(format!("{document}: {link}"));
+            }
+        }
+    }
+    assert!(documents.len() > 5 && missing.is_empty(), "{missing:#?}");
+}
+
 #[test]
 fn the_service_starts_what_the_package_installs_and_keeps_its_data_where_it_may_write() {
     let start = only(unit("ExecStart"));

@@ -134,7 +134,9 @@ pub struct Gc {
 Examples:
   gunyu config
   gunyu config --json | jq .output.replay
-  gunyu config --local --config gunyu.yaml     # checks a file and shows every default, without a daemon
+  gunyu config --local --config gunyu.yaml
+
+The last checks a file and shows every default, without a daemon.
 
 Exit codes: 0 shown, 2 the file is wrong, 3 no daemon answers, 5 the daemon refuses.")]
 pub struct Config {
@@ -150,10 +152,10 @@ pub struct Config {
 /// The part of a configuration that [`ServerArgs`] has not.
 #[derive(Debug, Clone, clap::Args)]
 pub struct GivenArgs {
-    /// Source, as redis://[user[:password]@]host:port[/db]
+    /// Source, as gunyu sync has it
     #[arg(long, value_name = "URL", requires = "local")]
     pub source: Option<String>,
-    /// Target, as redis://[user[:password]@]host:port[/db]
+    /// Target, as gunyu sync has it
     #[arg(long, value_name = "URL", requires = "local")]
     pub target: Option<String>,
     /// Set any key of the configuration by its dotted path; may be repeated
@@ -182,7 +184,9 @@ Needs several gunyu that stand in for each other; one that runs alone refuses an
 Examples:
   gunyu handover --inputs all
   gunyu handover --inputs 10.0.0.1:6379 --wait
-  gunyu handover --inputs all --to 10.0.0.6:18001 --config gunyu.yaml   # any member that answers is asked
+  gunyu handover --inputs all --to 10.0.0.6:18001 --config gunyu.yaml
+
+With --config any member that answers is asked.
 
 Exit codes: 0 handed over, 3 no daemon answers, 5 the daemon refuses.")]
 pub struct Handover {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::config::Config;
+use super::config::{self, Config};
 use super::settings::Places;
 use super::settings::doctor::{OUTAGE, plan};
 use super::{ConfigArgs, Exit, Failure, print, settings, status, sync};
@@ -26,19 +26,29 @@ What is written on the source is measured for a second: run it when there is som
 
 Examples:
   gunyu doctor --source redis://10.0.0.1:6379 --target redis://10.0.0.2:6379
-  gunyu doctor --config /etc/gunyu/gunyu.yaml --outage 600
-  gunyu doctor --config gunyu.yaml --json | jq '.findings[] | select(.severity == \"problem\")'
+  gunyu doctor --config /etc/gunyu/gunyu.yaml --outage 10m
+  gunyu doctor --config gunyu.yaml --json \\
+    | jq '.findings[] | select(.severity == \"problem\")'
 
 Exit codes: 0 all is well, 1 there are warnings, 2 there are problems, or the configuration is wrong.")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
     /// So long the source may be out of reach without a full sync afterwards: its backlog should last
-    #[arg(long, value_name = "SECONDS", default_value_t = OUTAGE.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
-    outage: u64,
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = outage)]
+    outage: Duration,
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// A number alone is seconds.
+fn outage(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let given = seconds.or_else(|| config::duration(text));
+    given
+        .filter(|given| !given.is_zero())
+        .ok_or_else(|| "write a number with a unit, as in 90s, 10m or 1h".to_owned())
 }
 
 /// Examines and prints.
@@ -52,7 +62,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let runtime = sync::runtime()?;
     let findings = runtime.block_on(async {
         let places = Places::of(&config);
-        let plan = plan(&config, &places, Duration::from_secs(args.outage), Depth::Full);
+        let plan = plan(&config, &places, args.outage, Depth::Full);
         let plan = plan.map_err(|error| settings::wrong_filter(&error))?;
         Ok::<_, Failure>(doctor::examine(&plan).await)
     })?;
@@ -246,6 +256,19 @@ mod tests {
             nodes: nodes.iter().map(ToString::to_string).collect(),
             says: "it is \u{1b}[2J so".to_owned(),
             fix: fix.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn an_outage_is_a_duration_or_seconds_and_never_none() {
+        let secs = |text| outage(text).map(|given| given.as_secs());
+        assert_eq!(
+            (secs("600"), secs("1h"), secs("1m30s")),
+            (Ok(600), Ok(3600), Ok(90))
+        );
+        assert_eq!(outage("60s"), Ok(OUTAGE), "the default of the option");
+        for wrong in ["", "0", "0s", "h", "-1", "1 week"] {
+            assert!(outage(wrong).is_err_and(|hint| hint.contains("1h")), "{wrong}");
         }
     }
 

@@ -47,7 +47,8 @@ use crate::core::supervisor;
 Examples:
   gunyu sync --source redis://127.0.0.1:6379 --target redis://127.0.0.1:6380
   gunyu status --watch
-  gunyu fullsync --source redis://127.0.0.1:6379 --target redis://127.0.0.1:6380
+  gunyu fullsync --source redis://127.0.0.1:6379 \\
+    --target redis://127.0.0.1:6380
 
 Commands that call a daemon find it by --server, GUNYU_SERVER, server.listen of --config, or at http://127.0.0.1:18001.
 
@@ -186,7 +187,15 @@ impl Failure {
 
 impl From<config::Error> for Failure {
     fn from(error: config::Error) -> Failure {
-        Failure::new(Exit::Usage, error.to_string())
+        let message = match &error {
+            // Each is one.
+            config::Error::Problems(problems) => {
+                let each: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                each.join("\nerror: ")
+            }
+            other => other.to_string(),
+        };
+        Failure::new(Exit::Usage, message).with_hint(error.hint().map(str::to_owned))
     }
 }
 
@@ -234,10 +243,11 @@ pub struct ConfigArgs {
     /// Configuration file (YAML)
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<std::path::PathBuf>,
-    /// Source, as redis://[user[:password]@]host:port[/db]
+    /// Source, as redis://[user[:password]@]host:port, rediss://… for TLS, redis+cluster://host:port,host:port or
+    /// redis+sentinel://host:port,…/mastername; with /db only that database is copied
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,
-    /// Target, as redis://[user[:password]@]host:port[/db]
+    /// Target, in the same forms; with /db all databases go into that one
     #[arg(long, value_name = "URL")]
     pub target: Option<String>,
     /// Set any key of the configuration by its dotted path; may be repeated

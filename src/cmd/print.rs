@@ -30,6 +30,13 @@ pub fn text(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `1 key`, `2,000 keys`.
+#[must_use]
+pub fn keys(count: u64) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} key{plural}", indicatif::HumanCount(count))
+}
+
 /// Prints a value on a line.
 ///
 /// # Errors

@@ -27,8 +27,10 @@ A file appears whole or not at all, only its owner may read it, and redis-check-
 
 Examples:
   gunyu rdb-dump --source redis://10.0.0.1:6379 --output dump.rdb
-  gunyu rdb-dump --source redis+cluster://10.0.0.1:6379,10.0.0.2:6379 --output dump.rdb
-  GUNYU_SOURCE_PASSWORD=... gunyu rdb-dump --source redis://10.0.0.1:6379 --output - | gzip > dump.rdb.gz
+  gunyu rdb-dump --source redis+cluster://10.0.0.1:6379,10.0.0.2:6379 \\
+    --output dump.rdb
+  GUNYU_SOURCE_PASSWORD=... gunyu rdb-dump --source redis://10.0.0.1:6379 \\
+    --output - | gzip > dump.rdb.gz
   gunyu rdb-dump --input 10.0.0.1:6379 --output dump.rdb
 
 Exit codes: 0 written, 1 it failed, 2 usage or configuration (a wrong password of the server included), 3 no daemon answers, \

@@ -122,7 +122,7 @@ pub fn broken(name: &str, error: &rdb::Error) -> Failure {
     let hint = match &error.cause {
         Cause::Magic([0x1f, 0x8b, ..]) => "it is compressed: gunzip -c FILE | gunyu ... -",
         Cause::Magic([0x28, 0xb5, 0x2f, 0xfd, ..]) => "it is compressed: zstd -dc FILE | gunyu ... -",
-        Cause::Magic(_) => "an RDB file begins with REDIS or VALKEY and a number: name another file",
+        _ if error.is_no_rdb() => "an RDB file begins with REDIS or VALKEY and a number: name another file",
         Cause::Truncated => "it is not whole: copy it again, or dump it anew with gunyu rdb-dump",
         Cause::Unknown { .. } => {
             "a server newer than Redis 8.6 or Valkey 9 wrote it, or it is damaged: redis-check-rdb of that server tells"

@@ -32,9 +32,12 @@ else under output in the configuration hold as for `gunyu sync`. Loading a file 
 
 Examples:
   gunyu rdb-load dump.rdb --target redis://127.0.0.1:6380
-  gunyu rdb-load dump.rdb --target redis://127.0.0.1:6380 --jobs 8 --set output.replay.keyExists=ignore
-  gunyu rdb-load dump.rdb --target redis://127.0.0.1:6380/3 --set 'output.filter.keyFilter.prefixKeyWhitelist=[\"user:\"]'
-  gunyu rdb-load dump.rdb --target redis+cluster://10.0.0.1:6379,10.0.0.2:6379 --set output.replay.dbOnCluster=merge
+  gunyu rdb-load dump.rdb --target redis://127.0.0.1:6380 --jobs 8 \\
+    --set output.replay.keyExists=ignore
+  gunyu rdb-load dump.rdb --target redis://127.0.0.1:6380/3 \\
+    --set 'output.filter.keyFilter.prefixKeyWhitelist=[\"user:\"]'
+  gunyu rdb-load dump.rdb --target redis+cluster://10.0.0.1:6379 \\
+    --set output.replay.dbOnCluster=merge
   zcat dump.rdb.gz | gunyu rdb-load - --target redis://127.0.0.1:6380
 
 Exit codes: 0 loaded, 1 it failed (the file is broken, the target refused something), 2 usage or configuration, 130 interrupted.")]

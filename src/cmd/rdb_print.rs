@@ -21,7 +21,7 @@ use clap::ValueEnum;
 use super::file;
 use super::interrupt::unless_interrupted;
 use super::progress::{Download, How};
-use super::{Exit, Failure};
+use super::{Exit, Failure, rdb_file};
 use crate::core::rdb::{self, Scanner, Step};
 use glob::Glob;
 use printer::{Printer, Selection};
@@ -123,7 +123,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, message)
             .with_hint(Some("choose another place with --output".to_owned())));
     }
-    let (unnamed, out) = file::create(output)?;
+    let (unnamed, out) = file::create(output, "--output")?;
     let args = args.clone();
     unless_interrupted("nothing is written; run the command again", move || {
         let mut out = BufWriter::with_capacity(CHUNK_BYTES, out);
@@ -179,6 +179,7 @@ fn is_broken(args: &Args, error: &rdb::Error) -> Failure {
         false => args.file.display().to_string(),
     };
     let hint = match &args.output {
+        _ if error.is_no_rdb() => return rdb_file::broken(&file, error),
         None => "what stands before that byte is printed; dump the file anew where its source still is",
         Some(_) => {
             "without --output, what stands before that byte is printed; dump the file anew where its source still is"

@@ -38,6 +38,18 @@ const ANNOUNCED_VERSION: &str = "9.0.0";
 /// A target that owes a reply for so long is taken for dead. Long: a `FLUSHALL` of a large database may take its time.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
 
+/// What to say where nothing was found to copy and a `/N` at the source leaves out all databases but that.
+#[must_use]
+pub fn one_database(config: &Config) -> Option<String> {
+    let [only] = config.output.filter.db_whitelist.as_slice() else {
+        return None;
+    };
+    let says = "of the source is copied, and it holds no keys";
+    Some(format!(
+        "only database {only} {says}: leave /{only} away at the source (output.filter.dbWhitelist) to copy all"
+    ))
+}
+
 /// What all pipelines share.
 #[must_use]
 pub fn shared(config: &Config) -> Shared {

@@ -5,6 +5,7 @@
 mod pace;
 mod screen;
 mod table;
+mod wait;
 mod watch;
 mod words;
 
@@ -27,14 +28,16 @@ With --local no daemon is asked: the checkpoint is read on the target, the offse
 Examples:
   gunyu status
   gunyu status --watch
+  gunyu status --wait && gunyu verify --config gunyu.yaml
   gunyu status --local --config gunyu.yaml
-  gunyu status --local --source redis://10.0.0.1:6379 --target redis://10.0.0.2:6379
+  gunyu status --local --source redis://10.0.0.1:6379 \\
+    --target redis://10.0.0.2:6379
   gunyu status --json | jq '.[].LagBytes'
 
 On a terminal the inputs that need attention stand first. With --watch the view is redrawn every second and \
 fits the window; Ctrl-C ends it. While the daemon is away, it says so and goes on watching.
 
-Exit codes: 0 shown, 1 a server does not answer (--local), 2 the configuration is wrong, 3 no daemon answers (with --watch: none has ever answered), 5 the daemon refuses, \
+Exit codes: 0 shown, 1 a server does not answer (--local), or an input has stopped (--wait), 2 the configuration is wrong, 3 no daemon answers (with --watch: none has ever answered), 5 the daemon refuses, \
 130 interrupted.")]
 pub struct Args {
     #[command(flatten)]
@@ -45,6 +48,9 @@ pub struct Args {
     /// Redraw every second until interrupted
     #[arg(long, short, conflicts_with = "local")]
     watch: bool,
+    /// Return when every input is live, or one has stopped (exit code 1); a daemon that does not answer is waited for half a minute
+    #[arg(long, conflicts_with_all = ["local", "watch"])]
+    wait: bool,
     /// Ask source and target of --config (or of --source and --target) instead of a daemon
     #[arg(long, conflicts_with = "server")]
     local: bool,
@@ -67,7 +73,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.watch {
         return watch::run(daemon, args.json);
     }
-    let value = daemon.get(PATH)?;
+    let value = match args.wait {
+        true => wait::until_live(&daemon)?,
+        false => daemon.get(PATH)?,
+    };
     let text = if args.json {
         format!("{value}\n")
     } else {

@@ -23,7 +23,9 @@ use crate::http::{Api, ConfigText};
 #[command(after_long_help = "\
 Examples:
   gunyu sync --source redis://127.0.0.1:6379 --target redis://127.0.0.1:6380
-  gunyu sync --config /etc/gunyu/gunyu.yaml --set output.replay.batchCmdCount=500
+  gunyu sync --source redis+cluster://10.0.0.1:6379,10.0.0.2:6379 \\
+    --target redis+cluster://10.0.1.1:6379
+  gunyu sync --config gunyu.yaml --set output.replay.batchCmdCount=500
 
 Passwords are best given by GUNYU_SOURCE_PASSWORD and GUNYU_TARGET_PASSWORD. \
 SIGTERM or Ctrl-C drains, records the checkpoint and ends with 0; a second one ends at once.")]

@@ -38,7 +38,7 @@ Examples:
   gunyu verify --source redis://10.0.0.1:6379 --target redis://10.0.0.2:6379
   gunyu verify --config gunyu.yaml --compare value --rate 20000
   gunyu verify --config gunyu.yaml --sample 0.01 --compare value --json
-  gunyu verify --config gunyu.yaml --match 'user:*' --differences differing.jsonl
+  gunyu verify --config gunyu.yaml --match 'user:*' --differences diff.jsonl
   gunyu verify --config gunyu.yaml --compare value --repair --dry-run
 
 Exit codes: 0 no key is known to differ (after --repair: any more), 1 it failed, or a server does not say what it has, 2 usage or configuration, 4 source and target differ, 130 interrupted.")]
@@ -137,7 +137,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         tracing::warn!("{note}");
     }
     // Before the work: a file that cannot be written is told at once.
-    let differences = args.differences.as_deref().map(file::create).transpose()?;
+    let differences = args
+        .differences
+        .as_deref()
+        .map(|path| file::create(path, "--differences"))
+        .transpose()?;
     let folder = own_folder().context("cannot make a temporary folder for what differs")?;
     let runtime = sync::runtime()?;
     let began = Instant::now();
@@ -149,7 +153,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         out.finish()?;
         file::name(vec![unnamed])?;
     }
-    told::tell(args, &outcome, &pairs, began.elapsed())?;
+    let only = settings::one_database(&config);
+    told::tell(args, &outcome, &pairs, began.elapsed(), only.as_deref())?;
     match outcome.different() {
         0 if outcome.unknown > 0 => Err(Failure::new(
             Exit::Failed,

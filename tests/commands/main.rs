@@ -15,6 +15,7 @@ mod dump_cluster;
 mod dump_trouble;
 mod load;
 mod migration;
+mod said;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -35,7 +35,7 @@ fn a_variable_that_is_not_set_is_named_with_its_line() {
     let problem = Written::with("input:\n  redis:\n    password: ${NOWHERE}\n").problem();
     assert_eq!(
         problem.to_string(),
-        "gunyu.yaml, line 3: input.redis.password: the environment variable NOWHERE is not set"
+        "gunyu.yaml, line 3: input.redis.password: the environment variable NOWHERE is not set (export NOWHERE=…)"
     );
 }
 
@@ -210,12 +210,12 @@ fn set_is_as_strict_as_the_file() {
     for (setting, told) in [
         (
             "output.replay.batchCmdCont=5",
-            "--set output.replay.batchCmdCont: output.replay.batchCmdCont: this key is not known; \
+            "--set output.replay.batchCmdCont: this key is not known; \
              did you mean output.replay.batchCmdCount?",
         ),
         (
             "output.replay.connections=many",
-            "--set output.replay.connections: output.replay.connections: expected an integer from 1 to 1024, \
+            "--set output.replay.connections: expected an integer from 1 to 1024, \
              found the text \"many\"",
         ),
         (

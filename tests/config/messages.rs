@@ -132,6 +132,44 @@ fn what_is_not_yaml_names_file_and_line() {
 }
 
 #[test]
+fn a_bare_reference_between_braces_is_told_to_be_quoted() {
+    for file in [
+        "input:\n  redis: {addresses: [a:1], password: ${NAME}}\n",
+        "input: {redis: {addresses: [a:1], password: ${NAME}\n  }}\n",
+        "input: {redis: {addresses: [${NAME}]}}\n",
+    ] {
+        let error = Written::file(file).check().unwrap_err().to_string();
+        assert!(
+            error.contains("not valid YAML") && error.ends_with("'${NAME}'"),
+            "{error}"
+        );
+    }
+    let error = Written::file("input: {redis: {addresses: [a:1}}\n")
+        .check()
+        .unwrap_err();
+    assert!(!error.to_string().contains("NAME"), "{error}");
+}
+
+#[test]
+fn a_flag_that_is_wrong_is_named_once() {
+    let problem = Written::urls("redis://a", "redis://b")
+        .set("output.replay.connections=x")
+        .problem();
+    let said = problem.to_string();
+    assert_eq!(said.matches("output.replay.connections").count(), 1, "{said}");
+    assert!(
+        said.starts_with("--set output.replay.connections: expected"),
+        "{said}"
+    );
+}
+
+#[test]
+fn several_addresses_onto_one_server_are_told_how_nodes_of_a_cluster_are_written() {
+    let problem = Written::urls("redis://a,b", "redis://c").problem();
+    assert!(problem.to_string().contains("redis+cluster://"), "{problem}");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named() {
     let error = File::read(Path::new("/nonexistent/gunyu.yaml")).unwrap_err();
     assert!(
@@ -139,6 +177,11 @@ fn a_file_that_cannot_be_read_is_named() {
             .to_string()
             .starts_with("cannot read the configuration /nonexistent/gunyu.yaml: "),
         "{error}"
+    );
+    assert!(
+        error
+            .hint()
+            .is_some_and(|hint| hint.contains("gunyu config --local"))
     );
 }
 

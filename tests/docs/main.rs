@@ -69,6 +69,9 @@ macro_rules! scenes {
 
 scenes! {
     a_cluster_is_migrated_this_afternoon: "README.md", ["Migrate a cluster this afternoon"];
+    servers_that_ask_for_passwords_are_migrated: "README.md", ["With passwords and TLS", "Migrate a cluster this afternoon"];
+    users_for_each_side_may_do_what_is_needed: "README.md", ["What it needs on both sides"];
+    the_api_is_called: "README.md", ["HTTP"];
     the_daemon_is_started_and_looked_at: "README.md", ["Before the first start", "Use it"];
     the_daemon_speaks_tls: "README.md", ["TLS"];
     the_daemon_follows_clusters_and_sentinels: "README.md", ["Clusters and sentinels"];
@@ -84,6 +87,7 @@ scenes! {
     psync_has_another_name: "docs/migrating.md", ["A renamed PSYNC"];
     a_backup_file_is_loaded: "docs/migrating.md", ["A backup file"];
     the_applications_cut_over: "docs/migrating.md", ["Cutover"];
+    a_group_cuts_over: "docs/migrating.md", ["With a group"];
     there_is_a_way_back: "docs/migrating.md", ["The way back"];
     it_is_deployed_upgraded_and_taken_away: "docs/operations.md", ["Deploying", "Upgrading one that stands alone", "Taking it away"];
     it_is_operated_and_drilled: "docs/operations.md", ["Sizing the log", "Looking at it", "Everyday orders", "Drills"];
@@ -240,6 +244,74 @@ fn every_configuration_in_a_document_is_one_that_gunyu_takes() {
         let said = String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success(), "{}: {said}", block.place());
     }
+}
+
+/// The column of README's table of benchmarks that has this head, in MiB.
+fn memory_in_benchmarks() -> Vec<u64> {
+    let readme = documents::text("README.md");
+    let cells = |line: &str| {
+        line.split('|')
+            .map(|cell| cell.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let mut lines = readme.lines().skip_while(|line| !line.starts_with("| figure |"));
+    let head = cells(lines.next().unwrap());
+    let column = head.iter().position(|cell| cell == "memory").unwrap();
+    let rows = lines.take_while(|line| line.starts_with('|')).map(cells);
+    rows.filter_map(|row| row[column].strip_suffix(" MiB")?.parse().ok())
+        .collect()
+}
+
+#[test]
+fn the_memory_that_operations_tells_is_that_of_the_benchmarks() {
+    let all = memory_in_benchmarks();
+    let (least, most) = (all.iter().min().unwrap(), all.iter().max().unwrap());
+    let told = format!("{least} to {most} MiB in the benchmarks");
+    assert!(
+        documents::text("docs/operations.md").contains(&told),
+        "docs/operations.md, What it needs: {told}"
+    );
+}
+
+#[test]
+fn every_exit_code_and_every_document_is_in_readme() {
+    let readme = documents::text("README.md");
+    let (_, codes) = readme.split_once("Exit codes: ").unwrap();
+    let codes = codes.split_once("\n\n").unwrap().0.replace('\n', " ");
+    for code in [
+        "0 done",
+        "1 failed",
+        "2 usage",
+        "3 no daemon",
+        "4 source and target differ",
+        "5 refused",
+        "130 interrupted",
+    ] {
+        assert!(codes.contains(code), "{code}: {codes}");
+    }
+    for name in documents::names().iter().filter(|name| name.starts_with("docs/")) {
+        assert!(readme.contains(&format!("]({name})")), "nobody leads to {name}");
+    }
+}
+
+#[test]
+fn every_route_is_called_by_an_example() {
+    let blocks = blocks("sh").into_iter();
+    let examples: String = blocks
+        .filter(|one| one.document == "README.md" && one.heading == "HTTP")
+        .map(|one| one.text)
+        .collect();
+    let api = documents::text("docs/openapi.yaml");
+    let routes = api
+        .lines()
+        .filter_map(|line| line.strip_prefix("  /")?.strip_suffix(':'));
+    let routes: Vec<&str> = routes.filter(|route| !route.starts_with("peer")).collect();
+    assert!(routes.len() > 10, "{routes:?}");
+    let missing: Vec<&&str> = routes
+        .iter()
+        .filter(|route| !examples.contains(&format!("$api/{route}")))
+        .collect();
+    assert!(missing.is_empty(), "no curl line calls {missing:?}");
 }
 
 #[test]

@@ -71,13 +71,85 @@ fn stop_once_caught_up(stage: &Stage, server: &str, source: &Server) {
 
 /// From a cluster to a cluster, while somebody writes until the script refuses it.
 fn cluster_to_cluster(blocks: &[Block], shards: usize) {
-    let (source, target) = (Cluster::start(3), Cluster::start(shards));
+    between_clusters(blocks, &Cluster::start(3), &Cluster::start(shards));
+}
+
+fn between_clusters(blocks: &[Block], source: &Cluster, target: &Cluster) {
     source.set_keys(KEYS);
-    let names = [nodes(&SOURCES, &source), nodes(&TARGETS, &target)].concat();
-    let mut writer = Writer::on(&masters(&source));
+    let names = [nodes(&SOURCES, source), nodes(&TARGETS, target)].concat();
+    let mut writer = Writer::on(&masters(source));
     Stage::new(&names).play("", blocks);
-    writer.assert_refused(&masters(&target));
-    fleet::assert_equal(&source, &target);
+    writer.assert_refused(&masters(target));
+    fleet::assert_equal(source, target);
+}
+
+pub fn servers_that_ask_for_passwords_are_migrated(blocks: &[Block]) {
+    let options = ["--requirepass", "secret", "--masterauth", "secret"];
+    let (source, target) = (Cluster::with(3, &options), Cluster::with(3, &options));
+    between_clusters(blocks, &source, &target);
+}
+
+pub fn users_for_each_side_may_do_what_is_needed(blocks: &[Block]) {
+    let (source, target) = (filled(), Server::start());
+    let stage = Stage::new(&[(ONE, source.addr()), ("10.0.0.2:6379", target.addr())]);
+    stage.play(
+        "export GUNYU_SOURCE_PASSWORD=secret GUNYU_TARGET_PASSWORD=secret",
+        blocks,
+    );
+    let sides = "--source redis://gunyu@10.0.0.1:6379 --target redis://gunyu@10.0.0.2:6379";
+    let writer = Writer::on(&[&source]);
+    stage.play(
+        &format!("gunyu doctor {sides} --set channel.storer.dirPath=logs"),
+        &[],
+    );
+    let told = stage.printed();
+    let mut permissions = told.lines().filter(|line| line.contains(" permission"));
+    assert!(
+        told.contains(" permission: ") && permissions.all(|line| line.starts_with("  ok ")),
+        "{told}"
+    );
+    // It asks by ACL DRYRUN first, which nobody needs to allow.
+    let () = target.run(&["ACL", "LOG", "RESET"]);
+    stage.play(&format!("gunyu sync {sides}\n{LIVE}"), &[]);
+    drop(writer);
+    stop_once_caught_up(&stage, "", &source);
+    let log: Vec<redis::Value> = target.run(&["ACL", "LOG"]);
+    assert!(log.is_empty(), "{log:?}");
+    assert_equal(&source, &target);
+}
+
+pub fn the_api_is_called(blocks: &[Block]) {
+    let (source, target) = (filled(), Server::start());
+    let stage = Stage::new(&pair(&source, &target));
+    stage.play(&running(), blocks);
+    let (told, snapshot) = (stage.printed(), stage.dir().join("snapshot.rdb"));
+    assert!(told.contains("openapi: 3"), "{told}");
+    assert!(std::fs::read(snapshot).unwrap().starts_with(b"REDIS"));
+    assert_equal(&source, &target);
+}
+
+/// The files of the two members are those of docs/operations.md.
+pub fn a_group_cuts_over(blocks: &[Block]) {
+    let (source, target, leases) = (filled(), Server::start(), Server::start());
+    let members = [Port::free(), Port::free()];
+    let mut names = pair(&source, &target);
+    names.push(("10.0.2.1:6379", leases.addr()));
+    names.push(("10.0.0.5:18001", members[0].addr().to_string()));
+    names.push(("10.0.0.6:18001", members[1].addr().to_string()));
+    let stage = Stage::new(&names);
+    let of_group = |one: &Block| one.document == "docs/operations.md" && one.heading == "A group";
+    let files = crate::documents::blocks("sh").into_iter().find(of_group).unwrap();
+    let mut writer = Writer::on(&[&source]);
+    stage.play(&files.text, blocks);
+    writer.assert_refused(&[&target]);
+    assert_eq!(source.run::<u64>(&["EXISTS", "/redis-gunyu/orders"]), 0);
+    assert_eq!(leases.run::<u64>(&["EXISTS", "/redis-gunyu/orders"]), 1);
+    assert!(
+        !stage.printed().contains("group's leases are in the source"),
+        "{}",
+        stage.printed()
+    );
+    assert_equal(&source, &target);
 }
 
 pub fn a_cluster_is_migrated_this_afternoon(blocks: &[Block]) {
@@ -205,7 +277,18 @@ pub fn the_daemon_follows_clusters_and_sentinels(blocks: &[Block]) {
 pub fn a_migration_is_a_job(blocks: &[Block]) {
     let (source, target) = (filled(), filled());
     let stage = Stage::new(&[(ONE, source.addr()), ("10.0.0.2:6379", target.addr())]);
-    stage.play("", blocks);
+    let [job, calls] = blocks else {
+        panic!("{}", blocks.len())
+    };
+    stage.play("", std::slice::from_ref(job));
+    assert_equal(&source, &target);
+    let sync = "gunyu sync --source redis://10.0.0.1:6379 --target redis://10.0.0.2:6379";
+    let copied_anew = format!("{sync}\n{LIVE}\ngunyu fullsync --inputs all --wait");
+    stage.play(&copied_anew, std::slice::from_ref(calls));
+    for file in ["dump.rdb", "effective.yaml", "gunyu.bash", "man/gunyu.1"] {
+        assert!(stage.dir().join(file).exists(), "{file}");
+    }
+    stage.play("gunyu stop --wait", &[]);
     assert_equal(&source, &target);
 }
 

@@ -157,6 +157,35 @@ fn what_the_source_has_and_the_target_has_no_place_for_is_a_problem() {
 }
 
 #[test]
+fn leases_in_the_source_are_warned_of_and_elsewhere_all_is_well() {
+    let (source, target, leases) = (Server::start(), Server::start(), Server::start());
+    let group = || Doctor::between(&source.url(), &target.url()).with(&["--set=cluster.groupName=orders"]);
+    let found = group().finds(&["warning here configuration", "warning here leases"]);
+    let words = found.words("leases");
+    assert!(
+        words.contains("CLIENT PAUSE") && words.contains("cluster.metaRedis"),
+        "{words}"
+    );
+    let elsewhere = format!("--set=cluster.metaRedis.addresses=[{}]", leases.addr());
+    // That members are all on this machine is told in any case.
+    group().with(&[&elsewhere]).finds(&["warning here configuration"]);
+}
+
+#[test]
+fn a_database_of_the_source_that_holds_nothing_is_warned_of_where_others_hold_keys() {
+    let (source, target) = (Server::start(), Server::start());
+    let () = source.run(&["SET", "key", "1"]);
+    let of = |database: &str| Doctor::between(&format!("{}/{database}", source.url()), &target.url());
+    let found = of("3").finds(&["warning source databases"]);
+    assert!(
+        found.words("databases").contains("keys in database 0"),
+        "{}",
+        found.words("databases")
+    );
+    of("0").finds(&[]);
+}
+
+#[test]
 fn commands_that_were_renamed_are_problems() {
     let (source, target) = (
         Server::with(&["--rename-command", "PSYNC", "HIDDEN"]),

@@ -90,8 +90,12 @@ fn a_user_who_may_do_what_readme_lists_has_nothing_to_hear_of_but_what_may_not_b
 fn a_user_made_by_readmes_example_is_asked_for_no_more_than_it_has() {
     let (source, target) = (Server::start(), Server::start());
     let readme = include_str!("../../README.md");
-    let example = readme.lines().find(|line| line.starts_with("ACL SETUSER gunyu "));
-    let words: Vec<&str> = example.unwrap().split(' ').collect();
+    let example = readme
+        .lines()
+        .find_map(|line| line.split_once(" ACL SETUSER gunyu "))
+        .unwrap();
+    let words = format!("ACL SETUSER gunyu {}", example.1.replace('\'', ""));
+    let words: Vec<&str> = words.split(' ').collect();
     let () = source.run(&words);
     let url = format!("redis://gunyu:secret@{}", source.addr());
     let found = Doctor::between(&url, &target.url()).look();

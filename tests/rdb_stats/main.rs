@@ -408,7 +408,8 @@ fn what_is_no_rdb_is_told_with_a_hint() {
         (&b"\x1f\x8b\x08\0\0\0\0\0\0\0\0"[..], "gunzip"),
         (b"\x28\xb5\x2f\xfd\0\0\0\0\0\0", "zstd"),
         (b"*3\r\n$3\r\nSET\r\n", "REDIS or VALKEY"),
-        (b"", "not whole"),
+        (b"", "REDIS or VALKEY"),
+        (b"REDIS0010\xfa", "not whole"),
     ] {
         let ran = run_on(bytes, &[]);
         assert_eq!(ran.code, Some(1));

@@ -86,7 +86,10 @@ fn head(plan: &Plan) -> String {
         "# A soak of {minutes:.0} minutes\n\n\
          gunyu {}, profile `{profile}` {build}; {} {major}.{minor}.{patch}; {cores} processors, shared with the servers, the writers and the proxies. Again, with the same faults in the same \
          order: `GUNYU_SOAK_SEED={} make soak MINUTES={minutes:.0}`.\n\n\
-         A fault every ten seconds. One server gets {} commands a second of every type ({EXACT} of them counted), over a bounded set of keys; a cluster of three masters {REQUESTS} requests.\n\n",
+         A fault every ten seconds. One server gets {} commands a second of every type ({EXACT} of them counted), over a bounded set of keys; a cluster of three masters {REQUESTS} requests.\n\n\
+         *flat* is judged by the quarters, not by the slope: the median of the last is at most 1.15 times that of the second and a little \
+         (8 MiB, 8 files or tasks, 4 threads: the column *last at most*), and the steps from quarter to quarter \
+         do not go on as they began. The slope is that of a line through the whole of one life, the filling of its first buffers included: made an hour long, it is no forecast.\n\n",
         env!("CARGO_PKG_VERSION"),
         server.product,
         plan.seed,

@@ -20,9 +20,19 @@ impl Cluster {
         Cluster::of(&Binary::installed(), masters)
     }
 
+    /// The same with options as on each one's command line.
+    pub fn with(masters: usize, options: &[&str]) -> Cluster {
+        Cluster::of_with(&Binary::installed(), masters, options)
+    }
+
     /// So many masters of a given program, as soon as each of them knows the others and all slots.
     pub fn of(binary: &Binary, masters: usize) -> Cluster {
-        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "5000"];
+        Cluster::of_with(binary, masters, &[])
+    }
+
+    fn of_with(binary: &Binary, masters: usize, more: &[&str]) -> Cluster {
+        let own = ["--cluster-enabled", "yes", "--cluster-node-timeout", "5000"];
+        let options = [&own, more].concat();
         let masters: Vec<Server> = (0..masters).map(|_| Server::of(binary, &options)).collect();
         for (number, master) in masters.iter().enumerate() {
             let share = |number: usize| number * SLOTS / masters.len();

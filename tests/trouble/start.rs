@@ -148,6 +148,32 @@ fn the_same_server_on_both_sides_ends_the_start() {
 }
 
 #[test]
+fn a_target_that_is_in_no_cluster_and_is_given_as_one_ends_the_start() {
+    let (source, target) = (Server::start(), Server::start());
+    let (from, to) = (
+        format!("--source={}", source.url()),
+        format!("--target=redis+cluster://{}", target.addr()),
+    );
+    let words = ["cluster support disabled", "hint: ", "--target redis://"];
+    assert_refused(&[&from, &to], 2, &words);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_ends_the_start() {
+    let (source, target) = (Server::start(), Server::start());
+    let (from, to) = (
+        format!("--source={}", source.url()),
+        format!("--target={}", target.url()),
+    );
+    let set = "--set=channel.storer.dirPath=/proc/gunyu";
+    assert_refused(
+        &[&from, &to, set],
+        1,
+        &["/proc/gunyu", "hint: ", "channel.storer.dirPath"],
+    );
+}
+
+#[test]
 fn a_folder_that_cannot_be_used_ends_the_start() {
     let (source, target) = (Server::start(), Server::start());
     let dir = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 use std::io;
 
 use tokio_rustls::rustls::{self, CertificateError};
+use ureq::http::Uri;
 
 use crate::cmd::{Exit, Failure};
 
@@ -90,8 +91,18 @@ impl Trouble {
                 "name the daemon with --server; where it has server.tls, write https://",
             ),
         };
-        Failure::new(exit, message).with_hint(Some(hint.to_owned()))
+        let hint = match (self, without_port(url)) {
+            (Trouble::Silent(_), true) => format!("write it with its port: --server {url}:18001; or {hint}"),
+            _ => hint.to_owned(),
+        };
+        Failure::new(exit, message).with_hint(Some(hint))
     }
+}
+
+/// Whether it is called at the port of web servers, which nobody has named.
+fn without_port(url: &str) -> bool {
+    let uri: Option<Uri> = url.parse().ok();
+    uri.is_some_and(|uri| uri.scheme_str() == Some("http") && uri.port().is_none() && uri.path() == "/")
 }
 
 fn untrusted_hint(error: &CertificateError) -> &'static str {

@@ -308,7 +308,7 @@ impl Check {
             self.problem(
                 "output.redis.addresses",
                 message,
-                "write one target address for each source address, in the same order",
+                "write one target address for each source address, in the same order; nodes of one cluster are redis+cluster://host:port,host:port, or type: cluster",
             );
             return;
         }

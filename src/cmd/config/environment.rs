@@ -69,7 +69,8 @@ fn in_text(text: &str, environment: Environment<'_>) -> Result<String, String> {
         let name = name.ok_or(
             "`${` must be followed by the name of a variable and `}`; a plain `${` is written `$${`",
         )?;
-        let value = environment(name).ok_or_else(|| format!("the environment variable {name} is not set"))?;
+        let value = environment(name)
+            .ok_or_else(|| format!("the environment variable {name} is not set (export {name}=…)"))?;
         new.push_str(before);
         new.push_str(&value);
         rest = &from[name.len() + 3..];
@@ -109,7 +110,7 @@ mod tests {
     fn a_reference_that_leads_nowhere_is_named() {
         assert_eq!(
             replaced("x${OTHER}"),
-            Err("the environment variable OTHER is not set".to_owned())
+            Err("the environment variable OTHER is not set (export OTHER=…)".to_owned())
         );
         for text in ["${", "${}", "${NAME", "${NA ME}", "${1}"] {
             assert!(replaced(text).unwrap_err().contains("$${"), "{text}");

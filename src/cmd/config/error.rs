@@ -3,6 +3,7 @@
 //! Promises: no message holds the value of a secret. All problems that one pass can see are reported together.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// Where a value was written. The later ones win over the earlier ones.
@@ -105,7 +106,9 @@ impl fmt::Display for Problem {
         if self.origin != Origin::Default {
             write!(f, "{}: ", self.origin)?;
         }
-        if !self.key.is_empty() {
+        let is_told =
+            matches!(&self.origin, Origin::Flag(flag) if flag.strip_prefix("--set ") == Some(&self.key));
+        if !self.key.is_empty() && !is_told {
             write!(f, "{}: ", self.key)?;
         }
         f.write_str(&self.message)?;
@@ -151,6 +154,21 @@ impl Error {
             Error::Problems(problems) => problems,
             Error::Read { .. } | Error::Syntax { .. } => &[],
         }
+    }
+
+    /// What to type, where the file could not be read at all.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        let Error::Read { source, .. } = self else {
+            return None;
+        };
+        Some(match source.kind() {
+            ErrorKind::NotFound => {
+                "name a file that exists; to begin one: gunyu config --local --source redis://… --target redis://… > gunyu.yaml"
+            }
+            ErrorKind::PermissionDenied => "let the user read it that gunyu runs as (chown, chmod)",
+            _ => "name a YAML file with --config",
+        })
     }
 }
 

@@ -95,7 +95,7 @@ impl Layers<'_> {
                 name: file.name.clone(),
                 line: e.line,
             },
-            message: e.message,
+            message: e.message + braces_hint(&file.text, e.line),
         })?;
         let text = Text {
             document: &document,
@@ -340,6 +340,18 @@ impl Layers<'_> {
                 ));
             }
         }
+    }
+}
+
+/// Between braces YAML takes those of `${NAME}` for its own. `line` is where it noticed, from 1.
+fn braces_hint(text: &str, line: Option<usize>) -> &'static str {
+    let before = text.lines().take(line.unwrap_or(usize::MAX));
+    let mut last = before.collect::<Vec<_>>().into_iter().rev().take(2);
+    let is_bare =
+        |line: &str| line.contains('{') && [": ${", ", ${", "[${"].iter().any(|one| line.contains(one));
+    match last.any(is_bare) {
+        true => "; between { } and [ ] quote what has braces of its own: '${NAME}'",
+        false => "",
     }
 }
 

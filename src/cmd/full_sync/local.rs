@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     // Whatever still blocks (a disk, a name server) must not keep a process alive that is done.
     runtime.shutdown_timeout(Duration::from_millis(200));
     let result = keep_dead_letters(folder, result);
-    tell(args, &result?)
+    tell(args, &result?, settings::one_database(&config).as_deref())
 }
 
 /// For this user alone: the whole data of the source will be in it.
@@ -353,7 +353,7 @@ fn keep_dead_letters(folder: TempDir, result: Result<Outcome, Failure>) -> Resul
     }
 }
 
-fn tell(args: &Args, outcome: &Outcome) -> Result<(), Failure> {
+fn tell(args: &Args, outcome: &Outcome, only: Option<&str>) -> Result<(), Failure> {
     if args.json {
         let seconds = (outcome.seconds * 1000.0).round() / 1000.0;
         return print::json(&json!({ "ok": true, "seconds": seconds, "inputs": outcome.inputs }));
@@ -365,10 +365,10 @@ fn tell(args: &Args, outcome: &Outcome) -> Result<(), Failure> {
             .as_ref()
             .map_or((0, 0), |one| (one.keys, one.bytes));
         text.push_str(&format!(
-            "copied {} to {}: {} keys, {} of snapshot, in {:.1} s",
+            "copied {} to {}: {}, {} of snapshot, in {:.1} s",
             input.input,
             input.target,
-            HumanCount(keys),
+            print::keys(keys),
             HumanBytes(bytes),
             outcome.seconds
         ));
@@ -376,6 +376,9 @@ fn tell(args: &Args, outcome: &Outcome) -> Result<(), Failure> {
             true => "; the snapshot only\n".to_owned(),
             false => format!("; caught up at offset {}\n", input.offset.applied),
         });
+        if let (0, Some(only)) = (keys, only) {
+            text.push_str(&format!("  {only}\n"));
+        }
         text.push_str(&stale(input));
         if input.dead_letters > 0 {
             text.push_str(&format!(

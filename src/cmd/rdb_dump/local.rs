@@ -189,7 +189,7 @@ fn files(args: &Args, config: &Config, sources: &[Settings]) -> Result<Vec<(Opti
                 Failure::new(Exit::Usage, message).with_hint(Some("list each address once".to_owned()))
             );
         }
-        let (unnamed, out) = file::create(&path)?;
+        let (unnamed, out) = file::create(&path, "--output")?;
         Ok((Some(unnamed), out))
     });
     files.collect()

@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let output = args.output.clone();
     let bytes = until_interrupted(args, async move {
-        let (unnamed, out) = file::create(&output)?;
+        let (unnamed, out) = file::create(&output, "--output")?;
         let bytes = download(daemon, path, out, shown).await?;
         file::name(vec![unnamed])?;
         Ok(bytes)

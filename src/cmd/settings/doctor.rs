@@ -40,6 +40,10 @@ pub fn plan(config: &Config, places: &Places, outage: Duration, depth: Depth) ->
         probe,
         here: here(config),
         store: store(config),
+        leases_in_source: config
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| matches!(cluster.meta, Meta::Source)),
         notes: config.notes.iter().cloned().chain(config.exposed()).collect(),
         depth,
     })

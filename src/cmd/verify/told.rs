@@ -24,7 +24,13 @@ const SHOWN_MAX: usize = 10;
 ///
 /// # Errors
 /// As [`print::text`]; what was put away cannot be read.
-pub(super) fn tell(args: &Args, outcome: &Outcome, pairs: &Pairs, took: Duration) -> Result<(), Failure> {
+pub(super) fn tell(
+    args: &Args,
+    outcome: &Outcome,
+    pairs: &Pairs,
+    took: Duration,
+    only: Option<&str>,
+) -> Result<(), Failure> {
     let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
     let keys = outcome.source.max(outcome.target);
     let per_second = (keys as f64 / took.as_secs_f64().max(0.001)).round() as u64;
@@ -39,9 +45,9 @@ pub(super) fn tell(args: &Args, outcome: &Outcome, pairs: &Pairs, took: Duration
         .sample
         .map_or(String::new(), |part| format!(", a sample of {part}"));
     text.push_str(&format!(
-        "compared by {}{sampled}: {} keys of the source, {} of the target, in {seconds:.1} s ({}/s)\n",
+        "compared by {}{sampled}: {} of the source, {} of the target, in {seconds:.1} s ({}/s)\n",
         args.compare.name(),
-        HumanCount(outcome.source),
+        print::keys(outcome.source),
         HumanCount(outcome.target),
         HumanCount(per_second),
     ));
@@ -52,11 +58,8 @@ pub(super) fn tell(args: &Args, outcome: &Outcome, pairs: &Pairs, took: Duration
             let kinds = outcome.counts.iter();
             let kinds = kinds.map(|(kind, count)| format!("{} {}", HumanCount(*count), kind.name()));
             let kinds: Vec<String> = kinds.collect();
-            text.push_str(&format!(
-                "{} keys differ: {}\n",
-                HumanCount(count),
-                kinds.join(", ")
-            ));
+            let verb = if count == 1 { "differs" } else { "differ" };
+            text.push_str(&format!("{} {verb}: {}\n", print::keys(count), kinds.join(", ")));
             text.push_str(&some(outcome)?);
         }
     }
@@ -84,7 +87,8 @@ pub(super) fn tell(args: &Args, outcome: &Outcome, pairs: &Pairs, took: Duration
     if !outcome.followed {
         text.push_str("no gunyu is at work between them: what differs was looked at again after a moment\n");
     }
-    for note in &outcome.notes {
+    let empty = only.filter(|_| outcome.source == 0);
+    for note in outcome.notes.iter().map(String::as_str).chain(empty) {
         text.push_str(&format!("note: {note}\n"));
     }
     print::text(&text)
@@ -93,8 +97,8 @@ pub(super) fn tell(args: &Args, outcome: &Outcome, pairs: &Pairs, took: Duration
 fn repaired_line(repaired: Repaired) -> String {
     let would = if repaired.dry { "would be " } else { "" };
     let mut line = format!(
-        "{} keys {would}copied from the source, {} {would}removed",
-        HumanCount(repaired.copied),
+        "{} {would}copied from the source, {} {would}removed",
+        print::keys(repaired.copied),
         HumanCount(repaired.removed)
     );
     for (count, what) in [

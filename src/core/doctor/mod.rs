@@ -149,6 +149,8 @@ pub struct Plan {
     pub here: Here,
     /// Where the leases of a group are kept, where they have a place of their own.
     pub store: Vec<Endpoint>,
+    /// Whether the leases of a group are kept in the source.
+    pub leases_in_source: bool,
     /// What is to be said of the configuration itself.
     pub notes: Vec<String>,
     /// How much is asked.

@@ -110,6 +110,7 @@ impl Refused {
             Kind::Credentials => return Refused::Credentials,
             Kind::Permission => return Refused::Permission,
             Kind::Cluster => return Refused::IsCluster,
+            Kind::NoCluster => return Refused::IsNoCluster,
             _ => {}
         }
         if has(&[

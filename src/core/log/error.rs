@@ -221,6 +221,11 @@ impl Error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 Some("set channel.storer.dirPath to a folder on a filesystem that can be written")
             }
+            Error::Io {
+                attempted, source, ..
+            } if *attempted == "create the folder" && source.kind() == io::ErrorKind::NotFound => {
+                Some("no folder can be made there: set channel.storer.dirPath to another place")
+            }
             Error::Io { source, .. } if source.kind() == io::ErrorKind::NotADirectory => {
                 Some("a file stands where the folder should be: set channel.storer.dirPath to another place")
             }

@@ -94,7 +94,7 @@ pub enum Error {
         cause: io::Error,
     },
     /// The peer said nothing for too long.
-    #[error("{address} did not answer within {} s while {doing}", limit.as_secs())]
+    #[error("{address} did not answer within {} while {doing}", span(*limit))]
     Silent {
         /// The peer.
         address: Address,
@@ -103,6 +103,14 @@ pub enum Error {
         /// How long we waited.
         limit: Duration,
     },
+}
+
+/// A limit in the unit that tells it.
+fn span(limit: Duration) -> String {
+    match limit.as_secs() {
+        0 => format!("{} ms", limit.as_millis()),
+        secs => format!("{secs} s"),
+    }
 }
 
 impl Error {

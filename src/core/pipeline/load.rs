@@ -118,6 +118,9 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
+            Error::Broken(error) if error.is_no_rdb() => {
+                Some("an RDB file begins with REDIS or VALKEY and a number: name another file".to_owned())
+            }
             Error::Broken(_) => Some(
                 "the keys before that byte are loaded; redis-check-rdb tells more; dump the file anew where its source still is"
                     .to_owned(),

@@ -18,6 +18,17 @@ pub struct Error {
     pub cause: Cause,
 }
 
+impl Error {
+    /// Whether it never was an RDB, or is cut off before it says that it is one.
+    #[must_use]
+    pub const fn is_no_rdb(&self) -> bool {
+        matches!(
+            (self.reading, &self.cause),
+            (Reading::Header, Cause::Magic(_) | Cause::Truncated)
+        )
+    }
+}
+
 /// What was being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {

@@ -234,6 +234,7 @@ impl Error {
             refusal::Kind::Credentials,
             refusal::Kind::Permission,
             refusal::Kind::Cluster,
+            refusal::Kind::NoCluster,
         ];
         match self {
             Error::Refused { reply, .. } => denied.contains(&refusal::Kind::of(reply)),

@@ -5,6 +5,7 @@
 //! | `OOM`, `READONLY`, `LOADING`, `MISCONF`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, `MASTERDOWN`, `NOREPLICAS`, `UNKILLABLE`, `ERR max number of clients` | Transient | nothing of it counted: back off and send it again |
 //! | `NOAUTH`, `WRONGPASS`, `DENIED`, `ERR invalid password`, `ERR AUTH …`, `ERR operation not permitted` | Credentials | as Transient, and a person must help |
 //! | `MOVED`, `ASK`, `CROSSSLOT` | Cluster | the target is a cluster and was configured as none |
+//! | `ERR This instance has cluster support disabled` | NoCluster | the target is none and was configured as one |
 //! | `BUSYKEY` | KeyExists | by `keyExists` |
 //! | `ERR DUMP payload version …`, `ERR Bad data format` | Payload | the target cannot load the value |
 //! | `NOPERM` | Permission | dead letter |
@@ -21,6 +22,8 @@ pub enum Kind {
     Credentials,
     /// The target is a cluster node.
     Cluster,
+    /// The target is in no cluster.
+    NoCluster,
     /// `RESTORE` without `REPLACE` met a key.
     KeyExists,
     /// `RESTORE` could not load the value.
@@ -52,6 +55,7 @@ impl Kind {
     fn of_generic(text: &str) -> Kind {
         const TABLE: &[(&str, Kind)] = &[
             ("max number of clients", Kind::Transient),
+            ("This instance has cluster support disabled", Kind::NoCluster),
             ("invalid password", Kind::Credentials),
             ("AUTH", Kind::Credentials),
             ("Client sent AUTH", Kind::Credentials),
@@ -70,7 +74,10 @@ impl Kind {
     /// Whether what was sent may be sent again, unchanged, after a while.
     #[must_use]
     pub const fn may_be_repeated(self) -> bool {
-        matches!(self, Kind::Transient | Kind::Credentials | Kind::Cluster)
+        matches!(
+            self,
+            Kind::Transient | Kind::Credentials | Kind::Cluster | Kind::NoCluster
+        )
     }
 
     /// The sentence that tells a person what to do about `reply`, where there is one.
@@ -117,6 +124,9 @@ impl Kind {
             }
             (Kind::Cluster, _) => {
                 "the target is a cluster: set output.redis.type: cluster, or --target redis+cluster://…"
+            }
+            (Kind::NoCluster, _) => {
+                "the target is in no cluster: set output.redis.type: standalone, or --target redis://…"
             }
             (Kind::KeyExists, _) => {
                 "the target holds keys of its own: empty it, or set output.replay.keyExists: replace or ignore"
@@ -192,6 +202,7 @@ mod tests {
             ("ERR Bad data format", Kind::Payload),
             ("WRONGPASS invalid username-password pair", Kind::Credentials),
             ("MOVED 1 127.0.0.1:7000", Kind::Cluster),
+            ("ERR This instance has cluster support disabled", Kind::NoCluster),
             ("NOPERM no", Kind::Permission),
             ("WRONGTYPE Operation against a key", Kind::Command),
             ("ERR unknown command 'X'", Kind::Command),
@@ -221,6 +232,10 @@ mod tests {
             ("NOPERM x", "ACL SETUSER"),
             ("DENIED x", "output.redis.password"),
             ("EXECABORT Transaction discarded because of: OOM x", "maxmemory"),
+            (
+                "ERR This instance has cluster support disabled",
+                "--target redis://",
+            ),
             ("WRONGTYPE x", "gunyu fullsync"),
             ("ERR unknown command 'X'", "module"),
         ];

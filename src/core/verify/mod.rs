@@ -278,6 +278,7 @@ fn refused_hint(reply: &str) -> Option<&'static str> {
         refusal::Kind::Cluster => {
             "slots are on their way, or another node serves them by now: run this again"
         }
+        refusal::Kind::NoCluster => "it is in no cluster: use type: standalone, or redis://…",
         refusal::Kind::KeyExists | refusal::Kind::Payload | refusal::Kind::Command => return None,
     })
 }

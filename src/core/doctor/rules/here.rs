@@ -35,6 +35,7 @@ pub(super) fn judge(case: &Case<'_>, facts: &Facts) -> Vec<Finding> {
             .iter()
             .map(|note| ("configuration", Verdict::warning(note.clone()).fix(CONFIGURATION))),
     );
+    found.extend(leases(case).map(|verdict| ("leases", verdict)));
     let now = chrono::Utc::now().timestamp();
     for (key, ends) in &facts.certificates {
         found.push((
@@ -45,6 +46,18 @@ pub(super) fn judge(case: &Case<'_>, facts: &Facts) -> Vec<Finding> {
     let found = found.into_iter();
     let found = found.map(|(check, verdict)| verdict.found(check, Subject::Here, Vec::new()));
     found.chain(store(case)).collect()
+}
+
+/// What refuses the applications' writes refuses those of whoever renews a lease there.
+fn leases(case: &Case<'_>) -> Option<Verdict> {
+    let says = "the group's leases are in the source's Redis: what keeps the source from being written to (min-replicas-to-write, \
+                CLIENT PAUSE, a full memory) keeps them from being renewed, and then nobody leads and the copy stands still, in a cutover too";
+    let verdict = case.plan.leases_in_source.then(|| Verdict::warning(says))?;
+    Some(
+        verdict
+            .fix("--set 'cluster.metaRedis.addresses=[ANOTHER-REDIS:6379]', or cluster.metaEtcd")
+            .fix("or, where they stay there, refuse the applications' writes by their users alone: ACL SETUSER THEIR-USER -@write"),
+    )
 }
 
 /// One that answers is enough, if it has the others' consent: an etcd that has lost some goes on while most are there.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::both::data_bytes;
-use super::words::{rounded_up, size};
+use super::words::{listed, rounded_up, size};
 use super::{Rule, Server, Verdict};
 use crate::core::doctor::answer::May;
 use crate::core::doctor::facts::Rate;
@@ -11,6 +11,7 @@ use crate::core::doctor::facts::Rate;
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("psync", psync),
     ("source-link", link),
+    ("databases", databases),
     ("backlog", backlog),
     ("backlog-ttl", backlog_ttl),
     ("output-buffer", output_buffer),
@@ -74,6 +75,27 @@ fn link(server: &Server<'_>) -> Option<Verdict> {
         false => Verdict::problem(says).fix(format!("--source {}", server.url("", &master))),
     };
     Some(verdict.fix(server.cli(&["INFO", "replication"])))
+}
+
+/// `/3` at a source leaves out all the others: rarely meant where 3 is empty.
+fn databases(server: &Server<'_>) -> Option<Verdict> {
+    let filter = &server.case.plan.filter;
+    let info = server.node.info.as_ref()?;
+    let used: Vec<u32> = info.databases().map(|(number, _)| number).collect();
+    if used.is_empty() || used.iter().any(|number| filter.target_db(*number).is_some()) {
+        return None;
+    }
+    let used: Vec<String> = used.iter().map(u32::to_string).collect();
+    let says = format!(
+        "it has keys in database {}, and none of these is replicated",
+        listed(&used)
+    );
+    let all = server.url("", &server.node.address().to_string());
+    Some(
+        Verdict::warning(says)
+            .fix(format!("--source {all}, without /N: all databases"))
+            .fix("or another number after the /, output.filter.dbWhitelist, output.filter.dbBlacklist"),
+    )
 }
 
 fn backlog(server: &Server<'_>) -> Option<Verdict> {

@@ -67,6 +67,7 @@ impl World {
                     certificates: Vec::new(),
                 },
                 store: Vec::new(),
+                leases_in_source: false,
                 notes: Vec::new(),
                 depth: Depth::Full,
             },
@@ -245,6 +246,13 @@ fn what_is_wrong_is_found_and_nothing_else() {
         ("psync", Problem, |w| may(source(w), "psync", May::NoSuch)),
         ("source-link", Problem, |w| {
             info(source(w), "role:slave\nmaster_link_status:down");
+        }),
+        ("databases", Warning, |w| {
+            filtered(w, |rules| rules.db_allow = Some(vec![3]));
+        }),
+        ("leases", Warning, |w| {
+            w.plan.leases_in_source = true;
+            w.here = Some(well());
         }),
         ("backlog", Warning, |w| {
             source(w).rate = Some(Rate::Stream(2.0 * MIB as f64));
@@ -434,18 +442,22 @@ fn what_is_wrong_with_a_cluster_is_found() {
     }
 }
 
-#[test]
-fn what_is_wrong_with_this_machine_is_found() {
-    use Severity::{Problem, Unknown, Warning};
-
-    let well = || HereFacts {
+/// A machine on which nothing is wrong.
+fn well() -> HereFacts {
+    HereFacts {
         folder: Folder::Usable,
         free_bytes: Some(100 * MIB),
         logs_bytes: 0,
         ports: Vec::new(),
         open_files_max: Some(65_536),
         certificates: Vec::new(),
-    };
+    }
+}
+
+#[test]
+fn what_is_wrong_with_this_machine_is_found() {
+    use Severity::{Problem, Unknown, Warning};
+
     type Spoil = fn(&mut HereFacts);
     let table: &[(&str, Severity, Spoil)] = &[
         ("folder", Warning, |here| {
