@@ -31,7 +31,7 @@
 //! | `seen:{name}` | a key as below | nothing, or the key (long keys); then, of a key that only the target has, `k` where it is kept and `d` where it is deleted |
 //! | `seen:{name}` | `n` | how many are kept and how many deleted, two u64 little endian; no row before the first |
 //! | `seen:{name}` | `of` | the lineage, as the target's record has it, of the full sync whose keys they are, u64 little endian |
-//! | `parked:{name}` | a key as below | expiry in Unix ms, i64 little endian; then the key (long keys) |
+//! | `parked:{name}` | a key as below | expiry in Unix ms, i64 little endian, or several of which it is to get one; then the key (long keys) |
 //!
 //! Keys of the source in the two sets: database u32, then byte 0 and the key itself; or, for keys over 1 KiB,
 //! byte 1, the key's length u64, its CRC-64/NVME and its CRC-64/Redis (the key then stands in the value).

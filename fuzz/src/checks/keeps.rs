@@ -86,12 +86,12 @@ fn keys(input: &[u8]) {
     };
     assert_eq!(row::key_of(&row, rest).as_ref(), Some(&source_key));
     assert!(row.len() <= 5 + 1024);
-    let parked = row::parked(&row, &row::parked_value(&key, expires_ms));
+    let parked = row::parked(&row, &row::parked_value(&key, &[expires_ms, 7]));
     assert_eq!(
         parked,
         Some(ParkedKey {
             key: source_key,
-            expires_ms
+            expires_ms: vec![expires_ms, 7],
         })
     );
     for fate in [Fate::Kept, Fate::Deleted] {

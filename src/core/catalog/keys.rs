@@ -154,25 +154,42 @@ impl ParkedKeys {
     pub fn insert<'a>(&self, keys: impl IntoIterator<Item = (u32, &'a [u8], i64)>) -> Result<(), Error> {
         let written = self.rows.write(PersistMode::Buffer, |batch, rows| {
             for (db, key, expires_ms) in keys {
-                batch.insert(rows, row(db, key), parked_value(key, expires_ms));
+                batch.insert(rows, row(db, key), parked_value(key, &[expires_ms]));
             }
         });
         written.map_err(failed("write to", "parked keys"))
     }
 
-    /// The expiry that a key is to get, where it was put in.
+    /// The expiries of which a key is to get one; none where it was not put in.
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::Damaged`].
-    pub fn expiry(&self, db: u32, key: &[u8]) -> Result<Option<i64>, Error> {
+    pub fn expiries(&self, db: u32, key: &[u8]) -> Result<Vec<i64>, Error> {
         let row = row(db, key);
         let value = self.rows.keyspace().get(&row);
-        let value = value.map_err(failed("look up", "a parked key"))?;
-        let of_key = value.filter(|value| value.get(8..) == Some(rest(key)));
-        let Some(value) = of_key else { return Ok(None) };
-        parked(&row, &value)
-            .map(|one| Some(one.expires_ms))
-            .ok_or_else(misshapen)
+        let Some(value) = value.map_err(failed("look up", "a parked key"))? else {
+            return Ok(Vec::new());
+        };
+        let found = parked(&row, &value).ok_or_else(misshapen)?;
+        Ok(match found.key.key == key {
+            true => found.expires_ms,
+            false => Vec::new(),
+        })
+    }
+
+    /// Adds to the expiries of which a key is to get one.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub fn add(&self, db: u32, key: &[u8], more: &[i64]) -> Result<(), Error> {
+        let mut all = self.expiries(db, key)?;
+        all.extend_from_slice(more);
+        all.sort_unstable();
+        all.dedup();
+        let written = self.rows.write(PersistMode::Buffer, |batch, rows| {
+            batch.insert(rows, row(db, key), parked_value(key, &all));
+        });
+        written.map_err(failed("write to", "parked keys"))
     }
 
     /// Makes what was put in so far durable.

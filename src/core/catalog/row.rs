@@ -22,8 +22,8 @@ pub struct SourceKey {
 pub struct ParkedKey {
     /// The key.
     pub key: SourceKey,
-    /// When it truly expires, Unix ms.
-    pub expires_ms: i64,
+    /// When it truly expires, Unix ms; where others took its name meanwhile, theirs too: the expiry that it has on the target says which it is.
+    pub expires_ms: Vec<i64>,
 }
 
 fn is_long(key: &[u8]) -> bool {
@@ -155,16 +155,26 @@ impl Standing {
 
 /// The value of the row of a parked key.
 #[must_use]
-pub fn parked_value(key: &[u8], expires_ms: i64) -> Vec<u8> {
-    [&expires_ms.to_le_bytes(), rest(key)].concat()
+pub fn parked_value(key: &[u8], expires_ms: &[i64]) -> Vec<u8> {
+    let mut value: Vec<u8> = expires_ms.iter().flat_map(|at| at.to_le_bytes()).collect();
+    value.extend_from_slice(rest(key));
+    value
 }
 
 /// The parked key of a row and its value; nothing where they have another shape.
 #[must_use]
 pub fn parked(row: &[u8], value: &[u8]) -> Option<ParkedKey> {
-    let (expires, rest) = value.split_first_chunk::<8>()?;
-    Some(ParkedKey {
+    let rest_bytes = match row.get(4..)?.split_first()? {
+        (&LONG, named) => usize::try_from(u64::from_be_bytes(*named.first_chunk()?)).ok()?,
+        _ => 0,
+    };
+    let (expires, rest) = value.split_at_checked(value.len().checked_sub(rest_bytes)?)?;
+    let (expires, []) = expires.as_chunks::<8>() else {
+        return None;
+    };
+    let expires_ms: Vec<i64> = expires.iter().map(|at| i64::from_le_bytes(*at)).collect();
+    (!expires_ms.is_empty()).then_some(ParkedKey {
         key: key_of(row, rest)?,
-        expires_ms: i64::from_le_bytes(*expires),
+        expires_ms,
     })
 }

@@ -329,7 +329,7 @@ fn parked_keys_come_back_in_chunks_each_once() {
                 db: *db,
                 key: Bytes::copy_from_slice(key),
             },
-            expires_ms: *at,
+            expires_ms: vec![*at],
         };
         assert!(found.contains(&expected), "{expected:?}");
     }

@@ -78,7 +78,10 @@ impl Context {
             return End::LogChanged;
         }
         self.progress.set_phase(Phase::FullSync);
-        let had = session.record.checkpoint.map(|at| at.position);
+        let record = &session.record;
+        let had = record.checkpoint.map(|at| at.position);
+        // One that was begun has been judged up to its own place.
+        let had = had.or(record.full_sync).or(record.had);
         if let Err(end) = self.await_siblings(snapshot.position, had).await {
             return end;
         }

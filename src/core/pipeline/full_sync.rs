@@ -151,6 +151,7 @@ impl<'a> FullSync<'a> {
             cursor: None,
             resync,
             wanted_ms: 0,
+            had: None,
             noted: false,
             owned,
             owns_libraries,

@@ -13,6 +13,8 @@
 //! | `RENAME`, `RENAMENX`, `COPY`, `MOVE` | parked too, with the same expiry |
 //! | `SWAPDB` | asked when it is settled: each key of one database is looked for in the other as well |
 //!
+//! Where another process takes over before all is settled, it knows the names in the snapshot alone.
+//!
 //! A place that is parked and has no such key, or one with another expiry, is let alone. What is known of keys is forgotten when the target's record says that
 //! all have their own: whoever goes on without this catalog finds there whether something is still to be done.
 //!
@@ -45,6 +47,12 @@ const RECOVERY_MS: i64 = 7 * 24 * 3600 * 1000;
 /// Of a large value only the name is looked at.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// So often all keys are looked at, at most: where the stream takes keys to other places without end.
+const LOOKS_MAX: u8 = 5;
+
+/// The record that is under way may be from before; the next one is not.
+const RECORDS: u8 = 2;
+
 /// Two clocks and a rounded TTL may differ by so much.
 const TOLERANCE_MS: i64 = 60_000;
 
@@ -57,14 +65,14 @@ pub struct Parked {
     /// The last key looked at; nothing before the first.
     after: Option<SourceKey>,
     settled: bool,
-    /// Every key has its own expiry, and the target's record does not say so yet.
-    is_kept: bool,
+    /// Every key has its own expiry, and so many records are still to be written before what is known of them is forgotten; 0 where nothing is.
+    kept_for: u8,
     /// Keys have gone to other places, and a power cut would forget that.
     is_unsaved: bool,
-    /// Keys have gone to other places since the first was looked at.
+    /// Keys have gone to other places since the first was looked at, or are about to.
     looks_again: bool,
-    /// How many keys of this look at all got their expiry.
-    given: usize,
+    /// How often all of them were looked at.
+    looks: u8,
     /// Databases of the source that have changed places.
     swapped: Vec<(u32, u32)>,
 }
@@ -82,10 +90,10 @@ impl Parked {
             due,
             after: None,
             settled,
-            is_kept: false,
+            kept_for: 0,
             is_unsaved: false,
             looks_again: false,
-            given: 0,
+            looks: 0,
             swapped: catalog.swapped(name)?,
         })
     }
@@ -98,7 +106,11 @@ impl Parked {
         if self.settled {
             return Ok(());
         }
-        if let Some(pair) = swapped(frame, kind) {
+        if let Some((one, other)) = swapped(frame, kind) {
+            let pair = (one.min(other), one.max(other));
+            if self.swapped.contains(&pair) {
+                return Ok(());
+            }
             self.swapped.push(pair);
             return self
                 .catalog
@@ -110,11 +122,11 @@ impl Parked {
         };
         let keys = self.keys()?;
         for place in self.places(db) {
-            if let Some(expires_ms) = keys.expiry(place, from).map_err(End::Catalog)? {
-                let entry = (to_db, to, expires_ms);
-                keys.insert([entry]).map_err(End::Catalog)?;
-                self.is_unsaved = true;
-                self.looks_again |= self.after.is_some();
+            let expiries = keys.expiries(place, from).map_err(End::Catalog)?;
+            if !expiries.is_empty() {
+                // Beside those that are there: where this comes again after a crash, another key may have had the name by then.
+                keys.add(to_db, to, &expiries).map_err(End::Catalog)?;
+                (self.is_unsaved, self.looks_again) = (true, true);
             }
         }
         Ok(())
@@ -147,12 +159,16 @@ impl Parked {
         places
     }
 
-    /// The target's record says that every key has its own expiry, if that is so: nothing needs to be known of them any more.
+    /// A record has been written on the target. When it surely says that every key has its own expiry, nothing needs to be known of them any more.
     ///
     /// # Errors
     /// The catalog fails.
     pub fn forget_settled(&mut self) -> Result<(), End> {
-        if !std::mem::take(&mut self.is_kept) {
+        if self.kept_for == 0 {
+            return Ok(());
+        }
+        self.kept_for -= 1;
+        if self.kept_for > 0 {
             return Ok(());
         }
         self.keys()?.clear().map_err(End::Catalog)?;
@@ -224,7 +240,7 @@ impl Parked {
     /// Whether they are still known though every key has its own expiry: the target's record is to say it first.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.is_kept
+        self.kept_for > 0
     }
 
     /// Whether there is something to settle, everything up to `applied` being applied.
@@ -243,12 +259,13 @@ impl Parked {
             .chunk(self.after.as_ref(), CHUNK)
             .map_err(End::Catalog)?;
         if chunk.is_empty() {
-            // What went to another place meanwhile may have gone past us. Where nothing had to be done, nothing can have.
-            if std::mem::take(&mut self.looks_again) && std::mem::take(&mut self.given) > 0 {
+            // What went to another place meanwhile may have gone past us; the same key time after time has not.
+            self.looks += 1;
+            if std::mem::take(&mut self.looks_again) && self.looks < LOOKS_MAX {
                 self.after = None;
                 return Ok(());
             }
-            (self.settled, self.is_kept) = (true, true);
+            (self.settled, self.kept_for) = (true, RECORDS);
             tracing::info!("keys whose expiry was put off during the full sync have it now");
             return Ok(());
         }
@@ -256,7 +273,9 @@ impl Parked {
         for one in &chunk {
             let places = self.places(one.key.db).into_iter();
             let places = places.filter_map(|db| filter.target_db(db));
-            placed.extend(places.map(|db| (db, &one.key.key[..], one.expires_ms)));
+            for db in places {
+                placed.extend(one.expires_ms.iter().map(|at| (db, &one.key.key[..], *at)));
+            }
         }
         let mut asks = vec![vec![b"TIME".to_vec()]];
         for (db, key, _) in &placed {
@@ -270,7 +289,6 @@ impl Parked {
         let mut sets = Vec::new();
         for ((db, key, expire_at_ms), ttl) in placed.iter().zip(ttls) {
             if is_guarded(now, ttl, *expire_at_ms) {
-                self.given += 1;
                 sets.push(select(*db));
                 sets.push(vec![
                     b"PEXPIREAT".to_vec(),
@@ -300,6 +318,9 @@ type Taken<'a> = (&'a [u8], (u32, &'a [u8]));
 /// What the command takes to another place; `db` is the database that is selected.
 fn taken<'a>(frame: &Frame<'a>, kind: command::Kind, db: u32) -> Option<Taken<'a>> {
     use command::Kind;
+    if !matches!(kind, Kind::Rename | Kind::Renamenx | Kind::Move | Kind::Copy) {
+        return None;
+    }
     let (from, to) = (frame.arg(1)?, frame.arg(2)?);
     match kind {
         Kind::Rename | Kind::Renamenx => Some((from, (db, to))),

@@ -164,6 +164,7 @@ fn forgotten(record: &Record) -> Record {
         cursor: None,
         resync: record.resync || record.checkpoint.is_some() || record.full_sync.is_some(),
         wanted_ms: now_ms(),
+        had: record.checkpoint.map(|at| at.position).or(record.had),
         ..record.clone()
     }
 }
@@ -172,7 +173,7 @@ fn forgotten(record: &Record) -> Record {
 ///
 /// | the target's record has | in a group | the snapshot is of before |
 /// | --- | --- | --- |
-/// | a checkpoint that does not count since `untrusted_ms` | – | where it began earlier |
+/// | a checkpoint that does not count since `untrusted_ms` (it never does where a start is not to go on from one) | – | where it began earlier |
 /// | another snapshot, begun | yes | yes: the log is a copy of another process's |
 /// | nothing, and a full sync is due | yes | yes |
 /// | a full sync that was asked for | no | where it began earlier |

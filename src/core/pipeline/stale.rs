@@ -179,6 +179,7 @@ async fn slots_to_sweep(
         };
     };
     let held = position.and_then(|position| shard.crossings.held_since(&settings.name, position));
+    let is_known = held.is_some();
     let swept = settled.intersection(&held.unwrap_or_default());
     let left_out = settled.count() - swept.count() + shard.known.borrow().moving;
     if left_out > 0 {
@@ -188,8 +189,9 @@ async fn slots_to_sweep(
         );
         tracing::warn!(
             slots = left_out,
+            is_known,
             hint,
-            "slots move, or have come to the shard since its snapshot was taken: in them keys that the source does not have are not looked for"
+            "slots move, have come to the shard since its snapshot was taken, or were not asked about before: in them keys that the source does not have are not looked for"
         );
     }
     Ok(swept)

@@ -14,6 +14,7 @@
 //! | `cursor` | `81920:0:1042:0` | of that snapshot: everything before this byte is restored, the database selected there, keys so far, elements that are written of the key that begins there |
 //! | `resync` | `1` | that snapshot is not the first: what an earlier sync wrote may be on the target |
 //! | `wanted_ms` | `1760000000000` | when a full sync was asked for that has not begun, Unix time: a snapshot from before that is not the one |
+//! | `had` | `5ab3…:9000` | everything up to there was applied when that full sync was asked for |
 //! | `noted` | `1` | the keys of that snapshot are written down as they come, from the first: what else is on the target can be told afterwards |
 //! | `guarded` | `1` | keys of the last full sync still have an expiry ten years ahead of their own (`pipeline::parked`); `0` where they had |
 //! | `lineage` | `9f…` | names the full sync on which all this rests: fences and marks of another one count for nothing |
@@ -98,6 +99,8 @@ pub struct Record {
     pub resync: bool,
     /// When a full sync was asked for that has not begun, Unix time; 0 where none was.
     pub wanted_ms: u64,
+    /// Everything up to there was applied when that full sync was asked for.
+    pub had: Option<Position>,
     /// The keys of that snapshot are written down as they come, from the first.
     pub noted: bool,
     /// Whether keys of the last full sync still have an expiry far ahead of their own; nothing where none ever had.
@@ -166,6 +169,7 @@ impl Record {
                 b"full_sync" => record.full_sync = Some(parse_position(text).ok_or_else(malformed)?),
                 b"resync" => record.resync = text == "1",
                 b"wanted_ms" => record.wanted_ms = count(text).ok_or_else(malformed)?,
+                b"had" => record.had = Some(parse_position(text).ok_or_else(malformed)?),
                 b"noted" => record.noted = text == "1",
                 b"guarded" => record.guarded = Some(text == "1"),
                 b"libraries" => record.owns_libraries = text == "1",
@@ -208,6 +212,9 @@ impl Record {
         }
         if self.wanted_ms != 0 {
             field("wanted_ms", self.wanted_ms.to_string());
+        }
+        if let Some(had) = self.had {
+            field("had", had.to_string());
         }
         if self.noted {
             field("noted", "1".to_owned());
@@ -300,6 +307,7 @@ mod tests {
             epoch: Epoch::new(7),
             snapshot_ms: 1_760_000_000_000,
             wanted_ms: 1_760_000_000_001,
+            had: Some(position),
             seen: vec![0, 1, 7],
             owned: vec![0, 3],
             owns_libraries: true,

@@ -38,7 +38,10 @@ impl Context {
             parked.settle(&self.settings.filter, session).await?;
         }
         session.remove_keys().await.map_err(End::Target)?;
-        parked.forget_settled()
+        while parked.is_kept() {
+            parked.forget_settled()?;
+        }
+        Ok(())
     }
 }
 

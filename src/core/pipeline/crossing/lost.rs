@@ -37,6 +37,10 @@ impl Inner {
         let Some(now) = self.ticks.all().find(is_behind) else {
             return false;
         };
+        // What never was on the target cannot be left there; and where nobody knows, it is not assumed.
+        if had.is_none() && !now.knows_migrations() {
+            return false;
+        }
         let from = had.and_then(|had| self.tick_before(name, had));
         let from = from.map_or(0, |tick| tick.number);
         let mut last: Option<&Arc<Tick>> = None;
@@ -107,6 +111,8 @@ mod tests {
             (true, Some(at(30)), false),
             (true, None, true),
             (false, Some(at(15)), true),
+            (false, Some(at(30)), false),
+            (false, None, false),
         ] {
             let (crossings, _joined) = crossings(can).await;
             let log = crossings.inner().members["b"].log.clone();
