@@ -6,7 +6,7 @@
 //! that is full is in `tests/trouble` (`disk`), a torn tail and a damaged segment in `tests/resume.rs`, cuts of power in
 //! `tests/log_model`.
 
-#![allow(clippy::unwrap_used, unreachable_pub)] // a helper that fails fails its test
+#![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub)] // a helper that fails fails its test, and what was struck is shown
 
 #[path = "../support/mod.rs"]
 mod support;
