@@ -37,8 +37,8 @@ fn row(what: &str, done: u64, in_tenth: u64, began: Instant) {
 }
 
 fn main() {
-    let keys = std::env::var("GUNYU_BENCH_KEYS").map_or(1_000_000, |keys| keys.parse().unwrap());
-    let tenth: u64 = (keys / 10).next_multiple_of(AT_ONCE);
+    let keys: u64 = std::env::var("GUNYU_BENCH_KEYS").map_or(1_000_000, |keys| keys.parse().unwrap());
+    let tenth: u64 = (keys / 10u64).next_multiple_of(AT_ONCE);
     let folder = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(folder.path()).unwrap();
     let set = catalog.seen("bench").unwrap();
@@ -52,7 +52,6 @@ fn main() {
         }
         row("written down", (part + 1) * tenth, tenth, began);
     }
-    set.persist().unwrap();
     // A tenth of them, from all over.
     let looked = tenth / 10;
     let mut unknown = 0;
@@ -66,5 +65,9 @@ fn main() {
         row("looked up", (part + 1) * looked, looked, began);
     }
     assert_eq!(unknown, set.stale().unwrap().kept);
-    assert_eq!(unknown, 10 * looked.div_ceil(AT_ONCE) * (AT_ONCE / 10), "none is invented");
+    assert_eq!(
+        unknown,
+        10 * looked.div_ceil(AT_ONCE) * (AT_ONCE / 10),
+        "none is invented"
+    );
 }

@@ -129,7 +129,7 @@ pub fn check(input: &[u8]) {
     let mut state = filter.state(0, Some(&[0, 1]));
     if how & 0x80 != 0 {
         frames(Bytes::copy_from_slice(rest), |frame| {
-            one(filter, &mut state, frame)
+            one(filter, &mut state, frame);
         });
         return;
     }
@@ -190,7 +190,7 @@ fn one(filter: &Filter, state: &mut gunyu::core::filter::State, frame: &Frame<'_
     a_projection_holds_the_keys_that_are_kept(command, frame, &keys);
     let repeatable = library::repeatable(frame);
     frames(repeatable.clone(), |again| {
-        assert_eq!(library::repeatable(again), repeatable)
+        assert_eq!(library::repeatable(again), repeatable);
     })
     .expect("it is a command");
     assert!(library::deleted(frame).is_none_or(|name| frame.arg(2) == Some(name)));
@@ -258,7 +258,7 @@ fn a_projection_holds_the_keys_that_are_kept(command: &Command, frame: &Frame<'_
     let mut out = BytesMut::new();
     assert_eq!(command.project(frame, &mut out, keep), kept.len());
     let count = frames(out.freeze(), |piece| {
-        assert_eq!(self::keys(command, piece), kept, "{:?}", frame.bytes())
+        assert_eq!(self::keys(command, piece), kept, "{:?}", frame.bytes());
     });
     assert_eq!(count, Some(usize::from(!kept.is_empty())), "{:?}", frame.bytes());
 }
