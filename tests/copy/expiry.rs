@@ -184,7 +184,7 @@ fn an_expiry_that_is_put_off_goes_with_its_key_and_gives_way_to_another_that_had
     keys(&source, "minutes", 60, Some(now_ms() + 900_000));
     keys(&source, "others", 60, Some(now_ms() + 1_800_000));
     ballast(&source, "ballast");
-    let mut gunyu = slow(&source, &target);
+    let mut gunyu = slow(&source, &target, SLOWLY);
     let mut batch = Batch::default();
     for number in (0..60).step_by(2) {
         let (key, other) = (format!("minutes:{number}"), format!("others:{number}"));
