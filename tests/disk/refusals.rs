@@ -139,5 +139,7 @@ fn a_letter_that_cannot_be_written_is_told_and_written_when_it_can_be() {
     let text = letters.first().map(|file| std::fs::read_to_string(file).unwrap());
     let text = text.unwrap_or_default();
     assert!(text.contains("an element"), "the command is nowhere: {text:?}");
+    // What the target has instead of it goes, or the sides differ.
+    let () = rig.source.run(&["DEL", "clash"]);
     rig.finish();
 }
