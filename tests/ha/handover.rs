@@ -229,9 +229,11 @@ fn a_full_sync_asked_of_anyone_can_be_waited_for() {
         assert!(said.contains("full sync done: "), "{said}");
         // It has waited: each leader has its snapshot on the target, and says so of itself and to whoever is asked.
         assert_eq!(group.full_syncs(), before + 3);
-        let own = group.members.iter().map(|member| status(member, "here"));
-        let led: Vec<Value> = own.flatten().filter(|input| input["Role"] == "leader").collect();
-        assert_eq!(led.len(), 3, "{led:?}");
+        let led = wait_for(LONG, "each leader says so of itself", || {
+            let own = group.members.iter().map(|member| status(member, "here"));
+            let led: Vec<Value> = own.flatten().filter(|input| input["Role"] == "leader").collect();
+            (led.len() == 3).then_some(led.clone()).ok_or_else(|| format!("{led:?}"))
+        });
         // The member that is asked tells what it knows itself of a leader that takes long to answer.
         let told = wait_for(LONG, "each leader has told the one that is asked", || {
             let told = status(&group.members[asked], "leaders");

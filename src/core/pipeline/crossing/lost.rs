@@ -1,8 +1,8 @@
-//! What neither of two shards says any more: slots that have gone, and whose last writes were still to be applied when their old shard had to send a snapshot.
+//! What neither of two shards says any more: slots that have gone as a whole, and whose last writes were still to be applied when their old shard had to send a snapshot.
 //!
-//! That snapshot does not hold them. Where they went as a whole, the stream of the shard that took them over had them only as an import, which is left out
-//! ([`super::windows`]); where they went key by key (`MIGRATE`), it has every key, but of those that were deleted before nobody speaks any more. Only a
-//! snapshot of that shard says what there is. So all shards begin anew then.
+//! That snapshot does not hold them, and the stream of the shard that took them over had them only as an import, which is left out ([`super::windows`]). Only a
+//! snapshot of that shard has them. So all shards begin anew then. Where a slot went key by key (`MIGRATE`), the other stream has every key of it, and no value is lost; of
+//! keys that were deleted before, and of which the target had not heard, nobody speaks any more: they stay until the shard that has the slot makes a full sync.
 //!
 //! | the slot was this shard's behind what the target had of it, and is another's before the snapshot | the other has begun with a snapshot | it |
 //! | --- | --- | --- |
@@ -37,8 +37,7 @@ impl Inner {
         let Some(now) = self.ticks.all().find(is_behind) else {
             return false;
         };
-        // What never was on the target cannot be left there; and where nobody knows, it is not assumed.
-        if had.is_none() && !now.knows_migrations() {
+        if !now.knows_migrations() {
             return false;
         }
         let from = had.and_then(|had| self.tick_before(name, had));
@@ -110,9 +109,7 @@ mod tests {
             (true, Some(at(15)), true),
             (true, Some(at(30)), false),
             (true, None, true),
-            (false, Some(at(15)), true),
-            (false, Some(at(30)), false),
-            (false, None, false),
+            (false, Some(at(15)), false),
         ] {
             let (crossings, _joined) = crossings(can).await;
             let log = crossings.inner().members["b"].log.clone();

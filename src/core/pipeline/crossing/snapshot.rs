@@ -176,7 +176,7 @@ impl Crossings {
         if has_lost {
             tracing::warn!(
                 name,
-                "slots have left the shard, and the target had not all that was said of them: all shards begin anew"
+                "slots have left the shard as a whole, and the target had not all of them: all shards begin anew"
             );
             inner.entangle();
         }
