@@ -26,6 +26,7 @@ for side in source target; do
     port=$((20000 + RANDOM % 10000))
     redis-server --port "$port" --bind 127.0.0.1 --dir "$tmp/$side" --save '' --appendonly no --enable-debug-command yes >"$tmp/$side/log" 2>&1 &
     pid=$!
+    pids+=("$pid")
     for ((i = 0; i < 100; i++)); do
       [[ $(redis-cli -p "$port" info server 2>/dev/null) == *process_id:$pid* ]] && break 2
       kill -0 "$pid" 2>/dev/null || break
@@ -33,7 +34,6 @@ for side in source target; do
     done
     ((try < 5)) || { tail -n 5 "$tmp/$side/log" >&2; exit 1; }
   done
-  pids+=("$pid")
   redis-cli -p "$port" DEBUG POPULATE "$keys" key 100 >/dev/null
   urls+=("redis://127.0.0.1:$port")
 done

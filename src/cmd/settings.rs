@@ -44,7 +44,7 @@ pub fn one_database(config: &Config) -> Option<String> {
     let [only] = config.output.filter.db_whitelist.as_slice() else {
         return None;
     };
-    let says = "of the source is copied, and it holds no keys";
+    let says = "of the source is copied, and no key was found there";
     Some(format!(
         "only database {only} {says}: leave /{only} away at the source (output.filter.dbWhitelist) to copy all"
     ))

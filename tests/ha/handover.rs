@@ -232,7 +232,9 @@ fn a_full_sync_asked_of_anyone_can_be_waited_for() {
         let led = wait_for(LONG, "each leader says so of itself", || {
             let own = group.members.iter().map(|member| status(member, "here"));
             let led: Vec<Value> = own.flatten().filter(|input| input["Role"] == "leader").collect();
-            (led.len() == 3).then_some(led.clone()).ok_or_else(|| format!("{led:?}"))
+            (led.len() == 3)
+                .then_some(led.clone())
+                .ok_or_else(|| format!("{led:?}"))
         });
         // The member that is asked tells what it knows itself of a leader that takes long to answer.
         let told = wait_for(LONG, "each leader has told the one that is asked", || {

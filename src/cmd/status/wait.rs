@@ -2,19 +2,20 @@
 //!
 //! | an input's state and phase | |
 //! | --- | --- |
-//! | `stop` | it ends with 1, and says why: nothing moves there until a person has done something |
+//! | `stop`, for longer than a daemon takes that is being stopped itself | it ends with 1, and says why: nothing moves there until a person has done something |
+//! | `pause` | the same |
 //! | `incremental`; `following` somebody who leads | live |
 //! | anything else | asked again: what passes by itself is waited for, however long it takes |
 //!
-//! A daemon that does not answer may be about to start, or to start again.
+//! Each leader is asked, whichever member of a group is. A daemon that does not answer may be about to start, or to start again.
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::super::client::Daemon;
-use super::super::{Exit, Failure};
-use super::{PATH, inputs};
+use super::super::{Exit, Failure, calls};
+use super::inputs;
 use crate::http::model::InputStatus;
 
 const EVERY: Duration = Duration::from_millis(200);
@@ -22,18 +23,29 @@ const EVERY: Duration = Duration::from_millis(200);
 /// So long a daemon may be away.
 const AWAY_MAX: Duration = Duration::from_secs(30);
 
+/// An input of a daemon that ends has stopped for so long at most.
+const ENDING_MAX: Duration = Duration::from_secs(3);
+
 /// Returns what the daemon says when all is live.
 ///
 /// # Errors
 /// An input has stopped (1), the daemon is away for too long (3), or refuses (5).
 pub(super) fn until_live(daemon: &Daemon) -> Result<Value, Failure> {
     let mut answered = Instant::now();
+    let mut stands_since = None;
     loop {
-        match daemon.get(PATH) {
+        match daemon.get(calls::OF_LEADERS) {
             Ok(value) => {
                 answered = Instant::now();
-                if are_live(&inputs(value.clone())?)? {
-                    return Ok(value);
+                match are_live(&inputs(value.clone())?) {
+                    Ok(true) => return Ok(value),
+                    Ok(false) => stands_since = None,
+                    Err(stands) => {
+                        let since = stands_since.get_or_insert(answered);
+                        if since.elapsed() > ENDING_MAX {
+                            return Err(stands);
+                        }
+                    }
                 }
             }
             Err(failure) if is_passing(&failure) && answered.elapsed() < AWAY_MAX => {}
@@ -50,7 +62,8 @@ fn is_passing(failure: &Failure) -> bool {
 
 /// Whether all are live. Without any, what a cluster's shards are is still being found out.
 fn are_live(inputs: &[InputStatus]) -> Result<bool, Failure> {
-    match inputs.iter().find(|input| input.state == "stop") {
+    let stands = |input: &&InputStatus| matches!(input.state.as_str(), "stop" | "pause");
+    match inputs.iter().find(stands) {
         Some(stopped) => Err(stopping(stopped)),
         None => Ok(!inputs.is_empty() && inputs.iter().all(is_live)),
     }
@@ -65,12 +78,16 @@ fn is_live(input: &InputStatus) -> bool {
 }
 
 fn stopping(input: &InputStatus) -> Failure {
-    let (why, hint) = input
-        .last_error
-        .as_ref()
-        .map_or(("", ""), |error| (error.message.as_str(), error.hint.as_str()));
-    let message = format!("{} has stopped: {why}", input.input);
-    Failure::new(Exit::Failed, message).with_hint((!hint.is_empty()).then(|| hint.to_owned()))
+    let name = &input.input;
+    if input.state == "pause" {
+        let hint = format!("gunyu resume --inputs {name}");
+        return Failure::new(Exit::Failed, format!("{name} is paused")).with_hint(Some(hint));
+    }
+    let Some(error) = &input.last_error else {
+        return Failure::new(Exit::Failed, format!("{name} has stopped"));
+    };
+    let message = format!("{name} has stopped: {}", error.message);
+    Failure::new(Exit::Failed, message).with_hint((!error.hint.is_empty()).then(|| error.hint.clone()))
 }
 
 #[cfg(test)]
@@ -104,6 +121,11 @@ mod tests {
         assert_eq!(
             failure.to_string(),
             "error: h:1 has stopped: it refused\n  hint: type this"
+        );
+        let paused = example(&json!({"State": "pause", "Phase": "incremental", "Input": "h:1"}));
+        assert_eq!(
+            are_live(&[paused]).unwrap_err().to_string(),
+            "error: h:1 is paused\n  hint: gunyu resume --inputs h:1"
         );
     }
 }

@@ -12,6 +12,9 @@ use super::row::{Fate, ParkedKey, SourceKey, Stale, Standing, parked, parked_val
 use super::rows::Rows;
 use super::{Error, failed};
 
+/// So many expiries a parked key may have: names that many others take one after the other.
+const EXPIRIES_MAX: usize = 64;
+
 /// The row of the numbers of stale keys. No key's row is so short.
 const STALE_ROW: &[u8] = b"n";
 
@@ -177,15 +180,15 @@ impl ParkedKeys {
         })
     }
 
-    /// Adds to the expiries of which a key is to get one.
+    /// Adds to the expiries of which a key is to get one. Of very many the oldest are forgotten.
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::Damaged`].
     pub fn add(&self, db: u32, key: &[u8], more: &[i64]) -> Result<(), Error> {
         let mut all = self.expiries(db, key)?;
+        all.retain(|at| !more.contains(at));
         all.extend_from_slice(more);
-        all.sort_unstable();
-        all.dedup();
+        all.drain(..all.len().saturating_sub(EXPIRIES_MAX));
         let written = self.rows.write(PersistMode::Buffer, |batch, rows| {
             batch.insert(rows, row(db, key), parked_value(key, &all));
         });

@@ -144,7 +144,7 @@ impl Context {
             return End::LogChanged;
         };
         let guarded = session.record.guarded.filter(|_| !is_restored_here);
-        let parked = match self.parked(guarded).await {
+        let parked = match self.parked(guarded, session.epoch).await {
             Ok(parked) => parked,
             Err(end) => return end,
         };

@@ -225,8 +225,14 @@ impl Parked {
     }
 
     fn keep(&self, found: &mut Vec<(u32, Vec<u8>, i64)>) -> Result<(), End> {
-        let keys = found.iter().map(|(db, key, at)| (*db, &key[..], *at));
-        self.keys()?.insert(keys).map_err(End::Catalog)?;
+        let keys = self.keys()?;
+        let mut all = found.iter().map(|(db, key, at)| (*db, &key[..], *at));
+        // Beside what is known already.
+        let kept = match self.settled {
+            true => keys.insert(all),
+            false => all.try_for_each(|(db, key, at)| keys.add(db, key, &[at])),
+        };
+        kept.map_err(End::Catalog)?;
         found.clear();
         Ok(())
     }
@@ -269,13 +275,11 @@ impl Parked {
             tracing::info!("keys whose expiry was put off during the full sync have it now");
             return Ok(());
         }
-        let mut placed: Vec<(u32, &[u8], i64)> = Vec::new();
+        let mut placed: Vec<(u32, &[u8], &[i64])> = Vec::new();
         for one in &chunk {
             let places = self.places(one.key.db).into_iter();
             let places = places.filter_map(|db| filter.target_db(db));
-            for db in places {
-                placed.extend(one.expires_ms.iter().map(|at| (db, &one.key.key[..], *at)));
-            }
+            placed.extend(places.map(|db| (db, &one.key.key[..], &one.expires_ms[..])));
         }
         let mut asks = vec![vec![b"TIME".to_vec()]];
         for (db, key, _) in &placed {
@@ -287,8 +291,8 @@ impl Parked {
         let now = server_time_ms(answers.first());
         let ttls = answers.iter().skip(2).step_by(2);
         let mut sets = Vec::new();
-        for ((db, key, expire_at_ms), ttl) in placed.iter().zip(ttls) {
-            if is_guarded(now, ttl, *expire_at_ms) {
+        for ((db, key, expiries), ttl) in placed.iter().zip(ttls) {
+            if let Some(expire_at_ms) = guarded(now, ttl, expiries) {
                 sets.push(select(*db));
                 sets.push(vec![
                     b"PEXPIREAT".to_vec(),
@@ -374,10 +378,12 @@ fn server_time_ms(reply: Option<&Value>) -> i64 {
     seconds * 1000 + micros / 1000
 }
 
-/// Whether the key still has the expiry that parking gave it.
-fn is_guarded(now_ms: i64, ttl: &Value, expire_at_ms: i64) -> bool {
-    let Value::Int(ttl) = ttl else { return false };
-    *ttl > 0 && (now_ms + ttl - (expire_at_ms + GUARD_MS)).abs() < TOLERANCE_MS
+/// The one of these expiries that parking has put off, where the key still has what parking gave it.
+fn guarded(now_ms: i64, ttl: &Value, expiries: &[i64]) -> Option<i64> {
+    let Value::Int(ttl @ 1..) = ttl else { return None };
+    let is_off_by = |at: i64| (now_ms + ttl - (at + GUARD_MS)).abs();
+    let nearest = expiries.iter().copied().min_by_key(|at| is_off_by(*at));
+    nearest.filter(|at| is_off_by(*at) < TOLERANCE_MS)
 }
 
 #[cfg(test)]
@@ -387,22 +393,19 @@ mod tests {
     #[test]
     fn only_a_key_that_still_has_the_guard_gets_its_expiry() {
         let (now, true_expiry) = (1_000_000, 1_005_000);
-        let guarded = true_expiry + GUARD_MS - now;
-        assert!(is_guarded(now, &Value::Int(guarded), true_expiry));
-        assert!(is_guarded(now, &Value::Int(guarded - 3), true_expiry));
-        assert!(
-            !is_guarded(now, &Value::Int(30_000), true_expiry),
-            "renewed by the stream"
+        let put_off = true_expiry + GUARD_MS - now;
+        let of = |ttl: i64| guarded(now, &Value::Int(ttl), &[900_000, true_expiry, 1_006_000]);
+        assert_eq!(of(put_off), Some(true_expiry));
+        assert_eq!(of(put_off - 3), Some(true_expiry));
+        assert_eq!(
+            of(put_off + 999),
+            Some(1_006_000),
+            "another's, which had the name"
         );
-        assert!(
-            !is_guarded(now, &Value::Int(-1), true_expiry),
-            "persisted by the stream"
-        );
-        assert!(
-            !is_guarded(now, &Value::Int(-2), true_expiry),
-            "deleted by the stream"
-        );
-        assert!(!is_guarded(now, &Value::Error(b"ERR".to_vec()), true_expiry));
+        assert_eq!(of(30_000), None, "renewed by the stream");
+        assert_eq!(of(-1), None, "persisted by the stream");
+        assert_eq!(of(-2), None, "deleted by the stream");
+        assert_eq!(guarded(now, &Value::Error(b"ERR".to_vec()), &[true_expiry]), None);
     }
 
     #[test]

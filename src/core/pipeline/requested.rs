@@ -164,7 +164,11 @@ fn forgotten(record: &Record) -> Record {
         cursor: None,
         resync: record.resync || record.checkpoint.is_some() || record.full_sync.is_some(),
         wanted_ms: now_ms(),
-        had: record.checkpoint.map(|at| at.position).or(record.had),
+        had: record
+            .checkpoint
+            .map(|at| at.position)
+            .or(record.full_sync)
+            .or(record.had),
         ..record.clone()
     }
 }

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::core::pipeline::End;
 use crate::core::pipeline::parked::Parked;
-use crate::core::position::Offset;
+use crate::core::position::{Epoch, Offset};
 
 /// Where the stream goes on.
 #[derive(Debug, Clone, Copy)]
@@ -19,10 +19,12 @@ pub struct From {
 impl Context {
     /// The keys whose expiry is put off. Where the catalog does not know them, for another process has restored them or it was removed, they are known from the
     /// snapshot in the log.
-    pub(super) async fn parked(&self, guarded: Option<bool>) -> Result<Parked, End> {
+    pub(super) async fn parked(&self, guarded: Option<bool>, epoch: Epoch) -> Result<Parked, End> {
         let due = self.progress.ladder().received;
         let mut parked = Parked::open(&self.catalog, &self.settings.name, due).map_err(End::Catalog)?;
-        if guarded != Some(true) || !parked.is_settled() || parked.recover(&self.log).await? {
+        // What a member of a group knows may be of an earlier full sync, before another led.
+        let may_lack = parked.is_settled() || epoch != Epoch::NONE;
+        if guarded != Some(true) || !may_lack || parked.recover(&self.log).await? || !parked.is_settled() {
             return Ok(parked);
         }
         let message = "keys of the last full sync have an expiry ten years ahead of their own, and what was known of them is gone";

@@ -145,15 +145,13 @@ impl Crossings {
         let former = first.and_then(|first| inner.ticks.before(first.number));
         let former = former.filter(|tick| tick.at(name).is_some());
         let base = inner.ticks.all().rev().find(is_before).or(former)?;
+        let since = inner.ticks.after(base.number.saturating_sub(1));
+        let mut since: Vec<Arc<Tick>> = since.map(Arc::clone).collect();
+        drop(inner);
+        since.dedup_by(|tick, last| tick.agrees_with(last));
         let mut held = [true; SLOTS as usize];
-        let mut last: Option<&Arc<Tick>> = None;
-        for tick in inner.ticks.after(base.number.saturating_sub(1)) {
-            if last.is_none_or(|last| !tick.agrees_with(last)) {
-                for (slot, claim) in tick.claims(name) {
-                    held[usize::from(slot)] &= claim == Claim::Mine;
-                }
-            }
-            last = Some(tick);
+        for (slot, claim) in since.iter().flat_map(|tick| tick.claims(name)) {
+            held[usize::from(slot)] &= claim == Claim::Mine;
         }
         let ranges: Vec<(u16, u16)> = (0..SLOTS).map(|slot| (slot, slot)).collect();
         let others: Vec<u16> = (0..SLOTS).filter(|slot| !held[usize::from(*slot)]).collect();

@@ -19,7 +19,7 @@ use crate::core::position::Offset;
 use crate::core::resp::{self, Framer, Limits, Value};
 use crate::core::target::guard::Guard;
 use crate::core::target::lane::Lane;
-use crate::core::target::{Error, Settings, Shape};
+use crate::core::target::{Error, Settings, Shape, refusal};
 
 /// A slot that is on its way, or that nobody serves, is asked for again for so long.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -175,7 +175,7 @@ impl Router {
         nodes.extend(self.settings.nodes());
         let mut seen = HashSet::new();
         nodes.retain(|node| seen.insert(node.clone()));
-        let mut failed = None;
+        let mut failed: Option<Error> = None;
         // One may be frozen; where all are slow, as long as it takes.
         for limit in [MAP_SOON, self.reply_limit] {
             for node in &nodes {
@@ -184,7 +184,11 @@ impl Router {
                         self.map = map;
                         return Ok(());
                     }
-                    Ok(Err(error)) => failed = Some(failed.unwrap_or(error)),
+                    // One address may be a mistake: what another node says, says more.
+                    Ok(Err(error)) => match &failed {
+                        Some(first) if !is_in_no_cluster(first) => {}
+                        _ => failed = Some(error),
+                    },
                     Err(_) => {
                         // What it still has to answer would be taken for the answer to something else.
                         self.lanes.remove(node);
@@ -567,4 +571,8 @@ fn slot_of(args: &[&[u8]]) -> Option<u16> {
     let slot = slot(key.bytes);
     debug_assert!(slot < SLOTS);
     Some(slot)
+}
+
+fn is_in_no_cluster(error: &Error) -> bool {
+    matches!(error, Error::Refused { reply, .. } if refusal::Kind::of(reply) == refusal::Kind::NoCluster)
 }
