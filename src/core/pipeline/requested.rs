@@ -231,6 +231,35 @@ mod tests {
     use crate::core::target::checkpoint::Checkpoint;
 
     #[test]
+    fn a_record_without_its_checkpoint_says_how_far_the_target_was() {
+        let at = |offset| Position {
+            id: ReplId::parse(&[b'a'; 40]).unwrap(),
+            offset: Offset::new(offset),
+        };
+        let checkpoint = Some(Checkpoint {
+            position: at(9),
+            db: 0,
+        });
+        for (checkpoint, full_sync, had, expected) in [
+            (checkpoint, None, None, Some(9)),
+            (None, Some(7), Some(3), Some(7)),
+            (None, None, Some(3), Some(3)),
+            (None, None, None, None),
+        ] {
+            let record = Record {
+                checkpoint,
+                full_sync: full_sync.map(at),
+                had: had.map(at),
+                ..Record::default()
+            };
+            let without = forgotten(&record);
+            assert_eq!(without.had, expected.map(at));
+            assert_eq!((without.checkpoint, without.full_sync), (None, None));
+            assert!(without.wanted_ms > 0);
+        }
+    }
+
+    #[test]
     fn a_snapshot_of_before_is_told_by_every_row_of_the_table() {
         let at = |offset| Position {
             id: ReplId::parse(&[b'a'; 40]).unwrap(),
